@@ -1,0 +1,3 @@
+from .released import backbone_kwargs, mm_state_dict, read_released, released_state_dict
+
+__all__ = ['backbone_kwargs', 'mm_state_dict', 'read_released', 'released_state_dict']

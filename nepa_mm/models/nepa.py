@@ -1,0 +1,58 @@
+"""NEPA: predict the next patch embedding from the ones before it (arXiv 2512.16922, section 3).
+
+Shapes: B batch, L tokens ([CLS], if any, then patches in raster order), D width.
+"""
+import torch
+from mmpretrain.models import BaseSelfSupervisor
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from .next_embedding_loss import NextEmbeddingLoss
+
+
+@MODELS.register_module()
+class NEPA(BaseSelfSupervisor):
+    """Next-embedding predictive autoregression.
+
+    The backbone needs two methods: ``embed(images) -> z`` and ``predict(z, image_size) -> z_hat``, both [B, L, D], where
+    ``z_hat[:, t]`` sees ``z[:, :t + 1]`` only. :class:`NEPAViT` has them.
+
+    Args:
+        backbone: Config or module with the two methods above.
+        head: Config or module of the loss; a plain :class:`NextEmbeddingLoss` when not given.
+        mask_ratio: Share of patch embeddings replaced by a learned token in the input, never in the target
+            (Table 1c; the paper's best is 0).
+        **kwargs: ``data_preprocessor``, ``init_cfg``, ... of mmpretrain's ``BaseSelfSupervisor``.
+    """
+
+    def __init__(self,
+                 backbone: dict | nn.Module,
+                 head: dict | nn.Module | None = None,
+                 mask_ratio: float = 0.,
+                 **kwargs) -> None:
+        if not 0 <= mask_ratio < 1:
+            raise ValueError(f'mask_ratio={mask_ratio} is not in [0, 1): it is the share of patches hidden from the input')
+        if not isinstance(kwargs.get('data_preprocessor'), nn.Module):
+            # Prefixed, so that the algorithm builds under any default scope.
+            kwargs['data_preprocessor'] = {
+                'type': 'mmpretrain.SelfSupDataPreprocessor', **(kwargs.get('data_preprocessor') or {})}
+        super().__init__(backbone, head=head or NextEmbeddingLoss(), **kwargs)
+        self.mask_ratio = mask_ratio
+        if mask_ratio:
+            self.mask_token = nn.Parameter(torch.zeros(1, 1, self.backbone.embed_dims))
+
+    def loss(self, inputs: Tensor, data_samples: list | None = None) -> dict[str, Tensor]:
+        """Next-embedding loss of normalised images [B, 3, H, W], beside numbers that show the health of training."""
+        z = self.backbone.embed(inputs)  # [B, L, D]
+        z_hat = self.backbone.predict(self.mask(z), inputs.shape[-2:])  # [B, L, D]
+        return self.head(z_hat, z)
+
+    def mask(self, z: Tensor) -> Tensor:
+        """Replace ``mask_ratio`` of the patch embeddings of each image by the mask token; [CLS] stays."""
+        if not self.mask_ratio:
+            return z
+        prefix, patches = z.tensor_split([self.backbone.num_extra_tokens], dim=1)
+        rank = torch.rand(patches.shape[:2], device=z.device).argsort(dim=1)  # a random order of the patches
+        hidden = rank < round(self.mask_ratio * patches.shape[1])
+        patches = torch.where(hidden[..., None], self.mask_token, patches)
+        return torch.cat([prefix, patches], dim=1)

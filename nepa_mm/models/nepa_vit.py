@@ -1,0 +1,325 @@
+"""The causal vision transformer of NEPA (arXiv 2512.16922, section 3.2), usable as a backbone anywhere in mm.
+
+Shapes: B batch, L tokens ([CLS], if any, then the patches in raster order), D width, h x w grid of patches.
+"""
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from timm.layers import (AttentionRope, DropPath, LayerScale, Mlp, SwiGLU, get_act_layer, resample_abs_pos_embed,
+                         to_2tuple, trunc_normal_)
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..registry import MODELS
+from .rope2d import RoPE2D
+
+ARCHS = {
+    'tiny': dict(embed_dims=192, num_layers=12, num_heads=3, feedforward_channels=768),
+    'small': dict(embed_dims=384, num_layers=12, num_heads=6, feedforward_channels=1536),
+    'base': dict(embed_dims=768, num_layers=12, num_heads=12, feedforward_channels=3072),
+    'large': dict(embed_dims=1024, num_layers=24, num_heads=16, feedforward_channels=4096),
+    'huge': dict(embed_dims=1280, num_layers=32, num_heads=16, feedforward_channels=5120),
+}
+OUT_TYPES = ('raw', 'cls_token', 'last_token', 'avg_featmap', 'featmap')
+# Arguments of the LayerNorm over head_dim that queries and keys pass; None leaves it out.
+QK_NORMS = {
+    None: None,
+    'plain': dict(elementwise_affine=False),
+    'affine': dict(elementwise_affine=True, bias=False),
+    'affine_bias': dict(elementwise_affine=True, bias=True),
+}
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block with QK-norm, RoPE and LayerScale: ``[B, L, D] -> [B, L, D]``."""
+
+    def __init__(self, dims: int, num_heads: int, feedforward_channels: int, num_extra_tokens: int, qk_norm: str | None,
+                 qkv_bias: bool, act: str, gated_mlp: bool, layer_scale: float | None, drop_path: float,
+                 norm_eps: float) -> None:
+        super().__init__()
+        qk_norm_args = QK_NORMS[qk_norm]
+        self.ln1 = nn.LayerNorm(dims, eps=norm_eps)
+        self.attn = AttentionRope(
+            dims,
+            num_heads,
+            qkv_bias=qkv_bias,
+            num_prefix_tokens=num_extra_tokens,
+            qk_norm=qk_norm_args is not None,
+            norm_layer=partial(nn.LayerNorm, eps=norm_eps, **(qk_norm_args or {})),
+            rotate_half=True)
+        self.ls1 = nn.Identity() if layer_scale is None else LayerScale(dims, layer_scale)
+        self.ln2 = nn.LayerNorm(dims, eps=norm_eps)
+        mlp = SwiGLU if gated_mlp else Mlp
+        self.mlp = mlp(dims, feedforward_channels, act_layer=get_act_layer(act))
+        self.ls2 = nn.Identity() if layer_scale is None else LayerScale(dims, layer_scale)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, x: Tensor, rope: Tensor | None, causal: bool) -> Tensor:
+        x = x + self.drop_path(self.ls1(self.attn(self.ln1(x), rope=rope, is_causal=causal)))
+        return x + self.drop_path(self.ls2(self.mlp(self.ln2(x))))
+
+
+@MODELS.register_module()
+class NEPAViT(BaseModule):
+    """Vision transformer with causal or bidirectional attention, 2-D RoPE, QK-norm and LayerScale.
+
+    The defaults are the released variant. The paper's variant is ``with_cls_token=False, use_abs_pos_embed=True,
+    act='silu', gated_mlp=True``. An image of any size works: it is padded on the right and at the bottom to whole patches
+    by repeating its border, and a feature map covers exactly the image, padding excluded.
+
+    Args:
+        arch: A name in ``ARCHS`` or a dict with ``embed_dims``, ``num_layers``, ``num_heads`` and ``feedforward_channels``.
+        img_size: Usual image size in pixels; fixes the stored size of the absolute position embedding and nothing else.
+        patch_size: Side of a patch in pixels.
+        in_channels: Channels of the image.
+        causal: Each token sees itself and those before it (pretraining); False for attention in both directions.
+        out_type: What each output is: 'raw' [B, L, D], 'cls_token' [B, D], 'last_token' [B, D], 'avg_featmap' [B, D] (mean of
+            the patch tokens, then another LayerNorm, the release's ``fc_norm``) or 'featmap' [B, D, h, w].
+        out_indices: Blocks whose outputs are returned; negative ones count from the end.
+        with_cls_token: Prepend a [CLS] token.
+        use_abs_pos_embed: Add a learned position embedding to the patches; resized for other image sizes.
+        rope: Arguments of :class:`RoPE2D`; None for no rotary position embedding.
+        qk_norm: LayerNorm of queries and keys: None, 'plain' (pretraining), 'affine' (release's fine-tuning), 'affine_bias'.
+        qkv_bias: Bias of the query, key and value projections.
+        layer_scale_init_value: Start of LayerScale; None for none.
+        act: Activation of the MLP by its timm name: 'gelu' (exact), 'silu', ...
+        gated_mlp: Three-matrix MLP, ``act(gate(x)) * up(x)``; SwiGLU with ``act='silu'``.
+        drop_path_rate: Stochastic depth of the last block, rising linearly from 0 at the first.
+        norm_eps: Epsilon of every LayerNorm.
+        frozen_stages: -1 trains all; 0 freezes the patch embedding alone; n also [CLS], position embedding and the first n
+            blocks, and with n = num_layers the final norm.
+        with_cp: Recompute activations of the blocks in the backward pass to save memory.
+        init_cfg: As in mmengine, e.g. ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
+
+    Raises:
+        ValueError: For an unknown choice, an index out of range or sizes that do not fit, naming value and argument.
+    """
+
+    def __init__(self,
+                 arch: str | dict = 'base',
+                 img_size: int | tuple[int, int] = 224,
+                 patch_size: int = 14,
+                 in_channels: int = 3,
+                 causal: bool = True,
+                 out_type: str = 'raw',
+                 out_indices: int | Sequence[int] = -1,
+                 with_cls_token: bool = True,
+                 use_abs_pos_embed: bool = False,
+                 rope: dict | None = dict(theta=100., rescale=2.),
+                 qk_norm: str | None = 'plain',
+                 qkv_bias: bool = True,
+                 layer_scale_init_value: float | None = 1e-5,
+                 act: str = 'gelu',
+                 gated_mlp: bool = False,
+                 drop_path_rate: float = 0.,
+                 norm_eps: float = 1e-12,
+                 frozen_stages: int = -1,
+                 with_cp: bool = False,
+                 init_cfg: dict | list | None = None) -> None:
+        super().__init__(init_cfg)
+        settings = arch_settings(arch)
+        self.embed_dims, self.num_layers = settings['embed_dims'], settings['num_layers']
+        self.patch_size, self.causal, self.with_cp = patch_size, causal, with_cp
+        self.out_type = checked_choice('out_type', out_type, OUT_TYPES)
+        if out_type == 'cls_token' and not with_cls_token:
+            raise ValueError("out_type='cls_token' needs with_cls_token=True; choose 'last_token', 'avg_featmap' or 'featmap'")
+        self.out_indices = [checked_index(i, self.num_layers)
+                            for i in ([out_indices] if isinstance(out_indices, int) else out_indices)]
+        checked_choice('qk_norm', qk_norm, QK_NORMS)
+
+        self.patch_embed = nn.Conv2d(in_channels, self.embed_dims, patch_size, stride=patch_size)
+        self.num_extra_tokens = int(with_cls_token)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, self.embed_dims)) if with_cls_token else None
+        self.stored_grid = self.grid(to_2tuple(img_size))
+        self.pos_embed = None
+        if use_abs_pos_embed:
+            if any(size % patch_size for size in to_2tuple(img_size)):
+                raise ValueError(f'img_size={img_size} is not a multiple of patch_size={patch_size}, which the position '
+                                 'embedding needs; change one of them or set use_abs_pos_embed=False')
+            self.pos_embed = nn.Parameter(torch.empty(1, self.stored_grid[0] * self.stored_grid[1], self.embed_dims))
+        self.rope = None if rope is None else RoPE2D(self.embed_dims // settings['num_heads'], **rope)
+        self.layers = nn.ModuleList(
+            Block(self.embed_dims, settings['num_heads'], settings['feedforward_channels'], self.num_extra_tokens, qk_norm,
+                  qkv_bias, act, gated_mlp, layer_scale_init_value, drop_path, norm_eps)
+            for drop_path in torch.linspace(0, drop_path_rate, self.num_layers).tolist())
+        self.norm = nn.LayerNorm(self.embed_dims, eps=norm_eps)
+        if out_type == 'avg_featmap':
+            self.fc_norm = nn.LayerNorm(self.embed_dims, eps=norm_eps)
+
+        self.reset_parameters()
+        if not -1 <= frozen_stages <= self.num_layers:
+            raise ValueError(f'frozen_stages={frozen_stages} is not in [-1, {self.num_layers}]: -1 freezes nothing, 0 the patch '
+                             f'embedding, n the first n of {self.num_layers} blocks as well')
+        self.frozen_stages = frozen_stages
+        for part in self.frozen_parts():
+            part.requires_grad_(False)
+        self._register_load_state_dict_pre_hook(self._check_and_fit_state_dict)
+
+    def reset_parameters(self) -> None:
+        """Truncated normal (std 0.02) for matrices and tokens, zero for biases; norms and LayerScale keep their start."""
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d)):
+                trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for token in (self.cls_token, self.pos_embed):
+            if token is not None:
+                trunc_normal_(token, std=0.02)
+
+    # The two halves that NEPA joins
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Images [B, C, H, W] -> input tokens [B, L, D]: [CLS], if any, and the patch embeddings without any position."""
+        height, width = x.shape[-2:]
+        rows, columns = self.grid((height, width))
+        right, bottom = columns * self.patch_size - width, rows * self.patch_size - height
+        if right or bottom:  # the border is repeated: a black or grey edge would be a thing to see
+            x = F.pad(x, (0, right, 0, bottom), mode='replicate')
+        z = self.patch_embed(x).flatten(2).transpose(1, 2)  # [B, D, h, w] -> [B, h * w, D]
+        if self.cls_token is not None:
+            z = torch.cat([self.cls_token.expand(len(z), -1, -1), z], dim=1)  # [B, 1 + h * w, D]
+        return z
+
+    def predict(self, z: Tensor, image_size: tuple[int, int]) -> Tensor:
+        """Input tokens [B, L, D] of an image of H x W pixels -> what follows each, [B, L, D], after the final norm."""
+        for x in self.hidden_states(z, image_size):
+            pass
+        return x
+
+    def hidden_states(self, z: Tensor, image_size: tuple[int, int]) -> Iterator[Tensor]:
+        """Yield the output [B, L, D] of each block in turn, the last one after the final norm."""
+        grid = self.grid(image_size)
+        x, rope = self.add_position(z, grid), None
+        if self.rope is not None:
+            rope = self.rope(grid, tuple(size / self.patch_size for size in image_size), z.device)
+        for i, layer in enumerate(self.layers):
+            if self.with_cp and self.training:
+                x = checkpoint(layer, x, rope, self.causal, use_reentrant=False)
+            else:
+                x = layer(x, rope, self.causal)
+            yield x if i + 1 < self.num_layers else self.norm(x)
+
+    def add_position(self, z: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Add the learned position embedding, if any, to the patch tokens of [B, L, D]."""
+        if self.pos_embed is None:
+            return z
+        position = resample_abs_pos_embed(self.pos_embed, grid, self.stored_grid, num_prefix_tokens=0)  # [1, h * w, D]
+        return z + F.pad(position, (0, 0, self.num_extra_tokens, 0))
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of patches that cover an image of H x W pixels."""
+        if min(image_size) < self.patch_size:
+            raise ValueError(f'an image of {image_size[0]}x{image_size[1]} pixels is smaller than one patch '
+                             f'(patch_size={self.patch_size}); use larger images (img_size, crop_size) or smaller patches')
+        return tuple(-(-size // self.patch_size) for size in image_size)
+
+    # The backbone
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images [B, C, H, W] -> one output of kind ``out_type`` for each of ``out_indices``."""
+        image_size = tuple(x.shape[-2:])
+        states = self.hidden_states(self.embed(x), image_size)
+        return tuple(self.format_output(state, image_size) for i, state in enumerate(states) if i in self.out_indices)
+
+    def format_output(self, x: Tensor, image_size: tuple[int, int]) -> Tensor:
+        """Tokens [B, L, D] -> the form that ``out_type`` asks for."""
+        if self.out_type == 'raw':
+            return x
+        if self.out_type == 'cls_token':
+            return x[:, 0]
+        if self.out_type == 'last_token':
+            return x[:, -1]
+        patches = x[:, self.num_extra_tokens:]  # [B, h * w, D]
+        if self.out_type == 'avg_featmap':
+            return self.fc_norm(patches.mean(dim=1))
+        grid = self.grid(image_size)
+        featmap = patches.transpose(1, 2).unflatten(2, grid)  # [B, D, h * w] -> [B, D, h, w]
+        padded = [n * self.patch_size for n in grid]
+        if padded == list(image_size):
+            return featmap
+        # Heads stretch a feature map over the image. One that still covered the padding would land up to a patch too far
+        # left and up, so it is resampled to h x w cells that cover the image alone.
+        scale = [full / size for full, size in zip(padded, image_size)]
+        return F.interpolate(featmap, scale_factor=scale, mode='bilinear')[..., :grid[0], :grid[1]]
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter and number of depths, for layer-wise decay as mmpretrain computes it.
+
+        mmpretrain's exponent ``num_depths - 1 - depth`` is then the release's: L for patch embedding, [CLS] and position
+        embedding, L - 1 - i for block i, 0 for the final norm, ``fc_norm`` and everything outside the backbone.
+        """
+        name = param_name.removeprefix(prefix)
+        if not param_name.startswith(prefix):
+            depth = self.num_layers
+        elif name in ('cls_token', 'pos_embed') or name.startswith('patch_embed'):
+            depth = 0
+        elif name.startswith('layers.'):
+            depth = int(name.split('.')[1]) + 1
+        else:
+            depth = self.num_layers
+        return depth, self.num_layers + 1
+
+    def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
+        """What ``frozen_stages`` keeps from training."""
+        if self.frozen_stages < 0:
+            return []
+        parts = [self.patch_embed]
+        if self.frozen_stages > 0:
+            parts += [token for token in (self.cls_token, self.pos_embed) if token is not None]
+            parts += self.layers[:self.frozen_stages]
+        if self.frozen_stages == self.num_layers:
+            parts.append(self.norm)
+        return parts
+
+    def train(self, mode: bool = True) -> 'NEPAViT':
+        """Switch to training mode; frozen blocks stay in evaluation mode."""
+        super().train(mode)
+        for part in self.frozen_parts():
+            if isinstance(part, nn.Module):
+                part.eval()
+        return self
+
+    def _check_and_fit_state_dict(self, state_dict: dict, prefix: str, *_) -> None:
+        """Before loading: refuse weights of another model, and resize the position embedding to ``img_size``."""
+        own = self.state_dict().keys()
+        if not any(prefix + name in state_dict for name in own):
+            raise RuntimeError(
+                f'the checkpoint holds no weight of NEPAViT: none of its {len(state_dict)} keys (such as {list(state_dict)[:3]}) '
+                f"matches one of {len(own)} (such as {prefix + 'patch_embed.weight'!r}); check load_from or init_cfg.checkpoint "
+                'and init_cfg.prefix')
+        name = prefix + 'pos_embed'
+        if self.pos_embed is not None and name in state_dict and state_dict[name].shape != self.pos_embed.shape:
+            count = state_dict[name].shape[1]
+            side = round(count**0.5)
+            if side * side != count:
+                raise RuntimeError(f'{name} of the checkpoint has {count} positions, not a square grid, and cannot be resized to '
+                                   f'img_size and patch_size here ({self.stored_grid[0]}x{self.stored_grid[1]} patches)')
+            state_dict[name] = resample_abs_pos_embed(state_dict[name], self.stored_grid, (side, side), num_prefix_tokens=0)
+
+
+def arch_settings(arch: str | dict) -> dict[str, int]:
+    """Sizes of a named architecture, or of a dict once it is complete."""
+    if isinstance(arch, str):
+        return ARCHS[checked_choice('arch', arch, ARCHS)]
+    if set(arch) != set(ARCHS['base']):
+        raise ValueError(f'arch={dict(arch)} must have exactly the keys {list(ARCHS["base"])}; or choose from {list(ARCHS)}')
+    if arch['embed_dims'] % arch['num_heads']:
+        raise ValueError(f'arch: embed_dims={arch["embed_dims"]} is not a multiple of num_heads={arch["num_heads"]}')
+    return arch
+
+
+def checked_choice(argument: str, value, choices):
+    """The value, if it is one of the choices."""
+    if value not in choices:
+        raise ValueError(f'{argument}={value!r} is unknown; choose from {list(choices)}')
+    return value
+
+
+def checked_index(index: int, num_layers: int) -> int:
+    """An index of a block, counted from the start."""
+    if not -num_layers <= index < num_layers:
+        raise ValueError(f'out_indices: {index} is not in [{-num_layers}, {num_layers - 1}], the blocks of this arch')
+    return index % num_layers

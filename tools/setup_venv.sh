@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Make the virtual environment $1 and install the pinned stack and this package (editable) into it.
+set -eu
+venv=$1
+cd "$(dirname "$0")/.."
+
+fail() { echo "nepa_mm: error: $*" >&2; exit 1; }
+
+python=""
+for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
+[ -n "$python" ] || fail "no Python 3.10 to 3.12 among '${PYTHON:-python3 python3.12 python3.11 python3.10}'" \
+    "($(python3 --version 2>&1 | head -n 1)); install one or name it: make PYTHON=/path/to/python3.11"
+"$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    fail "$python has no venv module; install it (Debian, Ubuntu: apt install python3-venv) or set PYTHON"
+free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1048576)}')
+[ -x "$venv/bin/python" ] || [ "$free" -ge 7 ] ||
+    fail "$free GB free in $PWD, 7 GB needed for $venv (torch with CUDA); free some space or set VENV=/path/on/another/disk"
+
+[ -x "$venv/bin/pip" ] || "$python" -m venv "$venv" || fail "could not make the virtual environment $venv"
+echo "Installing the tested versions (constraints.txt) into $venv: about 3 GB to download"
+"$venv/bin/python" -m pip install --progress-bar on -c constraints.txt -e '.[mm,test]' ||
+    fail "installation into $venv failed, see pip's message above; check network and disk, then run the command again"
+touch "$venv/.installed"
