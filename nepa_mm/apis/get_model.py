@@ -3,6 +3,7 @@ from mmengine.model import BaseModel
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier, LinearClsHead, SelfSupDataPreprocessor
 
 from ..checkpoints import backbone_kwargs, mm_state_dict, read_released
+from ..errors import CheckpointError
 from ..models import NEPA, NEPAViT
 
 # The release scales pixels from [0, 255] to [-1, 1].
@@ -21,12 +22,11 @@ def get_model(address: str, **overrides) -> BaseModel:
         ``loss``), an mmpretrain ``ImageClassifier`` for a classification one (``model(x)`` gives logits [B, num_classes]).
 
     Raises:
-        FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the address or the checkpoint is of another kind.
+        CheckpointError: If there is no such checkpoint, or it is of another kind.
         RuntimeError: If a weight is missing, left over or of another shape.
     """
     if not address.startswith('hf:'):
-        raise ValueError(f"checkpoint address {address!r} is not supported; choose 'hf:FOLDER' or 'hf:ORG/NAME'")
+        raise CheckpointError(f"checkpoint address {address!r} is not supported; choose 'hf:FOLDER' or 'hf:ORG/NAME'")
     config, released = read_released(address.removeprefix('hf:'))
     state_dict = mm_state_dict(released)
     kwargs = backbone_kwargs(config)

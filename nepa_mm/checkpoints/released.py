@@ -6,6 +6,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..errors import CheckpointError
+
 # Released prefix of a parameter name, and ours
 OUTSIDE_BLOCKS = [
     ('vit_nepa.embeddings.cls_token', 'backbone.cls_token'),
@@ -43,8 +45,7 @@ def read_released(address: str) -> tuple[dict, dict[str, Tensor]]:
         The config, and the parameters by their released names.
 
     Raises:
-        FileNotFoundError: If a file is missing or the hub has or gives no such repository.
-        ValueError: If the config is not of a NEPA model.
+        CheckpointError: If a file is missing, the hub does not give the repository, or the config is not of a NEPA model.
     """
     folder = Path(address)
     if not folder.is_dir():
@@ -55,11 +56,11 @@ def read_released(address: str) -> tuple[dict, dict[str, Tensor]]:
         weights = found[0] if len(found) == 1 else weights
     for path in (folder / 'config.json', weights):
         if not path.is_file():
-            raise FileNotFoundError(f'hf:{address} has no {path.name}; a released checkpoint is a folder with config.json and '
+            raise CheckpointError(f'hf:{address} has no {path.name}; a released checkpoint is a folder with config.json and '
                                     'model.safetensors')
     config = json.loads((folder / 'config.json').read_text())
     if config.get('model_type') != 'vit_nepa':
-        raise ValueError(f"hf:{address}: model_type={config.get('model_type')!r} in config.json is not 'vit_nepa'")
+        raise CheckpointError(f"hf:{address}: model_type={config.get('model_type')!r} in config.json is not 'vit_nepa'")
     return config, load_file(weights)
 
 
@@ -70,7 +71,7 @@ def download(repository: str) -> Path:
         return Path(snapshot_download(repository, allow_patterns=['config.json', 'model.safetensors']))
     except Exception as error:  # many kinds: a bad id, no network, a refusal
         reason = str(error).strip().splitlines()[0]
-        raise FileNotFoundError(f'hf:{repository} is no local folder, and the Hugging Face hub did not give it ({reason}); check '
+        raise CheckpointError(f'hf:{repository} is no local folder, and the Hugging Face hub did not give it ({reason}); check '
                                 'the path, or the repository id and the network') from error
 
 
@@ -78,11 +79,11 @@ def backbone_kwargs(config: dict) -> dict:
     """Arguments of :class:`NEPAViT` for a released config.
 
     Raises:
-        ValueError: For a setting that the release has but never uses, and this backbone lacks.
+        CheckpointError: For a setting that the release has but never uses, and this backbone lacks.
     """
     for key in ('hidden_dropout_prob', 'attention_probs_dropout_prob', 'num_prompt_token'):
         if config.get(key):
-            raise ValueError(f'config.json: {key}={config[key]} is not supported; no released checkpoint sets it')
+            raise CheckpointError(f'config.json: {key}={config[key]} is not supported; no released checkpoint sets it')
     qk_norm = None
     if config.get('qk_norm', True):
         affine, bias = config.get('qk_norm_affine', False), config.get('qk_norm_bias', False)
@@ -115,7 +116,7 @@ def mm_state_dict(released: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename released parameters to ours: ``backbone.*`` and ``head.fc.*``.
 
     Raises:
-        ValueError: For a parameter that no released model has.
+        CheckpointError: For a parameter that no released model has.
     """
     released = dict(released)
     result = {}
@@ -132,7 +133,7 @@ def released_state_dict(ours: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename our parameters to the released names: the inverse of :func:`mm_state_dict`.
 
     Raises:
-        ValueError: For a parameter that has no place in the released format.
+        CheckpointError: For a parameter that has no place in the released format.
     """
     ours = dict(ours)
     result = {}
@@ -159,7 +160,7 @@ def rename(state_dict: dict[str, Tensor], table: list[tuple[str, str]]) -> dict[
     for name, value in state_dict.items():
         prefixes = [(old, new) for old, new in table if name.startswith(old)]
         if len(prefixes) != 1:
-            raise ValueError(f'parameter {name!r} is unknown to the NEPA formats')
+            raise CheckpointError(f'parameter {name!r} is unknown to the NEPA formats')
         old, new = prefixes[0]
         result[new + name.removeprefix(old)] = value
     return result

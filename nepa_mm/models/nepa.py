@@ -6,6 +6,7 @@ import torch
 from mmpretrain.models import BaseSelfSupervisor
 from torch import Tensor, nn
 
+from ..errors import ConfigError
 from ..registry import MODELS
 from .next_embedding_loss import NextEmbeddingLoss
 
@@ -31,7 +32,7 @@ class NEPA(BaseSelfSupervisor):
                  mask_ratio: float = 0.,
                  **kwargs) -> None:
         if not 0 <= mask_ratio < 1:
-            raise ValueError(f'mask_ratio={mask_ratio} is not in [0, 1): it is the share of patches hidden from the input')
+            raise ConfigError(f'mask_ratio={mask_ratio} is not in [0, 1): it is the share of patches hidden from the input')
         if not isinstance(kwargs.get('data_preprocessor'), nn.Module):
             # Prefixed, so that the algorithm builds under any default scope.
             kwargs['data_preprocessor'] = {

@@ -5,6 +5,7 @@ Shapes: B batch, L tokens ([CLS], if any, then the patches in raster order), D w
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -13,6 +14,7 @@ from timm.layers import (AttentionRope, DropPath, LayerScale, Mlp, SwiGLU, get_a
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..errors import CheckpointError, ConfigError
 from ..registry import MODELS
 from .rope2d import RoPE2D
 
@@ -95,7 +97,7 @@ class NEPAViT(BaseModule):
         init_cfg: As in mmengine, e.g. ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
 
     Raises:
-        ValueError: For an unknown choice, an index out of range or sizes that do not fit, naming value and argument.
+        ConfigError: For an unknown choice, an index out of range or sizes that do not fit, naming value and argument.
     """
 
     def __init__(self,
@@ -125,7 +127,7 @@ class NEPAViT(BaseModule):
         self.patch_size, self.causal, self.with_cp = patch_size, causal, with_cp
         self.out_type = checked_choice('out_type', out_type, OUT_TYPES)
         if out_type == 'cls_token' and not with_cls_token:
-            raise ValueError("out_type='cls_token' needs with_cls_token=True; choose 'last_token', 'avg_featmap' or 'featmap'")
+            raise ConfigError("out_type='cls_token' needs with_cls_token=True; choose 'last_token', 'avg_featmap' or 'featmap'")
         self.out_indices = [checked_index(i, self.num_layers)
                             for i in ([out_indices] if isinstance(out_indices, int) else out_indices)]
         checked_choice('qk_norm', qk_norm, QK_NORMS)
@@ -137,21 +139,21 @@ class NEPAViT(BaseModule):
         self.pos_embed = None
         if use_abs_pos_embed:
             if any(size % patch_size for size in to_2tuple(img_size)):
-                raise ValueError(f'img_size={img_size} is not a multiple of patch_size={patch_size}, which the position '
+                raise ConfigError(f'img_size={img_size} is not a multiple of patch_size={patch_size}, which the position '
                                  'embedding needs; change one of them or set use_abs_pos_embed=False')
             self.pos_embed = nn.Parameter(torch.empty(1, self.stored_grid[0] * self.stored_grid[1], self.embed_dims))
         self.rope = None if rope is None else RoPE2D(self.embed_dims // settings['num_heads'], **rope)
         self.layers = nn.ModuleList(
             Block(self.embed_dims, settings['num_heads'], settings['feedforward_channels'], self.num_extra_tokens, qk_norm,
                   qkv_bias, act, gated_mlp, layer_scale_init_value, drop_path, norm_eps)
-            for drop_path in torch.linspace(0, drop_path_rate, self.num_layers).tolist())
+            for drop_path in np.linspace(0, drop_path_rate, self.num_layers).tolist())
         self.norm = nn.LayerNorm(self.embed_dims, eps=norm_eps)
         if out_type == 'avg_featmap':
             self.fc_norm = nn.LayerNorm(self.embed_dims, eps=norm_eps)
 
         self.reset_parameters()
         if not -1 <= frozen_stages <= self.num_layers:
-            raise ValueError(f'frozen_stages={frozen_stages} is not in [-1, {self.num_layers}]: -1 freezes nothing, 0 the patch '
+            raise ConfigError(f'frozen_stages={frozen_stages} is not in [-1, {self.num_layers}]: -1 freezes nothing, 0 the patch '
                              f'embedding, n the first n of {self.num_layers} blocks as well')
         self.frozen_stages = frozen_stages
         for part in self.frozen_parts():
@@ -212,7 +214,7 @@ class NEPAViT(BaseModule):
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of patches that cover an image of H x W pixels."""
         if min(image_size) < self.patch_size:
-            raise ValueError(f'an image of {image_size[0]}x{image_size[1]} pixels is smaller than one patch '
+            raise ConfigError(f'an image of {image_size[0]}x{image_size[1]} pixels is smaller than one patch '
                              f'(patch_size={self.patch_size}); use larger images (img_size, crop_size) or smaller patches')
         return tuple(-(-size // self.patch_size) for size in image_size)
 
@@ -237,13 +239,14 @@ class NEPAViT(BaseModule):
             return self.fc_norm(patches.mean(dim=1))
         grid = self.grid(image_size)
         featmap = patches.transpose(1, 2).unflatten(2, grid)  # [B, D, h * w] -> [B, D, h, w]
-        padded = [n * self.patch_size for n in grid]
-        if padded == list(image_size):
-            return featmap
         # Heads stretch a feature map over the image. One that still covered the padding would land up to a patch too far
-        # left and up, so it is resampled to h x w cells that cover the image alone.
-        scale = [full / size for full, size in zip(padded, image_size)]
-        return F.interpolate(featmap, scale_factor=scale, mode='bilinear')[..., :grid[0], :grid[1]]
+        # left and up, so rows and columns are interpolated to h x w cells that cover the image alone.
+        for dim, (cells, size) in enumerate(zip(grid, image_size), start=2):
+            covered = size / (cells * self.patch_size)
+            if covered < 1:
+                weights = shrinking_weights(cells, covered, x.device, x.dtype)
+                featmap = torch.einsum('oi,bdiw->bdow' if dim == 2 else 'oi,bdhi->bdho', weights, featmap)
+        return featmap
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter and number of depths, for layer-wise decay as mmpretrain computes it.
@@ -286,7 +289,7 @@ class NEPAViT(BaseModule):
         """Before loading: refuse weights of another model, and resize the position embedding to ``img_size``."""
         own = self.state_dict().keys()
         if not any(prefix + name in state_dict for name in own):
-            raise RuntimeError(
+            raise CheckpointError(
                 f'the checkpoint holds no weight of NEPAViT: none of its {len(state_dict)} keys (such as {list(state_dict)[:3]}) '
                 f"matches one of {len(own)} (such as {prefix + 'patch_embed.weight'!r}); check load_from or init_cfg.checkpoint "
                 'and init_cfg.prefix')
@@ -295,9 +298,16 @@ class NEPAViT(BaseModule):
             count = state_dict[name].shape[1]
             side = round(count**0.5)
             if side * side != count:
-                raise RuntimeError(f'{name} of the checkpoint has {count} positions, not a square grid, and cannot be resized to '
+                raise CheckpointError(f'{name} of the checkpoint has {count} positions, not a square grid, and cannot be resized to '
                                    f'img_size and patch_size here ({self.stored_grid[0]}x{self.stored_grid[1]} patches)')
             state_dict[name] = resample_abs_pos_embed(state_dict[name], self.stored_grid, (side, side), num_prefix_tokens=0)
+
+
+def shrinking_weights(cells: int, covered: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Linear interpolation [cells, cells] from cells over the padded side to as many over the covered part of it."""
+    index = torch.arange(cells, device=device)
+    position = ((index + 0.5) * covered - 0.5).clamp(min=0)  # of the new cell centres, counted in old cells
+    return (1 - (position[:, None] - index).abs()).clamp(min=0).to(dtype)
 
 
 def arch_settings(arch: str | dict) -> dict[str, int]:
@@ -305,21 +315,21 @@ def arch_settings(arch: str | dict) -> dict[str, int]:
     if isinstance(arch, str):
         return ARCHS[checked_choice('arch', arch, ARCHS)]
     if set(arch) != set(ARCHS['base']):
-        raise ValueError(f'arch={dict(arch)} must have exactly the keys {list(ARCHS["base"])}; or choose from {list(ARCHS)}')
+        raise ConfigError(f'arch={dict(arch)} must have exactly the keys {list(ARCHS["base"])}; or choose from {list(ARCHS)}')
     if arch['embed_dims'] % arch['num_heads']:
-        raise ValueError(f'arch: embed_dims={arch["embed_dims"]} is not a multiple of num_heads={arch["num_heads"]}')
+        raise ConfigError(f'arch: embed_dims={arch["embed_dims"]} is not a multiple of num_heads={arch["num_heads"]}')
     return arch
 
 
 def checked_choice(argument: str, value, choices):
     """The value, if it is one of the choices."""
     if value not in choices:
-        raise ValueError(f'{argument}={value!r} is unknown; choose from {list(choices)}')
+        raise ConfigError(f'{argument}={value!r} is unknown; choose from {list(choices)}')
     return value
 
 
 def checked_index(index: int, num_layers: int) -> int:
     """An index of a block, counted from the start."""
     if not -num_layers <= index < num_layers:
-        raise ValueError(f'out_indices: {index} is not in [{-num_layers}, {num_layers - 1}], the blocks of this arch')
+        raise ConfigError(f'out_indices: {index} is not in [{-num_layers}, {num_layers - 1}], the blocks of this arch')
     return index % num_layers

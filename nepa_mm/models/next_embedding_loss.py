@@ -5,6 +5,7 @@ Shapes: B batch, L tokens, D width.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import ConfigError
 from ..registry import MODELS
 
 # Distances of unit vectors [..., D] -> [...]. The paper uses the negative cosine, and allows any suitable one.
@@ -28,7 +29,7 @@ class NextEmbeddingLoss(nn.Module):
     def __init__(self, distance: str = 'cosine', shift: bool = True, stop_grad: bool = True) -> None:
         super().__init__()
         if distance not in DISTANCES:
-            raise ValueError(f'distance={distance!r} is unknown; choose from {list(DISTANCES)}')
+            raise ConfigError(f'distance={distance!r} is unknown; choose from {list(DISTANCES)}')
         self.distance, self.shift, self.stop_grad = distance, shift, stop_grad
 
     def forward(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:

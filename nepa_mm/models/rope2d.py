@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ..errors import ConfigError
+
 
 class RoPE2D(nn.Module):
     """Rotation tables for patches at (y, x) centres in [-1, 1].
@@ -31,7 +33,7 @@ class RoPE2D(nn.Module):
                  shift: float | None = None) -> None:
         super().__init__()
         if head_dim % 4:
-            raise ValueError(f'embed_dims / num_heads = {head_dim} is not a multiple of 4, which 2-D RoPE needs')
+            raise ConfigError(f'embed_dims / num_heads = {head_dim} is not a multiple of 4, which 2-D RoPE needs')
         self.head_dim, self.theta = head_dim, theta
         self.rescale, self.jitter, self.shift = rescale, jitter, shift
 

@@ -1,0 +1,39 @@
+# The demo's pretraining, laptop size: the same recipe on drawn shapes (tools/demo/draw_shapes.py data/shapes).
+#
+#   python tools/train.py configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-25e_shapes-64px.py
+#
+# Hardware: 2 CPU cores, about 4 minutes.
+_base_ = ['../_base_/models/nepa.py', '../_base_/default_runtime.py']
+
+model = dict(
+    backbone=dict(
+        arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512), img_size=64, patch_size=8))
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.3, 1.0), backend='pillow', interpolation='bilinear'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='CustomDataset', data_root='data/shapes/imagenet', data_prefix='train', with_label=False, pipeline=train_pipeline))
+
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    clip_grad=dict(max_norm=1.0),
+    constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(layer_decay_rate=1.0))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=2, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=23, by_epoch=True, begin=2, end=25, convert_to_iter_based=True),
+]
+train_cfg = dict(by_epoch=True, max_epochs=25)
+custom_hooks = [dict(type='EMAHook', momentum=1 - 0.99, priority='ABOVE_NORMAL')]
+default_hooks = dict(logger=dict(interval=37), checkpoint=dict(interval=25))

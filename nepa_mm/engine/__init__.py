@@ -1,0 +1,5 @@
+from .bf16_optim_wrapper import Bf16OptimWrapper
+from .layer_decay import LayerDecayOptimWrapperConstructor
+from .layer_decay_lr import LayerDecayCosineLR
+
+__all__ = ['Bf16OptimWrapper', 'LayerDecayCosineLR', 'LayerDecayOptimWrapperConstructor']

@@ -1,0 +1,24 @@
+"""Mixed precision in bfloat16."""
+from contextlib import contextmanager
+
+import torch
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from ..registry import OPTIM_WRAPPERS
+
+
+@OPTIM_WRAPPERS.register_module()
+class Bf16OptimWrapper(OptimWrapper):
+    """Run the forward pass under bfloat16 autocast; parameters, gradients and optimizer stay in float32.
+
+    mmengine's ``AmpOptimWrapper`` scales the loss against float16 underflow, which bfloat16 does not have, at the cost of a
+    pass over all gradients and a wait in every step; and it refuses to run without a GPU.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module):
+        """Autocast on the device of the model."""
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
+            yield

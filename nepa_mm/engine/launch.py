@@ -1,0 +1,120 @@
+"""What ``tools/train.py`` and ``tools/test.py`` share: reading a config, checks before anything is built, start-up."""
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from ..errors import CheckpointError, ConfigError, DataError
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.webp')
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that mm users know from both tools."""
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: work_dirs/<config name>')
+    parser.add_argument('--amp', action='store_true', help='run the model in bfloat16')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config, e.g. optim_wrapper.optimizer.lr=1e-4 or key="[a,b]" or key=a,b')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by some launchers')
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config and merge work_dir, launcher and --cfg-options, in mm's order of precedence."""
+    if not Path(args.config).is_file():
+        raise ConfigError(f'config file {args.config!r} does not exist')
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    if cfg.get('default_scope') == 'mmpretrain':  # as mmpretrain's own tools do
+        for split in ('train', 'val', 'test'):
+            if cfg.get(f'{split}_dataloader'):
+                cfg[f'{split}_dataloader'].setdefault('collate_fn', dict(type='default_collate'))
+    return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner, on gloo where a distributed launch meets a machine without a GPU."""
+    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
+        # mmengine would ask for a GPU here and when it wraps the model.
+        torch.distributed.init_process_group('gloo')
+        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def check_work_dir(cfg: Config) -> None:
+    """Refuse to mix a new run with another one's checkpoints."""
+    if cfg.get('resume'):
+        return
+    checkpoints = [path for pattern in ('epoch_*.pth', 'iter_*.pth') for path in Path(cfg.work_dir).glob(pattern)]
+    if checkpoints:
+        newest = max(checkpoints, key=lambda path: path.stat().st_mtime)
+        raise ConfigError(f'work_dir={cfg.work_dir!r} holds another run ({newest.name}), which would be written over; continue it '
+                          'with --resume or choose another --work-dir')
+
+
+def check_data(cfg: Config, splits: tuple[str, ...] = ('train', 'val', 'test')) -> None:
+    """Look for the data of each loader before a model is built."""
+    for split in splits:
+        key = f'{split}_dataloader'
+        if cfg.get(key):
+            check_dataset(cfg[key].get('dataset', {}), f'{key}.dataset')
+
+
+def check_dataset(dataset: dict, key: str) -> None:
+    """Check the folders of a dataset config, of the datasets inside a wrapper too."""
+    if 'dataset' in dataset:
+        return check_dataset(dataset['dataset'], f'{key}.dataset')
+    for i, part in enumerate(dataset.get('datasets', [])):
+        check_dataset(part, f'{key}.datasets[{i}]')
+    if not dataset.get('data_root'):
+        return
+    root = Path(dataset['data_root'])
+    if not root.is_dir():
+        raise DataError(f'{key}.data_root={str(root)!r} does not exist; link the data there, or give its place with --cfg-options '
+                        f'{key}.data_root=PATH')
+    prefix = dataset.get('data_prefix') or dataset.get('split') or ''
+    prefixes = prefix if isinstance(prefix, dict) else {'': prefix}
+    for name, folder in prefixes.items():
+        where = f'{key}.data_prefix' + (f'.{name}' if name else '')
+        if not (root / folder).is_dir():
+            raise DataError(f"{where}={folder!r}: there is no folder {str(root / folder)!r}; data_root={str(root)!r} holds "
+                            f'{sorted(path.name for path in root.iterdir())[:10]}')
+    labelled_by_folder = not isinstance(prefix, dict) and dataset.get('with_label', True)
+    if labelled_by_folder and not dataset.get('ann_file') and not (root / 'meta' / f'{prefix}.txt').is_file():
+        check_class_folders(root / prefix, key)
+
+
+def check_class_folders(folder: Path, key: str) -> None:
+    """Each class folder must hold an image: an empty one shifts nothing but quietly loses a class."""
+    classes = sorted(path for path in folder.iterdir() if path.is_dir())
+    if not classes:
+        raise DataError(f'{key}: {str(folder)!r} has no class folders; it must hold one folder of images for each class')
+    for path in classes:
+        if not any(image.suffix.lower() in IMAGE_SUFFIXES for image in path.rglob('*')):
+            raise DataError(f'{key}: class folder {str(path)!r} holds no image ({", ".join(IMAGE_SUFFIXES)}); fill it or remove it')
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End with one line and an exit code for what a user can mend; with NEPA_DEBUG=1, and for all else, with a traceback."""
+    try:
+        yield
+    except (ConfigError, DataError, CheckpointError) as error:
+        if os.environ.get('NEPA_DEBUG') == '1':
+            raise
+        print(f'nepa_mm: error: {error}', file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,88 @@
+"""Cosine learning-rate schedules in which the layer-wise decay takes part, as in the authors' release and paper."""
+import math
+
+from mmengine.optim import _ParamScheduler
+
+from ..errors import ConfigError
+from ..registry import PARAM_SCHEDULERS
+
+
+@PARAM_SCHEDULERS.register_module()
+class LayerDecayCosineLR(_ParamScheduler):
+    """Linear warm-up, then cosine to zero, times ``decay ** depth`` of each parameter group.
+
+    The groups come from :class:`LayerDecayOptimWrapperConstructor` with ``layer_decay_rate`` left at 1. The recipes are
+
+    - release, ``llrd_cosine_warmup``: fixed decay, ``layerwise_warmup=True``;
+    - release, ``llrd_cosine``: ``decay_end`` reached along a cosine;
+    - paper, section 4.1: ``decay_end=1.0, decay_anneal='linear'``.
+
+    Args:
+        optimizer: Wrapped optimizer, given by the runner.
+        decay: Decay between neighbouring depths; at the first step if it moves.
+        end: Length of the schedule, in steps, or epochs with ``by_epoch=True, convert_to_iter_based=True``.
+        warmup: Length of the warm-up in the same unit.
+        layerwise_warmup: Warm each group up for ``warmup * (1 - decay ** depth)``, at least one step.
+        decay_end: Decay at the end of training; None keeps it fixed.
+        decay_anneal: 'cosine' or 'linear' way from ``decay`` to ``decay_end``.
+        **kwargs: ``begin``, ``by_epoch``, ... of mmengine's schedulers.
+    """
+
+    def __init__(self,
+                 optimizer,
+                 decay: float,
+                 end: int,
+                 warmup: int = 0,
+                 layerwise_warmup: bool = False,
+                 decay_end: float | None = None,
+                 decay_anneal: str = 'cosine',
+                 **kwargs) -> None:
+        if decay_anneal not in ('cosine', 'linear'):
+            raise ConfigError(f"param_scheduler.decay_anneal={decay_anneal!r} is unknown; choose from ['cosine', 'linear']")
+        if not 0 <= warmup <= end:
+            raise ConfigError(f'param_scheduler.warmup={warmup} is not in [0, {end}], the length of the schedule (end)')
+        for group in getattr(optimizer, 'optimizer', optimizer).param_groups:
+            if group.get('layer_decay_rate') != 1.:
+                raise ConfigError('LayerDecayCosineLR applies the decay itself and needs groups without it: set optim_wrapper.'
+                                 "constructor='nepa_mm.LayerDecayOptimWrapperConstructor' and leave layer_decay_rate at 1, "
+                                 f"not {group.get('layer_decay_rate')}")
+        self.settings = dict(total=end, warmup=warmup, decay=decay, layerwise_warmup=layerwise_warmup, decay_end=decay_end,
+                             decay_anneal=decay_anneal)
+        super().__init__(optimizer, 'lr', end=end, **kwargs)
+
+    @classmethod
+    def build_iter_from_epoch(cls, *args, end, epoch_length, warmup=0, begin=0, by_epoch=True, **kwargs):
+        """Build with lengths given in epochs, for steps."""
+        return cls(*args, begin=begin * epoch_length, end=end * epoch_length, warmup=round(warmup * epoch_length),
+                   by_epoch=False, **kwargs)
+
+    def _get_value(self) -> list[float]:
+        # mmengine appends a group that only carries the base rate to the log; it has no depth.
+        return [base * layer_decay_factor(self.last_step, group.get('layer_depth', 0), **self.settings)
+                for base, group in zip(self.base_values, self.optimizer.param_groups)]
+
+
+def layer_decay_factor(step: int,
+                       depth: int,
+                       total: int,
+                       warmup: int,
+                       decay: float,
+                       layerwise_warmup: bool = False,
+                       decay_end: float | None = None,
+                       decay_anneal: str = 'cosine') -> float:
+    """Factor of the base learning rate at a step, for parameters at a depth."""
+    if decay_end is not None:
+        progress = step / total
+        decay += (decay_end - decay) * (progress if decay_anneal == 'linear' else 1 - cosine(progress))
+    factor = decay**depth
+    if layerwise_warmup and warmup:
+        # Deeper below the head, smaller factor, longer warm-up
+        warmup = max(1, warmup - round(warmup * min(factor, 1.)))
+    if step < warmup:
+        return factor * step / warmup
+    return factor * cosine(min((step - warmup) / max(1, total - warmup), 1.))
+
+
+def cosine(progress: float) -> float:
+    """From 1 at progress 0 to 0 at progress 1."""
+    return 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,0 +1,65 @@
+import pytest
+import torch
+from tiny import TINY, randomize
+from nepa_mm import NEPA, NEPAViT, NextEmbeddingLoss
+from nepa_mm.errors import ConfigError
+
+
+def nepa(head=None, mask_ratio=0., **kwargs):
+    backbone = NEPAViT(**{**TINY, 'rope': dict(rescale=None), **kwargs})
+    return randomize(NEPA(backbone, head=head, mask_ratio=mask_ratio))
+
+
+def test_loss_is_the_mean_negative_cosine_of_prediction_and_next_embedding():
+    model, x = nepa(), torch.randn(2, 3, 28, 28)
+    z, z_hat = model.backbone.embed(x), model.backbone(x)[0]
+    expected = -torch.cosine_similarity(z_hat[:, :-1], z[:, 1:], dim=-1).mean()
+    result = model(x, mode='loss')
+    assert result['loss'].item() == pytest.approx(expected.item(), abs=1e-6)
+    assert result['cosine'].item() == pytest.approx(-expected.item(), abs=1e-6)
+    assert set(result) == {'loss', 'cosine', 'collapse'}
+
+
+@pytest.mark.parametrize('cls, terms', [(True, 16), (False, 15)])
+def test_cls_token_predicts_the_first_patch(cls, terms):
+    model = nepa(with_cls_token=cls)
+    assert model.backbone.embed(torch.randn(1, 3, 28, 28))[:, 1:].shape[1] == terms
+
+
+def test_target_path_carries_gradient_only_without_stop_grad():
+    """The last patch is a target but no input of any prediction: gradient reaches its pixels by the target path alone."""
+    for stop_grad in (True, False):
+        x = torch.randn(2, 3, 28, 28, requires_grad=True)
+        nepa(NextEmbeddingLoss(stop_grad=stop_grad)).loss(x)['loss'].backward()
+        assert bool(x.grad[:, :, 21:, 21:].any()) != stop_grad
+        assert x.grad[:, :, :21].any()
+
+
+def test_position_embedding_is_not_in_the_target():
+    model, x = nepa(with_cls_token=False, use_abs_pos_embed=True), torch.randn(2, 3, 28, 28)
+    before = model.backbone.embed(x)
+    model.backbone.pos_embed.data += 1
+    assert torch.equal(model.backbone.embed(x), before)
+
+
+def test_mask_hides_the_share_from_the_input_and_not_from_the_target():
+    model = nepa(mask_ratio=0.4)
+    z = model.backbone.embed(torch.randn(8, 3, 28, 28))
+    hidden = (model.mask(z) == model.mask_token).all(-1)
+    assert hidden.sum(1).tolist() == [round(0.4 * 16)] * 8 and not hidden[:, 0].any()  # [CLS] stays
+    assert len({tuple(row.tolist()) for row in hidden}) > 1  # each image its own
+    model.loss(torch.randn(2, 3, 28, 28))['loss'].backward()
+    assert model.mask_token.grad.any()
+    assert not hasattr(nepa(), 'mask_token')
+
+
+def test_mask_ratio_out_of_range():
+    with pytest.raises(ConfigError, match=r'mask_ratio=1.0 is not in \[0, 1\)'):
+        nepa(mask_ratio=1.)
+
+
+def test_ablations_of_table_1a_are_settings():
+    x = torch.randn(2, 3, 28, 28)
+    losses = [nepa(NextEmbeddingLoss(shift=shift), causal=causal).loss(x)['loss'].item()
+              for shift in (True, False) for causal in (True, False)]
+    assert len(set(losses)) == 4

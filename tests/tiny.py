@@ -1,0 +1,20 @@
+"""What tests share: a tiny model, random weights, and where the reference tensors are."""
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+# Reference tensors dumped from the authors' release; tests that need them are skipped where they are absent.
+GOLDEN = Path(os.environ.get('NEPA_GOLDEN', ROOT.parent / 'shared/golden'))
+needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f'no reference tensors in {GOLDEN}')
+
+TINY = dict(arch=dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32), img_size=28, patch_size=7)
+
+
+def randomize(module: torch.nn.Module, std: float = 0.5) -> torch.nn.Module:
+    """Draw every parameter at random, so that no branch hides behind a small LayerScale."""
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter.data, std=std)
+    return module

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Train on GPUS processes of this machine (GPUs, or CPU processes where there is none).
+# Several machines: run it on each with NNODES, NODE_RANK and MASTER_ADDR set.
+set -eu
+CONFIG=$1
+GPUS=$2
+
+PYTHONPATH="$(dirname "$0")/..:${PYTHONPATH:-}" exec "${PYTHON:-python}" -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master_port="${PORT:-29500}" \
+    --nproc_per_node="$GPUS" \
+    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"

@@ -1,0 +1,83 @@
+"""Test a checkpoint: classification or segmentation."""
+import argparse
+
+import mmengine
+from mmengine.config import Config
+from mmengine.evaluator import DumpResults
+from nepa_mm.engine.launch import add_common_arguments, build_runner, check_data, load_config, one_line_errors
+from nepa_mm.errors import ConfigError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', help='classification: file for results (.pkl, .json); segmentation: folder for label maps')
+    parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out holds; default: pred')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument('--show-dir', help='folder for pictures of predictions')
+    parser.add_argument('--interval', type=int, default=1, help='draw every so many samples')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds that a window stays')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    parser.add_argument('--no-pin-memory', action='store_true', help='the loader does not pin memory')
+    add_common_arguments(parser)
+    args = parser.parse_args()
+    if args.out_item and not args.out:
+        parser.error('--out-item needs --out')
+    return args
+
+
+def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
+    """Switch on the visualization hook of mmpretrain or mmseg, which name their settings differently."""
+    hook = cfg.default_hooks.get('visualization')
+    if hook is None:
+        raise ConfigError('--show and --show-dir need default_hooks.visualization in the config')
+    hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
+    if cfg.default_scope == 'mmseg':
+        hook.draw = True
+        if args.show_dir:
+            cfg.visualizer.save_dir = args.show_dir
+    else:
+        hook.update(enable=True, out_dir=args.show_dir)
+
+
+def augment_at_test_time(cfg: Config) -> None:
+    """Wrap the model in the config's ``tta_model``; for classification the two mirror images by default."""
+    if cfg.default_scope == 'mmpretrain' and 'tta_pipeline' not in cfg:
+        *pipeline, pack = cfg.test_dataloader.dataset.pipeline
+        flips = [dict(type='RandomFlip', prob=1.), dict(type='RandomFlip', prob=0.)]
+        cfg.tta_pipeline = [*pipeline, dict(type='TestTimeAug', transforms=[flips, [pack]])]
+        cfg.setdefault('tta_model', dict(type='mmpretrain.AverageClsScoreTTA'))
+    if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+        raise ConfigError('--tta needs tta_model and tta_pipeline in the config')
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = dict(cfg.tta_model, module=cfg.model)
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    cfg.load_from = args.checkpoint
+    if args.show or args.show_dir:
+        draw_predictions(cfg, args)
+    if args.tta:
+        augment_at_test_time(cfg)
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    if args.no_pin_memory:
+        cfg.test_dataloader.pin_memory = False
+    save_maps = args.out and cfg.default_scope == 'mmseg' and args.out_item != 'metrics'
+    if save_maps:
+        cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
+    check_data(cfg, ('test', ))
+    runner = build_runner(cfg)
+    if args.out and not save_maps and args.out_item != 'metrics':
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    metrics = runner.test()
+    if args.out and args.out_item == 'metrics':
+        mmengine.dump(metrics, args.out)
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()

@@ -1,0 +1,48 @@
+"""Train a model: pretraining, classification, segmentation, or any other mm config."""
+import argparse
+
+from nepa_mm.engine.launch import (add_common_arguments, build_runner, check_data, check_work_dir, load_config,
+                                   one_line_errors)
+from nepa_mm.errors import ConfigError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--resume', nargs='?', const='auto', help='continue from a checkpoint, or the newest in the work dir')
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale lr by batch size / auto_scale_lr.base_batch_size')
+    parser.add_argument('--no-pin-memory', action='store_true', help='loaders do not pin memory')
+    parser.add_argument('--no-persistent-workers', action='store_true', help='loader processes end with each epoch')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        cfg.optim_wrapper.type = 'nepa_mm.Bf16OptimWrapper'
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ConfigError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {args.config} does not set')
+        cfg.auto_scale_lr.enable = True
+    for split in ('train', 'val', 'test'):
+        loader = cfg.get(f'{split}_dataloader')
+        if loader:
+            loader.pin_memory = loader.get('pin_memory', True) and not args.no_pin_memory
+            loader.persistent_workers = (loader.get('persistent_workers', True) and loader.get('num_workers', 0) > 0
+                                         and not args.no_persistent_workers)
+    check_work_dir(cfg)
+    check_data(cfg, ('train', ) if args.no_validate else ('train', 'val'))
+    build_runner(cfg).train()
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
