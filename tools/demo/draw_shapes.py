@@ -1,7 +1,6 @@
 """Draw the demo's data: coloured shapes on textured backgrounds, in the layouts of ImageNet and ADE20K.
 
     OUT/imagenet/{train,val}/<class>/<n>.jpg        one shape an image; its kind is the class
-    OUT/imagenet/meta/train_labelled.txt            the few training images whose labels are used
     OUT/ADEChallengeData2016/{images,annotations}/{training,validation}/<n>.{jpg,png}   several shapes, every pixel labelled
 
 Same arguments and seed, same files. A complete data set is kept as it is.
@@ -43,12 +42,12 @@ def texture(rng: np.random.Generator, height: int, width: int, saturation: tuple
     """Waves in two directions between two colours, with grain: [height, width, 3] in [0, 255]."""
     y, x = np.mgrid[:height, :width] / max(height, width)
     wave = sum(np.sin(2 * math.pi * (f * (x * math.cos(a) + y * math.sin(a)) + p))
-               for f, a, p in zip(rng.uniform(1, 7, 2), rng.uniform(0, math.pi, 2), rng.uniform(0, 1, 2)))
+               for f, a, p in zip(rng.uniform(1, 4, 2), rng.uniform(0, math.pi, 2), rng.uniform(0, 1, 2)))
     mix = (wave[..., None] + 2) / 4
     hue = rng.uniform()
     first, second = (np.array(colorsys.hsv_to_rgb((hue + shift) % 1, rng.uniform(*saturation), rng.uniform(0.35, 0.95)))
                      for shift in (0, rng.uniform(-0.12, 0.12)))
-    return 255 * (first * mix + second * (1 - mix)) + rng.normal(0, 6, (height, width, 3))
+    return 255 * (first * mix + second * (1 - mix)) + rng.normal(0, 2, (height, width, 3))
 
 
 def shape_mask(kind: str, size: tuple[int, int], centre: tuple[float, float], radius: float, turn: float) -> np.ndarray:
@@ -78,24 +77,21 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int], kinds: list[str]
         r = rng.uniform(*radius) * min(size)
         centre = [rng.uniform(min(r, side / 2), max(side - r, side / 2)) for side in (width, height)]
         mask = shape_mask(kind, size, centre, r, rng.uniform(-0.4, 0.4))
-        fill = texture(rng, height, width, saturation=(0.6, 1.0))
+        fill = texture(rng, height, width, saturation=(0.7, 1.0))
         pixels = pixels * (1 - mask[..., None]) + fill * mask[..., None]
         labels[mask > 0.5] = 2 + SHAPES.index(kind)
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), Image.fromarray(labels)
 
 
-def draw_classification(out: Path, seed: int, counts: dict[str, int], labelled: int) -> None:
-    """One shape an image, by class; the first ``labelled`` images of each class are listed with their labels."""
+def draw_classification(out: Path, seed: int, counts: dict[str, int]) -> None:
+    """One shape an image, by class."""
     for split, count in counts.items():
         for kind in track(SHAPES, description=f'Drawing {count * len(SHAPES)} images for classification ({split})'):
             folder = out / split / kind
             folder.mkdir(parents=True, exist_ok=True)
             for i in range(count):
                 rng = np.random.default_rng([seed, split == 'val', SHAPES.index(kind), i])
-                draw_scene(rng, (72, 72), [kind], radius=(0.22, 0.45))[0].save(folder / f'{i:05d}.jpg', quality=92)
-    lines = [f'{kind}/{i:05d}.jpg {SHAPES.index(kind)}' for kind in SHAPES for i in range(labelled)]
-    (out / 'meta').mkdir(exist_ok=True)
-    (out / 'meta/train_labelled.txt').write_text('\n'.join(lines) + '\n')
+                draw_scene(rng, (72, 72), [kind], radius=(0.3, 0.45))[0].save(folder / f'{i:05d}.jpg', quality=92)
 
 
 def draw_segmentation(out: Path, seed: int, counts: dict[str, int]) -> None:
@@ -115,7 +111,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, help='folder to make')
     parser.add_argument('--train', type=int, default=300, help='training images of each class')
-    parser.add_argument('--labelled', type=int, default=40, help='of these, images with labels')
     parser.add_argument('--val', type=int, default=50, help='validation images of each class')
     parser.add_argument('--seg-train', type=int, default=400, help='training images for segmentation')
     parser.add_argument('--seg-val', type=int, default=60, help='validation images for segmentation')
@@ -129,7 +124,7 @@ def main() -> None:
             parser.error(f'{args.out} holds another data set ({done.read_text()}); remove it or choose another folder')
         print(f'{args.out} is complete already')
         return
-    draw_classification(args.out / 'imagenet', args.seed, dict(train=args.train, val=args.val), args.labelled)
+    draw_classification(args.out / 'imagenet', args.seed, dict(train=args.train, val=args.val))
     draw_segmentation(args.out / 'ADEChallengeData2016', args.seed, dict(training=args.seg_train, validation=args.seg_val))
     done.write_text(json.dumps(settings))
 

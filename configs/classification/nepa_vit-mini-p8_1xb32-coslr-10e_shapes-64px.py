@@ -1,6 +1,6 @@
-# The demo's fine-tuning, laptop size: few labels, after pretraining without labels.
+# The demo's fine-tuning, laptop size: after pretraining without labels.
 #
-#   python tools/train.py configs/classification/nepa_vit-mini-p8_1xb32-coslr-30e_shapes-64px.py
+#   python tools/train.py configs/classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-64px.py
 #
 # Add --cfg-options model.backbone.init_cfg=None to train from scratch. Hardware: 2 CPU cores, about 1 minute.
 _base_ = ['../_base_/models/nepa_classifier.py', '../_base_/default_runtime.py']
@@ -12,14 +12,14 @@ model = dict(
         img_size=64,
         patch_size=8,
         frozen_stages=-1,
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-25e_shapes-64px/epoch_25.pth')),
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px/epoch_18.pth')),
     head=dict(num_classes=8, in_channels=128),
     train_cfg=None)
 
 classes = ['arrow', 'crescent', 'cross', 'disc', 'ring', 'square', 'star', 'triangle']
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.5, 1.0), backend='pillow', interpolation='bicubic'),
+    dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.7, 1.0), backend='pillow', interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
@@ -38,8 +38,7 @@ train_dataloader = dict(
     dataset=dict(
         type='ImageNet',
         data_root='data/shapes/imagenet',
-        data_prefix='train',
-        ann_file='meta/train_labelled.txt',
+        split='train',
         metainfo=dict(classes=classes),
         pipeline=train_pipeline))
 val_dataloader = dict(
@@ -59,19 +58,19 @@ val_evaluator = dict(type='Accuracy', topk=1)
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
     clip_grad=dict(max_norm=1.0),
     constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(head_lr=1e-3))
 param_scheduler = dict(
     type='nepa_mm.LayerDecayCosineLR',
     decay=0.8,
-    warmup=3,
+    warmup=1,
     layerwise_warmup=True,
-    end=30,
+    end=10,
     by_epoch=True,
     convert_to_iter_based=True)
-train_cfg = dict(by_epoch=True, max_epochs=30, val_interval=10)
+train_cfg = dict(by_epoch=True, max_epochs=10, val_interval=5)
 val_cfg = dict()
 test_cfg = dict()
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=30))
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=10))

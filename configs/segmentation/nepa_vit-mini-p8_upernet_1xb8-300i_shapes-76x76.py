@@ -1,0 +1,75 @@
+# The demo's segmentation, laptop size: UPerNet on drawn shapes in ADE20K's layout. Crops of 76 pixels are no multiple of
+# the patch, as 512 is none of 14.
+#
+#   python tools/train.py configs/segmentation/nepa_vit-mini-p8_upernet_1xb8-300i_shapes-76x76.py
+#
+# Hardware: 2 CPU cores, about 1 minute.
+_base_ = ['../_base_/models/nepa_upernet.py', '../_base_/segmentation_runtime.py']
+
+classes = ['background', 'arrow', 'crescent', 'cross', 'disc', 'ring', 'square', 'star', 'triangle']
+palette = [[40, 40, 40], [230, 60, 60], [240, 200, 60], [60, 180, 75], [70, 110, 230], [240, 130, 40], [150, 60, 190],
+           [70, 220, 230], [240, 80, 190]]
+norm_cfg = dict(type='BN', requires_grad=True)
+model = dict(
+    data_preprocessor=dict(size=(76, 76)),
+    backbone=dict(
+        arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
+        img_size=76,
+        patch_size=8,
+        out_indices=[0, 1, 2, 3],
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px/epoch_18.pth')),
+    neck=dict(embed_dim=128, norm_cfg=norm_cfg),
+    decode_head=dict(in_channels=[128, 128, 128, 128], channels=64, num_classes=9, norm_cfg=norm_cfg),
+    auxiliary_head=dict(in_channels=128, channels=32, num_classes=9, norm_cfg=norm_cfg),
+    test_cfg=dict(mode='slide', crop_size=(76, 76), stride=(50, 50)))
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='RandomResize', scale=(144, 112), ratio_range=(0.9, 1.4), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(76, 76)),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='PackSegInputs'),
+]
+dataset = dict(
+    type='BaseSegDataset',
+    data_root='data/shapes/ADEChallengeData2016',
+    img_suffix='.jpg',
+    seg_map_suffix='.png',
+    reduce_zero_label=True,
+    metainfo=dict(classes=classes, palette=palette))
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'), pipeline=train_pipeline, **dataset))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'), pipeline=test_pipeline, **dataset))
+test_dataloader = val_dataloader
+val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = val_evaluator
+
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(layer_decay_rate=0.8))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=30),
+    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=30, end=300),
+]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=300, val_interval=300)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=300))

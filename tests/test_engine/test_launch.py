@@ -1,0 +1,84 @@
+import argparse
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from nepa_mm.engine.launch import check_data, check_work_dir, load_config, one_line_errors
+from nepa_mm.errors import CheckpointError, ConfigError, DataError
+
+
+def image(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def loader(**dataset):
+    return Config(dict(train_dataloader=dict(dataset=dataset)))
+
+
+def test_missing_data_root_names_key_and_path(tmp_path):
+    with pytest.raises(DataError, match=r"train_dataloader.dataset.data_root='.*/nowhere' does not exist; .*--cfg-options"):
+        check_data(loader(data_root=str(tmp_path / 'nowhere')))
+
+
+def test_missing_folder_lists_what_is_there(tmp_path):
+    image(tmp_path / 'training/cat/1.jpg')
+    with pytest.raises(DataError, match=r"data_prefix='train': there is no folder '.*/train'; .* holds \['training'\]"):
+        check_data(loader(data_root=str(tmp_path), split='train'))
+    with pytest.raises(DataError, match=r"data_prefix.seg_map_path='maps'"):
+        check_data(loader(data_root=str(tmp_path), data_prefix=dict(img_path='training', seg_map_path='maps')))
+
+
+def test_empty_class_folder_is_named(tmp_path):
+    image(tmp_path / 'train/cat/1.JPEG')
+    check_data(loader(data_root=str(tmp_path), split='train'))
+    image(tmp_path / 'train/dog/readme.txt')
+    with pytest.raises(DataError, match=r"train_dataloader.dataset: class folder '.*/train/dog' holds no image"):
+        check_data(loader(data_root=str(tmp_path), split='train'))
+    check_data(loader(data_root=str(tmp_path), data_prefix='train', with_label=False))  # no labels, no classes
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(DataError, match='has no class folders'):
+        check_data(loader(data_root=str(tmp_path), data_prefix='empty'))
+
+
+def test_datasets_inside_wrappers_are_checked():
+    missing = dict(data_root='/nowhere')
+    with pytest.raises(DataError, match='train_dataloader.dataset.dataset.data_root'):
+        check_data(loader(type='RepeatDataset', dataset=missing))
+    with pytest.raises(DataError, match=r'train_dataloader.dataset.datasets\[0\].data_root'):
+        check_data(loader(type='ConcatDataset', datasets=[missing]))
+
+
+def test_a_work_dir_with_another_run_is_refused_unless_it_is_resumed(tmp_path):
+    cfg = Config(dict(work_dir=str(tmp_path)))
+    check_work_dir(cfg)
+    (tmp_path / 'epoch_3.pth').touch()
+    with pytest.raises(ConfigError, match=r'holds another run \(epoch_3.pth\).*--resume or choose another --work-dir'):
+        check_work_dir(cfg)
+    cfg.resume = True
+    check_work_dir(cfg)
+
+
+def test_load_config(tmp_path):
+    path = tmp_path / 'a_config.py'
+    path.write_text("default_scope = 'mmpretrain'\nx = dict(y=1)\ntrain_dataloader = dict(batch_size=1)\n")
+    args = argparse.Namespace(config=str(path), cfg_options={'x.y': 2}, launcher='none', work_dir=None, local_rank=0)
+    cfg = load_config(args)
+    assert cfg.x.y == 2 and cfg.work_dir == 'work_dirs/a_config'
+    assert cfg.train_dataloader.collate_fn == dict(type='default_collate')
+    args.config = 'no.py'
+    with pytest.raises(ConfigError, match="'no.py' does not exist"):
+        load_config(args)
+
+
+@pytest.mark.parametrize('error, code', [(ConfigError, 2), (DataError, 3), (CheckpointError, 4)])
+def test_errors_end_in_one_line_and_a_code(error, code, capsys, monkeypatch):
+    with pytest.raises(SystemExit) as exit_, one_line_errors():
+        raise error('what | where')
+    assert exit_.value.code == code
+    assert capsys.readouterr().err == 'nepa_mm: error: what | where\n'
+    monkeypatch.setenv('NEPA_DEBUG', '1')
+    with pytest.raises(error), one_line_errors():
+        raise error('what')
+    with pytest.raises(KeyError), one_line_errors():  # a bug keeps its traceback
+        raise KeyError

@@ -1,0 +1,197 @@
+"""The real commands, in processes of their own, on a small drawn data set."""
+import json
+import os
+import pickle
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tiny import ROOT
+
+ENV = {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': ''}
+MINI = 'nepa_vit-mini-p8'
+BACKBONE = '''dict(
+    type='nepa_mm.NEPAViT',
+    arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32), img_size=32, patch_size=8, {})'''
+
+
+def start(*command, cwd=ROOT):
+    return subprocess.Popen(
+        [str(part) for part in command], cwd=cwd, env=ENV, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def run(*command, cwd=ROOT):
+    process = start(*command, cwd=cwd)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, out[-3000:] + err[-3000:]
+    return out
+
+
+def python(script, *args, cwd=ROOT):
+    return run(sys.executable, '-W', 'ignore', ROOT / script, *args, cwd=cwd)
+
+
+@pytest.fixture(scope='session')
+def demo(tmp_path_factory):
+    """The whole demo at its smallest: data, four stages, pictures; and what it printed."""
+    folder = tmp_path_factory.mktemp('demo')
+    printed = python('tools/demo/run_demo.py', '--quick', '--out', folder / 'out', '--data', folder / 'shapes')
+    return folder / 'out', folder / 'shapes', printed
+
+
+def test_demo_runs_every_stage_and_prints_a_table(demo):
+    out, _, printed = demo
+    assert [(out / stage / 'done').exists() for stage in ('pretrain', 'finetune', 'scratch', 'segmentation')] == [True] * 4
+    for text in ('pretraining loss', 'top-1, pretrained', 'top-1, from scratch', 'mIoU', 'images/s', 'picture'):
+        assert text in printed
+    assert 'epoch 18/18, loss -' in printed  # progress
+    for name in ('query_patches.png', 'segmentation.png'):
+        assert min(Image.open(out / name).size) > 300
+    assert 'load backbone. in model from' in (out / 'finetune/output.log').read_text()
+    assert 'load backbone. in model from' not in (out / 'scratch/output.log').read_text()
+
+
+def test_demo_data_is_the_same_for_the_same_seed_and_is_never_written_over(demo, tmp_path):
+    sizes = ['--train', '10', '--val', '2', '--seg-train', '10', '--seg-val', '3']
+    python('tools/demo/draw_shapes.py', tmp_path / 'again', *sizes)
+    first = {path.relative_to(demo[1]): path.read_bytes() for path in demo[1].rglob('*') if path.is_file()}
+    again = {path.relative_to(tmp_path / 'again'): path.read_bytes() for path in (tmp_path / 'again').rglob('*') if path.is_file()}
+    assert first == again and len(first) == 8 * 12 + 2 * 13 + 1
+    process = start(sys.executable, 'tools/demo/draw_shapes.py', demo[1], '--seed', '1')
+    assert 'holds another data set' in process.communicate()[1] and process.returncode == 2
+
+
+def test_test_py_reads_classification_and_segmentation_alike(demo, tmp_path):
+    out, shapes, _ = demo
+    root = f'test_dataloader.dataset.data_root={shapes}'
+    config = next((out / 'finetune').glob('*.py'))
+    python('tools/test.py', config, out / 'finetune/epoch_10.pth', '--work-dir', tmp_path / 'c', '--out', tmp_path / 'pred.pkl',
+           '--tta', '--cfg-options', root + '/imagenet')
+    predictions = pickle.loads((tmp_path / 'pred.pkl').read_bytes())
+    assert len(predictions) == 16 and predictions[0]['pred_score'].sum().item() == pytest.approx(1, abs=1e-5)
+
+    config = next((out / 'segmentation').glob('*.py'))
+    printed = python('tools/test.py', config, out / 'segmentation/iter_4.pth', '--work-dir', tmp_path / 's', '--out',
+                     tmp_path / 'maps', '--show-dir', tmp_path / 'pictures', '--cfg-options', root + '/ADEChallengeData2016')
+    assert 'mIoU' in printed
+    assert len(list((tmp_path / 'maps').glob('*.png'))) == 3 and list((tmp_path / 'pictures').rglob('*.png'))
+
+
+def test_two_processes_take_the_step_of_one_with_twice_the_batch(demo, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(f'''
+default_scope = 'mmpretrain'
+model = dict(
+    type='nepa_mm.NEPA',
+    backbone={BACKBONE.format("rope=dict(rescale=None), layer_scale_init_value=1.")},
+    data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3))
+train_dataloader = dict(
+    batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='CustomDataset', data_root='{demo[1]}/imagenet', data_prefix='val', with_label=False, indices=8,
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='CenterCrop', crop_size=32), dict(type='PackInputs')]))
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05))
+train_cfg = dict(by_epoch=True, max_epochs=2)
+randomness = dict(seed=3)
+''')
+    run('bash', 'tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two', '--cfg-options', 'env_cfg.dist_cfg.backend=nccl')
+    python('tools/train.py', config, '--work-dir', tmp_path / 'one', '--cfg-options', 'train_dataloader.batch_size=8')
+    two, one = (torch.load(tmp_path / n / 'epoch_2.pth', weights_only=False)['state_dict'] for n in ('two', 'one'))
+    start_weights = torch.zeros_like(one['backbone.patch_embed.bias'])
+    assert (one['backbone.patch_embed.bias'] - start_weights).abs().max() > 1e-4  # it moved
+    assert two.keys() == one.keys()
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], atol=1e-6, rtol=0, msg=name)
+
+    # ... and the checkpoint resumes, while a new run into the same folder is refused.
+    python('tools/train.py', config, '--work-dir', tmp_path / 'one', '--resume', '--cfg-options', 'train_cfg.max_epochs=3')
+    assert (tmp_path / 'one/epoch_3.pth').exists()
+
+
+def test_bad_input_ends_in_one_line(demo, tmp_path):
+    out, shapes, _ = demo
+    torch.save(dict(state_dict={'blocks.0.weight': torch.zeros(1)}), tmp_path / 'foreign.pth')
+    pretrain = ROOT / 'configs/pretrain' / f'{MINI}_1xb64-coslr-18e_shapes-64px.py'
+    classify = ROOT / 'configs/classification' / f'{MINI}_1xb32-coslr-10e_shapes-64px.py'
+    data = [f'{split}_dataloader.dataset.data_root={shapes}/imagenet' for split in ('train', 'val')]
+    cases = {
+        (pretrain, 'train_dataloader.dataset.data_root=/nowhere'): (3, "data_root='/nowhere' does not exist"),
+        (pretrain, data[0], 'model.backbone.out_type=maps'): (2, "out_type='maps' is unknown; choose from"),
+        (pretrain, data[0], 'model.head.distance=cos'): (2, "distance='cos' is unknown; choose from"),
+        (pretrain, data[0], f'work_dir={out}/pretrain'): (2, 'holds another run (epoch_18.pth)'),
+        (classify, *data, f'model.backbone.init_cfg.checkpoint={tmp_path}/foreign.pth', 'model.backbone.init_cfg.prefix=blocks.'):
+            (4, 'holds no weight of NEPAViT'),
+    }
+    processes = {}
+    for i, (config, *options) in enumerate(cases):
+        work_dir = [] if options[-1].startswith('work_dir') else ['--work-dir', tmp_path / str(i)]
+        processes[config, *options] = start(sys.executable, '-W', 'ignore', 'tools/train.py', config, *work_dir, '--cfg-options',
+                                            *options)
+    for case, (code, message) in cases.items():
+        _, err = processes[case].communicate(timeout=200)
+        last = err.strip().splitlines()[-1]
+        assert processes[case].returncode == code and last.startswith('nepa_mm: error: ') and message in last, err[-2000:]
+        assert 'Traceback' not in err
+
+
+CLASSIFIER = '''
+default_scope = '{scope}'
+model = dict(
+    type='mmpretrain.ImageClassifier',
+    data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
+    backbone={backbone},
+    head=dict(
+        type='mmpretrain.LinearClsHead', num_classes=8, in_channels=16, loss=dict(type='mmpretrain.CrossEntropyLoss')))
+train_dataloader = dict(
+    batch_size=8, num_workers=0, persistent_workers=False, sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='mmpretrain.CustomDataset', data_root='{shapes}/imagenet', data_prefix='val',
+        pipeline=[dict(type='mmpretrain.LoadImageFromFile'), dict(type='mmpretrain.CenterCrop', crop_size=32),
+                  dict(type='mmpretrain.PackInputs')]))
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=1e-3), constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(layer_decay_rate=0.5))
+train_cfg = dict(by_epoch=True, max_epochs=1)
+default_hooks = dict(logger=dict(type='LoggerHook', interval=1))
+'''
+SEGMENTOR = '''
+default_scope = 'mmseg'
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True, size=(60, 60)),
+    backbone={backbone},
+    decode_head=dict(type='FCNHead', in_channels=16, in_index=-1, channels=8, num_convs=1, num_classes=9),
+    test_cfg=dict(mode='whole'))
+train_dataloader = dict(
+    batch_size=2, num_workers=0, persistent_workers=False, sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type='BaseSegDataset', data_root='{shapes}/ADEChallengeData2016', reduce_zero_label=True,
+        metainfo=dict(classes=[str(i) for i in range(9)]),
+        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', reduce_zero_label=True),
+                  dict(type='RandomCrop', crop_size=(60, 60)), dict(type='PackSegInputs')]))
+optim_wrapper = dict(
+    type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3), constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(layer_decay_rate=0.5))
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=2)
+default_hooks = dict(logger=dict(type='LoggerHook', interval=1))
+'''
+
+
+@pytest.mark.parametrize('scope, host', [('mmpretrain', 'mmpretrain'), ('mmengine', 'mmpretrain'), ('mmseg', 'mmseg')])
+def test_the_backbone_works_in_the_host_s_own_tools(scope, host, demo, tmp_path):
+    """No custom_imports, another working directory, the train.py inside the host's wheel."""
+    text = SEGMENTOR if scope == 'mmseg' else CLASSIFIER
+    backbone = BACKBONE.format("causal=False, out_type='featmap'" if scope == 'mmseg' else "out_type='avg_featmap'")
+    (tmp_path / 'foreign.py').write_text(text.format(scope=scope, backbone=backbone, shapes=demo[1]))
+    tool = Path(find_spec(host).origin).parent / '.mim/tools/train.py'
+    run(sys.executable, '-W', 'ignore', tool, 'foreign.py', '--work-dir', 'run', cwd=tmp_path)
+    file, = (tmp_path / 'run').glob('*/vis_data/scalars.json')
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(records) == 2 and all(record['loss'] > 0 for record in records)
+    assert list((tmp_path / 'run').glob('*.pth'))
