@@ -11,7 +11,7 @@ test: $(VENV)/.installed
 	$(PY) -m pytest
 
 lint: $(VENV)/.installed
-	$(PY) -m pip install -q ruff && $(PY) -m ruff check nepa_mm tools tests
+	$(PY) -m ruff check nepa_mm tools tests
 
 $(VENV)/.installed: constraints.txt setup.cfg tools/setup_venv.sh
 	@bash tools/setup_venv.sh $(VENV)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
+
 from tiny import ROOT
 
 CONFIGS = sorted((ROOT / 'configs').glob('*/nepa_*.py'))

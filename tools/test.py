@@ -4,6 +4,7 @@ import argparse
 import mmengine
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
+
 from nepa_mm.engine.launch import add_common_arguments, build_runner, check_data, load_config, one_line_errors
 from nepa_mm.errors import ConfigError
 

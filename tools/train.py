@@ -1,8 +1,7 @@
 """Train a model: pretraining, classification, segmentation, or any other mm config."""
 import argparse
 
-from nepa_mm.engine.launch import (add_common_arguments, build_runner, check_data, check_work_dir, load_config,
-                                   one_line_errors)
+from nepa_mm.engine.launch import add_common_arguments, build_runner, check_data, check_work_dir, load_config, one_line_errors
 from nepa_mm.errors import ConfigError
 
 

@@ -1,5 +1,6 @@
 from .bf16_optim_wrapper import Bf16OptimWrapper
+from .cpu_data_parallel import CPUDistributedDataParallel
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .layer_decay_lr import LayerDecayCosineLR
 
-__all__ = ['Bf16OptimWrapper', 'LayerDecayCosineLR', 'LayerDecayOptimWrapperConstructor']
+__all__ = ['Bf16OptimWrapper', 'CPUDistributedDataParallel', 'LayerDecayCosineLR', 'LayerDecayOptimWrapperConstructor']

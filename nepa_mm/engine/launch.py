@@ -47,11 +47,11 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the runner, on gloo where a distributed launch meets a machine without a GPU."""
+    """Build the runner; where a distributed launch meets a machine without a GPU, on gloo."""
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine would ask for a GPU here and when it wraps the model.
         torch.distributed.init_process_group('gloo')
-        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+        cfg.model_wrapper_cfg = dict(type='nepa_mm.CPUDistributedDataParallel')
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

@@ -9,8 +9,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from timm.layers import (AttentionRope, DropPath, LayerScale, Mlp, SwiGLU, get_act_layer, resample_abs_pos_embed,
-                         to_2tuple, trunc_normal_)
+from timm.layers import (
+    AttentionRope,
+    DropPath,
+    LayerScale,
+    Mlp,
+    SwiGLU,
+    get_act_layer,
+    resample_abs_pos_embed,
+    to_2tuple,
+    trunc_normal_,
+)
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 

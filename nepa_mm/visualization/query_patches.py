@@ -83,7 +83,7 @@ def draw_query_patches(backbone: NEPAViT, x: Tensor, queries: Sequence[tuple[int
             shown = similar.imshow(similarity[b, token].reshape(grid), cmap='coolwarm', vmin=-1, vmax=1, extent=extent)
             if b == 0:
                 query.set_title('query', fontsize=9)
-                attended.set_title('attention', fontsize=9)
+                attended.set_title('attention (bright: more)', fontsize=9)
                 similar.set_title('similarity', fontsize=9)
     figure.colorbar(shown, ax=axes, shrink=0.6, label='cosine of the prediction with each patch')
     return figure

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from mmpretrain.models import ImageClassifier
+
 from nepa_mm import NEPA, get_model
 from nepa_mm.checkpoints import released_state_dict
 from nepa_mm.errors import CheckpointError

@@ -2,10 +2,11 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from nepa_mm.checkpoints import backbone_kwargs, mm_state_dict, read_released, released_state_dict
 from nepa_mm.errors import CheckpointError
 from nepa_mm.models import NEPAViT
-from safetensors.torch import save_file
 
 CONFIG = dict(
     model_type='vit_nepa', hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, image_size=28,

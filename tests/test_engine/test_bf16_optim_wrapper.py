@@ -1,4 +1,5 @@
 import torch
+
 from nepa_mm import NEPA, NEPAViT
 from nepa_mm.engine import Bf16OptimWrapper
 from tiny import TINY

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+
 from nepa_mm.engine.launch import check_data, check_work_dir, load_config, one_line_errors
 from nepa_mm.errors import CheckpointError, ConfigError, DataError
 

@@ -3,6 +3,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope, init_default_scope
 from mmpretrain.models import ImageClassifier
+
 from nepa_mm import NEPA, NEPAViT
 from nepa_mm.engine import LayerDecayOptimWrapperConstructor
 from nepa_mm.errors import ConfigError

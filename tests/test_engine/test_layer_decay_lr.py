@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
+
 from nepa_mm.engine import LayerDecayCosineLR
 from nepa_mm.engine.layer_decay_lr import layer_decay_factor
 from nepa_mm.errors import ConfigError

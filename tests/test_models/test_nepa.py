@@ -1,8 +1,9 @@
 import pytest
 import torch
-from tiny import TINY, randomize
+
 from nepa_mm import NEPA, NEPAViT, NextEmbeddingLoss
 from nepa_mm.errors import ConfigError
+from tiny import TINY, randomize
 
 
 def nepa(head=None, mask_ratio=0., **kwargs):

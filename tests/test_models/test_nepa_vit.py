@@ -4,10 +4,11 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import TINY, randomize
+
 from nepa_mm import NEPAViT
 from nepa_mm.errors import CheckpointError, ConfigError
 from nepa_mm.models.nepa_vit import ARCHS
+from tiny import TINY, randomize
 
 PAPER = dict(with_cls_token=False, use_abs_pos_embed=True, act='silu', gated_mlp=True)
 

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from nepa_mm import NextEmbeddingLoss
 from nepa_mm.errors import ConfigError
 from nepa_mm.models.next_embedding_loss import mean_pairwise_cosine

@@ -2,9 +2,10 @@ import math
 
 import pytest
 import torch
+from timm.layers import RotaryEmbeddingDinoV3
+
 from nepa_mm.errors import ConfigError
 from nepa_mm.models import RoPE2D
-from timm.layers import RotaryEmbeddingDinoV3
 
 
 def table(rope, grid, extent=None):

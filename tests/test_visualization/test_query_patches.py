@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from nepa_mm import NEPAViT
 from nepa_mm.visualization import attention_weights, draw_query_patches, prediction_similarity
 from tiny import TINY, randomize

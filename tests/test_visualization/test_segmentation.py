@@ -1,4 +1,5 @@
 import numpy as np
+
 from nepa_mm.visualization import draw_segmentation
 
 

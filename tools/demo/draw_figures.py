@@ -8,8 +8,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from mmseg.apis import inference_model, init_model
-from nepa_mm.visualization import draw_query_patches, draw_segmentation
 from PIL import Image
+
+from nepa_mm.visualization import draw_query_patches, draw_segmentation
 
 
 def query_patches(config: Path, checkpoint: Path, images: list[Path], out: Path) -> None:
