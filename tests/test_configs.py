@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from tiny import ROOT
 
 CONFIGS = sorted((ROOT / 'configs').glob('*/nepa_*.py'))
-REAL = [path for path in CONFIGS if 'mini' not in path.name]
+REAL = [path for path in CONFIGS if '_8xb' in path.name]
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def test_builds(path, scope):
     cfg.model.backbone.init_cfg = None
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
-    arch = re.search('vit-(base|large|mini)', path.name)[1]
-    assert model.backbone.embed_dims == dict(base=768, large=1024, mini=128)[arch]
+    arch = re.search('vit-(base|large|tiny|mini)', path.name)[1]
+    assert model.backbone.embed_dims == dict(base=768, large=1024, tiny=192, mini=128)[arch]
     assert depth(path) <= 2 and '_delete_' not in path.read_text()
 
 
@@ -82,9 +82,10 @@ def test_fine_tuning_recipe(name, lr, epochs, warmup, decay, drop_path, resize):
     assert (schedule.decay, schedule.warmup, schedule.end) == (decay, warmup, epochs)
     assert schedule.layerwise_warmup != paper
     assert (schedule.get('decay_end'), schedule.get('decay_anneal')) == ((1.0, 'linear') if paper else (None, None))
-    assert (cfg.model.backbone.drop_path_rate, cfg.model.backbone.frozen_stages, cfg.model.backbone.causal) == (drop_path, 0, False)
+    backbone = cfg.model.backbone
+    assert (backbone.drop_path_rate, backbone.frozen_stages, backbone.causal) == (drop_path, 0, False)
     assert cfg.test_dataloader.dataset.pipeline[1].scale == resize
-    pretrained = Path(cfg.model.backbone.init_cfg.checkpoint).parent.name
+    pretrained = Path(backbone.init_cfg.checkpoint).parent.name
     assert (ROOT / f'configs/pretrain/{pretrained}.py').exists() and pretrained.endswith('paper') == paper
 
 

@@ -59,8 +59,8 @@ def test_demo_runs_every_stage_and_prints_a_table(demo):
 def test_demo_data_is_the_same_for_the_same_seed_and_is_never_written_over(demo, tmp_path):
     sizes = ['--train', '10', '--val', '2', '--seg-train', '10', '--seg-val', '3']
     python('tools/demo/draw_shapes.py', tmp_path / 'again', *sizes)
-    first = {path.relative_to(demo[1]): path.read_bytes() for path in demo[1].rglob('*') if path.is_file()}
-    again = {path.relative_to(tmp_path / 'again'): path.read_bytes() for path in (tmp_path / 'again').rglob('*') if path.is_file()}
+    first, again = ({path.relative_to(folder): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+                    for folder in (demo[1], tmp_path / 'again'))
     assert first == again and len(first) == 8 * 12 + 2 * 13 + 1
     process = start(sys.executable, 'tools/demo/draw_shapes.py', demo[1], '--seed', '1')
     assert 'holds another data set' in process.communicate()[1] and process.returncode == 2
@@ -99,7 +99,7 @@ optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05))
 train_cfg = dict(by_epoch=True, max_epochs=2)
 randomness = dict(seed=3)
 ''')
-    run('bash', 'tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two', '--cfg-options', 'env_cfg.dist_cfg.backend=nccl')
+    run('bash', 'tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two')
     python('tools/train.py', config, '--work-dir', tmp_path / 'one', '--cfg-options', 'train_dataloader.batch_size=8')
     two, one = (torch.load(tmp_path / n / 'epoch_2.pth', weights_only=False)['state_dict'] for n in ('two', 'one'))
     start_weights = torch.zeros_like(one['backbone.patch_embed.bias'])

@@ -17,9 +17,9 @@ done
     "($(python3 --version 2>&1 | head -n 1)); install one or name it: make PYTHON=/path/to/python3.11"
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$python has no venv module; install it (Debian, Ubuntu: apt install python3-venv) or set PYTHON"
-free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1048576)}')
+free=$(df -Pk "$(dirname "$venv")" | awk 'NR == 2 {print int($4 / 1048576)}')
 [ -x "$venv/bin/python" ] || [ "$free" -ge 7 ] ||
-    fail "$free GB free in $PWD, 7 GB needed for $venv (torch with CUDA); free some space or set VENV=/path/on/another/disk"
+    fail "$free GB free in $(dirname "$venv"), 7 GB needed for $venv (torch with CUDA); free some space or set VENV=/path/on/another/disk"
 
 [ -x "$venv/bin/pip" ] || "$python" -m venv "$venv" || fail "could not make the virtual environment $venv"
 echo "Installing the tested versions (constraints.txt) into $venv: about 3 GB to download"

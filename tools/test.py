@@ -5,7 +5,7 @@ import mmengine
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 
-from nepa_mm.engine.launch import add_common_arguments, build_runner, check_data, load_config, one_line_errors
+from nepa_mm.engine.launch import add_common_arguments, build_runner, check_checkpoint, check_data, load_config, one_line_errors
 from nepa_mm.errors import ConfigError
 
 
@@ -70,6 +70,7 @@ def main() -> None:
     save_maps = args.out and cfg.default_scope == 'mmseg' and args.out_item != 'metrics'
     if save_maps:
         cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
+    check_checkpoint(cfg, 'load_from')
     check_data(cfg, ('test', ))
     runner = build_runner(cfg)
     if args.out and not save_maps and args.out_item != 'metrics':

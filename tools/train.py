@@ -1,7 +1,15 @@
 """Train a model: pretraining, classification, segmentation, or any other mm config."""
 import argparse
 
-from nepa_mm.engine.launch import add_common_arguments, build_runner, check_data, check_work_dir, load_config, one_line_errors
+from nepa_mm.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    check_checkpoint,
+    check_data,
+    check_work_dir,
+    load_config,
+    one_line_errors,
+)
 from nepa_mm.errors import ConfigError
 
 
@@ -38,6 +46,8 @@ def main() -> None:
             loader.persistent_workers = (loader.get('persistent_workers', True) and loader.get('num_workers', 0) > 0
                                          and not args.no_persistent_workers)
     check_work_dir(cfg)
+    check_checkpoint(cfg, 'load_from')
+    check_checkpoint(cfg, 'model.backbone.init_cfg.checkpoint')
     check_data(cfg, ('train', ) if args.no_validate else ('train', 'val'))
     build_runner(cfg).train()
 

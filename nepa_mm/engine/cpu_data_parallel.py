@@ -14,6 +14,6 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
 
     def __init__(self, module: nn.Module, device_ids: list | None = None, **kwargs) -> None:
         if any(isinstance(part, nn.SyncBatchNorm) for part in module.modules()):
-            print_log('SyncBN needs GPUs: on CPU processes each normalises by its own share of the batch', 'current', logging.WARNING)
+            print_log('SyncBN needs GPUs; on CPU each process normalises by its share of the batch', 'current', logging.WARNING)
             module = revert_sync_batchnorm(module)
         super().__init__(module, device_ids=None, broadcast_buffers=False, **kwargs)

@@ -62,8 +62,18 @@ def check_work_dir(cfg: Config) -> None:
     checkpoints = [path for pattern in ('epoch_*.pth', 'iter_*.pth') for path in Path(cfg.work_dir).glob(pattern)]
     if checkpoints:
         newest = max(checkpoints, key=lambda path: path.stat().st_mtime)
-        raise ConfigError(f'work_dir={cfg.work_dir!r} holds another run ({newest.name}), which would be written over; continue it '
-                          'with --resume or choose another --work-dir')
+        raise ConfigError(f'work_dir={cfg.work_dir!r} holds another run ({newest.name}), which would be written over; continue '
+                          'it with --resume or choose another --work-dir')
+
+
+def check_checkpoint(cfg: Config, key: str) -> None:
+    """A checkpoint on this machine that the config names must be there."""
+    path = cfg
+    for part in key.split('.'):
+        path = path.get(part) if isinstance(path, dict) else None
+    if isinstance(path, str) and ':' not in path and not Path(path).is_file():
+        raise CheckpointError(f'{key}={path!r}: there is no such checkpoint; train it first, or give its place with '
+                              f'--cfg-options {key}=PATH')
 
 
 def check_data(cfg: Config, splits: tuple[str, ...] = ('train', 'val', 'test')) -> None:
@@ -84,8 +94,8 @@ def check_dataset(dataset: dict, key: str) -> None:
         return
     root = Path(dataset['data_root'])
     if not root.is_dir():
-        raise DataError(f'{key}.data_root={str(root)!r} does not exist; link the data there, or give its place with --cfg-options '
-                        f'{key}.data_root=PATH')
+        raise DataError(f'{key}.data_root={str(root)!r} does not exist; link the data there, or give its place with '
+                        f'--cfg-options {key}.data_root=PATH')
     prefix = dataset.get('data_prefix') or dataset.get('split') or ''
     prefixes = prefix if isinstance(prefix, dict) else {'': prefix}
     for name, folder in prefixes.items():
@@ -105,7 +115,8 @@ def check_class_folders(folder: Path, key: str) -> None:
         raise DataError(f'{key}: {str(folder)!r} has no class folders; it must hold one folder of images for each class')
     for path in classes:
         if not any(image.suffix.lower() in IMAGE_SUFFIXES for image in path.rglob('*')):
-            raise DataError(f'{key}: class folder {str(path)!r} holds no image ({", ".join(IMAGE_SUFFIXES)}); fill it or remove it')
+            raise DataError(f'{key}: class folder {str(path)!r} holds no image; fill it or remove it (known: '
+                            f'{", ".join(IMAGE_SUFFIXES)})')
 
 
 @contextmanager

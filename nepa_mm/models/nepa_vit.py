@@ -149,7 +149,7 @@ class NEPAViT(BaseModule):
         if use_abs_pos_embed:
             if any(size % patch_size for size in to_2tuple(img_size)):
                 raise ConfigError(f'img_size={img_size} is not a multiple of patch_size={patch_size}, which the position '
-                                 'embedding needs; change one of them or set use_abs_pos_embed=False')
+                                  'embedding needs; change one of them or set use_abs_pos_embed=False')
             self.pos_embed = nn.Parameter(torch.empty(1, self.stored_grid[0] * self.stored_grid[1], self.embed_dims))
         self.rope = None if rope is None else RoPE2D(self.embed_dims // settings['num_heads'], **rope)
         self.layers = nn.ModuleList(
@@ -163,7 +163,7 @@ class NEPAViT(BaseModule):
         self.reset_parameters()
         if not -1 <= frozen_stages <= self.num_layers:
             raise ConfigError(f'frozen_stages={frozen_stages} is not in [-1, {self.num_layers}]: -1 freezes nothing, 0 the patch '
-                             f'embedding, n the first n of {self.num_layers} blocks as well')
+                              f'embedding, n the first n of {self.num_layers} blocks as well')
         self.frozen_stages = frozen_stages
         for part in self.frozen_parts():
             part.requires_grad_(False)
@@ -196,7 +196,7 @@ class NEPAViT(BaseModule):
 
     def predict(self, z: Tensor, image_size: tuple[int, int]) -> Tensor:
         """Input tokens [B, L, D] of an image of H x W pixels -> what follows each, [B, L, D], after the final norm."""
-        for x in self.hidden_states(z, image_size):
+        for x in self.hidden_states(z, image_size):  # a list would keep every block's output
             pass
         return x
 
@@ -224,7 +224,7 @@ class NEPAViT(BaseModule):
         """Rows and columns of patches that cover an image of H x W pixels."""
         if min(image_size) < self.patch_size:
             raise ConfigError(f'an image of {image_size[0]}x{image_size[1]} pixels is smaller than one patch '
-                             f'(patch_size={self.patch_size}); use larger images (img_size, crop_size) or smaller patches')
+                              f'(patch_size={self.patch_size}); use larger images (img_size, crop_size) or smaller patches')
         return tuple(-(-size // self.patch_size) for size in image_size)
 
     # The backbone
@@ -307,8 +307,8 @@ class NEPAViT(BaseModule):
             count = state_dict[name].shape[1]
             side = round(count**0.5)
             if side * side != count:
-                raise CheckpointError(f'{name} of the checkpoint has {count} positions, not a square grid, and cannot be resized to '
-                                   f'img_size and patch_size here ({self.stored_grid[0]}x{self.stored_grid[1]} patches)')
+                raise CheckpointError(f'{name} of the checkpoint has {count} positions, not a square grid, and cannot be resized '
+                                      f'to img_size and patch_size here ({self.stored_grid[0]}x{self.stored_grid[1]} patches)')
             state_dict[name] = resample_abs_pos_embed(state_dict[name], self.stored_grid, (side, side), num_prefix_tokens=0)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from nepa_mm.engine.launch import check_data, check_work_dir, load_config, one_line_errors
+from nepa_mm.engine.launch import check_checkpoint, check_data, check_work_dir, load_config, one_line_errors
 from nepa_mm.errors import CheckpointError, ConfigError, DataError
 
 
@@ -58,6 +58,18 @@ def test_a_work_dir_with_another_run_is_refused_unless_it_is_resumed(tmp_path):
         check_work_dir(cfg)
     cfg.resume = True
     check_work_dir(cfg)
+
+
+def test_a_missing_checkpoint_names_key_and_path(tmp_path):
+    key = 'model.backbone.init_cfg.checkpoint'
+    cfg = Config(dict(model=dict(backbone=dict(init_cfg=dict(checkpoint=str(tmp_path / 'no.pth'))))))
+    with pytest.raises(CheckpointError, match=rf"{key}='.*/no.pth': there is no such checkpoint; .*--cfg-options {key}=PATH"):
+        check_checkpoint(cfg, key)
+    (tmp_path / 'no.pth').touch()
+    check_checkpoint(cfg, key)
+    for fine in (dict(), dict(model=dict(backbone=dict(init_cfg=None))), dict(model=dict(backbone=dict(init_cfg=[]))), dict(load_from='https://host/a.pth')):
+        check_checkpoint(Config(fine), key)
+        check_checkpoint(Config(fine), 'load_from')
 
 
 def test_load_config(tmp_path):
