@@ -70,7 +70,7 @@ def check_checkpoint(cfg: Config, key: str) -> None:
     """A checkpoint on this machine that the config names must be there."""
     path = cfg
     for part in key.split('.'):
-        path = path.get(part) if isinstance(path, dict) else None
+        path = path.get(part) if isinstance(path, (dict, Config)) else None
     if isinstance(path, str) and ':' not in path and not Path(path).is_file():
         raise CheckpointError(f'{key}={path!r}: there is no such checkpoint; train it first, or give its place with '
                               f'--cfg-options {key}=PATH')
