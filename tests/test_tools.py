@@ -2,6 +2,7 @@
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -13,7 +14,14 @@ from PIL import Image
 
 from tiny import ROOT
 
-ENV = {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': ''}
+
+def free_port() -> str:
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        return str(sock.getsockname()[1])
+
+
+ENV = {**os.environ, 'PORT': free_port(), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': ''}
 MINI = 'nepa_vit-mini-p8'
 BACKBONE = '''dict(
     type='nepa_mm.NEPAViT',
@@ -124,8 +132,10 @@ def test_bad_input_ends_in_one_line(demo, tmp_path):
         (pretrain, data[0], 'model.backbone.out_type=maps'): (2, "out_type='maps' is unknown; choose from"),
         (pretrain, data[0], 'model.head.distance=cos'): (2, "distance='cos' is unknown; choose from"),
         (pretrain, data[0], f'work_dir={out}/pretrain'): (2, 'holds another run (epoch_18.pth)'),
-        (classify, *data, f'model.backbone.init_cfg.checkpoint={tmp_path}/foreign.pth', 'model.backbone.init_cfg.prefix=blocks.'):
-            (4, 'holds no weight of NEPAViT'),
+        (classify, *data, f'model.backbone.init_cfg.checkpoint={tmp_path}/foreign.pth'):
+            (4, f"no key of checkpoint='{tmp_path}/foreign.pth' starts with prefix='backbone.'"),
+        (classify, *data, 'model.backbone.init_cfg=None', f'load_from={tmp_path}/foreign.pth'):
+            (4, "weights of NEPAViT, such as ['backbone.cls_token', 'backbone.patch_embed.weight']"),
     }
     processes = {}
     for i, (config, *options) in enumerate(cases):

@@ -17,9 +17,11 @@ done
     "($(python3 --version 2>&1 | head -n 1)); install one or name it: make PYTHON=/path/to/python3.11"
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$python has no venv module; install it (Debian, Ubuntu: apt install python3-venv) or set PYTHON"
-free=$(df -Pk "$(dirname "$venv")" | awk 'NR == 2 {print int($4 / 1048576)}')
-[ -x "$venv/bin/python" ] || [ "$free" -ge 7 ] ||
-    fail "$free GB free in $(dirname "$venv"), 7 GB needed for $venv (torch with CUDA); free some space or set VENV=/path/on/another/disk"
+parent=$(dirname "$venv")
+mkdir -p "$parent" 2>/dev/null || fail "cannot make the folder $parent for the virtual environment; set VENV to another place"
+free=$(df -Pk "$parent" | awk 'NR == 2 {print int($4 / 1048576)}')
+[ -e "$venv/.installed" ] || [ "$free" -ge 7 ] ||
+    fail "$free GB free in $parent, 7 GB needed for $venv (torch with CUDA); free some space or set VENV=/path/on/another/disk"
 
 [ -x "$venv/bin/pip" ] || "$python" -m venv "$venv" || fail "could not make the virtual environment $venv"
 echo "Installing the tested versions (constraints.txt) into $venv: about 3 GB to download"

@@ -1,11 +1,20 @@
 """Test a checkpoint: classification or segmentation."""
 import argparse
+from pathlib import Path
 
 import mmengine
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 
-from nepa_mm.engine.launch import add_common_arguments, build_runner, check_checkpoint, check_data, load_config, one_line_errors
+from nepa_mm.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    check_checkpoint,
+    check_data,
+    load_config,
+    naming_checkpoints,
+    one_line_errors,
+)
 from nepa_mm.errors import ConfigError
 
 
@@ -13,18 +22,21 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', help='classification: file for results (.pkl, .json); segmentation: folder for label maps')
-    parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out holds; default: pred')
+    parser.add_argument('--out', help='predictions: a .pkl file for classification, a folder of label maps for segmentation')
+    parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out holds; metrics go to a .json or .pkl file')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', help='folder for pictures of predictions')
     parser.add_argument('--interval', type=int, default=1, help='draw every so many samples')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that a window stays')
+    parser.add_argument('--amp', action='store_true', help="mmengine's mixed precision: float16 on a GPU")
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument('--no-pin-memory', action='store_true', help='the loader does not pin memory')
     add_common_arguments(parser)
     args = parser.parse_args()
     if args.out_item and not args.out:
         parser.error('--out-item needs --out')
+    if args.out and Path(args.out).is_file():
+        parser.error(f'--out {args.out} exists and would be written over; choose another file')
     return args
 
 
@@ -59,6 +71,9 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
+    if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
+        raise ConfigError(f'{args.config} has no test_dataloader and test_evaluator, so there is nothing to test (pretraining is '
+                          'judged by fine-tuning)')
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     if args.tta:
@@ -67,6 +82,8 @@ def main() -> None:
         cfg.test_cfg.fp16 = True
     if args.no_pin_memory:
         cfg.test_dataloader.pin_memory = False
+    if args.out and cfg.default_scope != 'mmseg' and args.out_item != 'metrics' and not args.out.endswith('.pkl'):
+        raise ConfigError(f'--out {args.out}: predictions of a classifier go to a .pkl file; for a .json add --out-item metrics')
     save_maps = args.out and cfg.default_scope == 'mmseg' and args.out_item != 'metrics'
     if save_maps:
         cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
@@ -75,7 +92,8 @@ def main() -> None:
     runner = build_runner(cfg)
     if args.out and not save_maps and args.out_item != 'metrics':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    metrics = runner.test()
+    with naming_checkpoints(cfg):
+        metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)
 

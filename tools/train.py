@@ -8,6 +8,7 @@ from nepa_mm.engine.launch import (
     check_data,
     check_work_dir,
     load_config,
+    naming_checkpoints,
     one_line_errors,
 )
 from nepa_mm.errors import ConfigError
@@ -17,6 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--resume', nargs='?', const='auto', help='continue from a checkpoint, or the newest in the work dir')
+    parser.add_argument('--amp', action='store_true', help='train in bfloat16 (nepa_mm.Bf16OptimWrapper)')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale lr by batch size / auto_scale_lr.base_batch_size')
     parser.add_argument('--no-pin-memory', action='store_true', help='loaders do not pin memory')
@@ -32,6 +34,8 @@ def main() -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
         cfg.optim_wrapper.type = 'nepa_mm.Bf16OptimWrapper'
+        for key in ('loss_scale', 'dtype'):  # AmpOptimWrapper's
+            cfg.optim_wrapper.pop(key, None)
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
@@ -49,7 +53,8 @@ def main() -> None:
     check_checkpoint(cfg, 'load_from')
     check_checkpoint(cfg, 'model.backbone.init_cfg.checkpoint')
     check_data(cfg, ('train', ) if args.no_validate else ('train', 'val'))
-    build_runner(cfg).train()
+    with naming_checkpoints(cfg):
+        build_runner(cfg).train()
 
 
 if __name__ == '__main__':

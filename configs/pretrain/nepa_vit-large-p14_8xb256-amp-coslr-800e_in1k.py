@@ -29,4 +29,4 @@ train_cfg = dict(by_epoch=True, max_epochs=800)
 
 # The hook counts iterations, two to a step: the square root averages over as many steps.
 custom_hooks = [dict(type='EMAHook', momentum=1 - 0.9999**0.5, priority='ABOVE_NORMAL')]
-auto_scale_lr = dict(base_batch_size=4096)
+auto_scale_lr = dict(base_batch_size=4096 // 2)  # of one iteration: mmengine does not count accumulation

@@ -1,6 +1,7 @@
 # UPerNet on CamVid (480 x 360 street scenes, 11 classes) with a NEPA ViT-Ti/14, small enough for a laptop.
 #
-#   python tools/train.py configs/segmentation/nepa_vit-tiny-p14_upernet_1xb4-300i_camvid-224x224.py
+#   python tools/train.py configs/segmentation/nepa_vit-tiny-p14_upernet_1xb4-300i_camvid-224x224.py \
+#       --cfg-options model.backbone.init_cfg.checkpoint=PRETRAINED   # a ViT-Ti/14; model.backbone.init_cfg=None for none
 #
 # Hardware: 2 CPU cores. A run is in docs/runs.md.
 _base_ = ['../_base_/models/nepa_upernet.py', '../_base_/segmentation_runtime.py']
@@ -15,8 +16,7 @@ model = dict(
     backbone=dict(
         arch='tiny',
         img_size=224,
-        out_indices=[2, 5, 8, 11],
-        init_cfg=dict(checkpoint='work_dirs/pretrain/epoch_10.pth')),
+        out_indices=[2, 5, 8, 11]),
     neck=dict(embed_dim=192, norm_cfg=norm_cfg),
     decode_head=dict(
         in_channels=[192, 192, 192, 192], channels=96, num_classes=11, ignore_index=unlabelled, norm_cfg=norm_cfg),

@@ -33,7 +33,7 @@ def get_model(address: str, **overrides) -> BaseModel:
     if 'head.fc.weight' in state_dict:
         num_classes, in_channels = state_dict['head.fc.weight'].shape
         # Released classifiers pool patch tokens, or else take the last one.
-        kwargs['out_type'] = 'avg_featmap' if config['add_pooling_layer'] else 'last_token'
+        kwargs['out_type'] = 'avg_featmap' if config.get('add_pooling_layer') else 'last_token'
         model = ImageClassifier(
             NEPAViT(**{**kwargs, **overrides}),
             head=LinearClsHead(num_classes, in_channels, loss=dict(type='mmpretrain.CrossEntropyLoss')),

@@ -31,6 +31,9 @@ GATED_MLP = [('intermediate.gate_proj.', 'mlp.fc1_g.'), ('intermediate.up_proj.'
 # The release keeps three projections, which we fuse into one, in this order.
 QKV = ('query', 'key', 'value')
 
+REQUIRED = ('hidden_size', 'num_hidden_layers', 'num_attention_heads', 'intermediate_size', 'image_size', 'patch_size',
+            'is_causal', 'rope_theta', 'qkv_bias', 'layerscale_value', 'hidden_act', 'use_gated_mlp', 'layer_norm_eps')
+
 # Names of the release's activations that timm calls otherwise
 ACTIVATIONS = {'swish': 'silu', 'gelu_new': 'gelu_tanh', 'gelu_pytorch_tanh': 'gelu_tanh'}
 
@@ -70,7 +73,7 @@ def download(repository: str) -> Path:
     try:
         return Path(snapshot_download(repository, allow_patterns=['config.json', 'model.safetensors']))
     except Exception as error:  # many kinds: a bad id, no network, a refusal
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f'hf:{repository} is no local folder, and the Hugging Face hub did not give it ({reason}); check '
                                 'the path, or the repository id and the network') from error
 
@@ -79,11 +82,14 @@ def backbone_kwargs(config: dict) -> dict:
     """Arguments of :class:`NEPAViT` for a released config.
 
     Raises:
-        CheckpointError: For a setting that the release has but never uses, and this backbone lacks.
+        CheckpointError: If a setting is missing, or is one that the release never uses and this backbone lacks.
     """
     for key in ('hidden_dropout_prob', 'attention_probs_dropout_prob', 'num_prompt_token'):
         if config.get(key):
             raise CheckpointError(f'config.json: {key}={config[key]} is not supported; no released checkpoint sets it')
+    lacking = [key for key in REQUIRED if key not in config]
+    if lacking:
+        raise CheckpointError(f'config.json lacks {lacking}, which every released checkpoint has')
     qk_norm = None
     if config.get('qk_norm', True):
         affine, bias = config.get('qk_norm_affine', False), config.get('qk_norm_bias', False)
@@ -121,7 +127,9 @@ def mm_state_dict(released: dict[str, Tensor]) -> dict[str, Tensor]:
     released = dict(released)
     result = {}
     for name in [name for name in released if '.attention.attention.query.' in name]:
-        parts = [released.pop(name.replace('.query.', f'.{part}.')) for part in QKV]
+        parts = [released.pop(name.replace('.query.', f'.{part}.'), None) for part in QKV]
+        if any(part is None for part in parts):
+            raise CheckpointError(f'{name} has no key or value beside it; the checkpoint is incomplete')
         block = name.split('.')[3]
         result[f'backbone.layers.{block}.attn.qkv.{name.rsplit(".", 1)[1]}'] = torch.cat(parts)
     table = rename_table(released, gate='.intermediate.gate_proj.', block=3)

@@ -19,7 +19,6 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.web
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that mm users know from both tools."""
     parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: work_dirs/<config name>')
-    parser.add_argument('--amp', action='store_true', help='run the model in bfloat16')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -30,7 +29,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and merge work_dir, launcher and --cfg-options, in mm's order of precedence."""
+    """Read the config, merge --cfg-options into it, and set launcher and work_dir."""
     if not Path(args.config).is_file():
         raise ConfigError(f'config file {args.config!r} does not exist')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -51,17 +50,18 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine would ask for a GPU here and when it wraps the model.
         torch.distributed.init_process_group('gloo')
-        cfg.model_wrapper_cfg = dict(type='nepa_mm.CPUDistributedDataParallel')
+        settings = cfg.get('model_wrapper_cfg') or dict(find_unused_parameters=cfg.get('find_unused_parameters', False))
+        cfg.model_wrapper_cfg = {**settings, 'type': 'nepa_mm.CPUDistributedDataParallel'}
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
 def check_work_dir(cfg: Config) -> None:
-    """Refuse to mix a new run with another one's checkpoints."""
+    """Refuse to mix a new run with another one that saved a checkpoint or logged a training step."""
     if cfg.get('resume'):
         return
-    checkpoints = [path for pattern in ('epoch_*.pth', 'iter_*.pth') for path in Path(cfg.work_dir).glob(pattern)]
-    if checkpoints:
-        newest = max(checkpoints, key=lambda path: path.stat().st_mtime)
+    traces = [path for pattern in ('*.pth', '*/vis_data/scalars.json') for path in Path(cfg.work_dir).glob(pattern)]
+    if traces:
+        newest = max(traces, key=lambda path: path.stat().st_mtime)
         raise ConfigError(f'work_dir={cfg.work_dir!r} holds another run ({newest.name}), which would be written over; continue '
                           'it with --resume or choose another --work-dir')
 
@@ -90,7 +90,9 @@ def check_dataset(dataset: dict, key: str) -> None:
         return check_dataset(dataset['dataset'], f'{key}.dataset')
     for i, part in enumerate(dataset.get('datasets', [])):
         check_dataset(part, f'{key}.datasets[{i}]')
-    if not dataset.get('data_root'):
+    # Others may download their data, or name folders in ways of their own.
+    by_class = dataset.get('type', '').split('.')[-1] in ('CustomDataset', 'ImageNet') and dataset.get('split') != 'test'
+    if not dataset.get('data_root') or not (by_class or isinstance(dataset.get('data_prefix'), dict)):
         return
     root = Path(dataset['data_root'])
     if not root.is_dir():
@@ -99,12 +101,12 @@ def check_dataset(dataset: dict, key: str) -> None:
     prefix = dataset.get('data_prefix') or dataset.get('split') or ''
     prefixes = prefix if isinstance(prefix, dict) else {'': prefix}
     for name, folder in prefixes.items():
-        where = f'{key}.data_prefix' + (f'.{name}' if name else '')
+        where = f'{key}.data_prefix.{name}' if name else f'{key}.{"data_prefix" if dataset.get("data_prefix") else "split"}'
         if not (root / folder).is_dir():
             raise DataError(f"{where}={folder!r}: there is no folder {str(root / folder)!r}; data_root={str(root)!r} holds "
                             f'{sorted(path.name for path in root.iterdir())[:10]}')
-    labelled_by_folder = not isinstance(prefix, dict) and dataset.get('with_label', True)
-    if labelled_by_folder and not dataset.get('ann_file') and not (root / 'meta' / f'{prefix}.txt').is_file():
+    listed = dataset.get('ann_file') or (root / 'meta' / f'{prefix}.txt').is_file()
+    if by_class and dataset.get('with_label', True) and not listed:
         check_class_folders(root / prefix, key)
 
 
@@ -120,6 +122,17 @@ def check_class_folders(folder: Path, key: str) -> None:
 
 
 @contextmanager
+def naming_checkpoints(cfg: Config) -> Iterator[None]:
+    """Add to an error about the content of a checkpoint where it was to be loaded from."""
+    try:
+        yield
+    except CheckpointError as error:
+        init_cfg = cfg.model.get('backbone', {}).get('init_cfg') or {}
+        source = f'load_from={cfg.load_from!r}' if cfg.get('load_from') else f'model.backbone.init_cfg={dict(init_cfg)}'
+        raise CheckpointError(f'{error} ({source})') from error
+
+
+@contextmanager
 def one_line_errors() -> Iterator[None]:
     """End with one line and an exit code for what a user can mend; with NEPA_DEBUG=1, and for all else, with a traceback."""
     try:
@@ -127,5 +140,6 @@ def one_line_errors() -> Iterator[None]:
     except (ConfigError, DataError, CheckpointError) as error:
         if os.environ.get('NEPA_DEBUG') == '1':
             raise
-        print(f'nepa_mm: error: {error}', file=sys.stderr)
+        if os.environ.get('RANK', '0') == '0':
+            print(f'nepa_mm: error: {error}', file=sys.stderr)
         sys.exit(error.exit_code)

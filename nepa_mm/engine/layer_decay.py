@@ -21,7 +21,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     - ``layer_decay_rate``: the learning rate at depth d is ``lr * layer_decay_rate ** d``. Leave it at 1 when
       :class:`LayerDecayCosineLR` applies the decay.
-    - ``head_lr``: learning rate of head and final norm as it is, not scaled by batch or depth.
+    - ``head_lr``: learning rate of head and final norm, whatever their depth. (mmengine's ``--auto-scale-lr`` scales every
+      group, this one too.)
 
     Raises:
         ConfigError: If the backbone has no ``get_layer_depth``, or for an unknown key.

@@ -20,18 +20,20 @@ class LayerDecayCosineLR(_ParamScheduler):
     Args:
         optimizer: Wrapped optimizer, given by the runner.
         decay: Decay between neighbouring depths; at the first step if it moves.
-        end: Length of the schedule, in steps, or epochs with ``by_epoch=True, convert_to_iter_based=True``.
+        end: End of the schedule, in steps, or epochs with ``by_epoch=True, convert_to_iter_based=True``.
+        begin: Its start, in the same unit.
         warmup: Length of the warm-up in the same unit.
         layerwise_warmup: Warm each group up for ``warmup * (1 - decay ** depth)``, at least one step.
         decay_end: Decay at the end of training; None keeps it fixed.
         decay_anneal: 'cosine' or 'linear' way from ``decay`` to ``decay_end``.
-        **kwargs: ``begin``, ``by_epoch``, ... of mmengine's schedulers.
+        **kwargs: ``by_epoch``, ``last_step``, ... of mmengine's schedulers.
     """
 
     def __init__(self,
                  optimizer,
                  decay: float,
                  end: int,
+                 begin: int = 0,
                  warmup: int = 0,
                  layerwise_warmup: bool = False,
                  decay_end: float | None = None,
@@ -39,16 +41,16 @@ class LayerDecayCosineLR(_ParamScheduler):
                  **kwargs) -> None:
         if decay_anneal not in ('cosine', 'linear'):
             raise ConfigError(f"param_scheduler.decay_anneal={decay_anneal!r} is unknown; choose from ['cosine', 'linear']")
-        if not 0 <= warmup <= end:
-            raise ConfigError(f'param_scheduler.warmup={warmup} is not in [0, {end}], the length of the schedule (end)')
+        if not 0 <= warmup <= end - begin:
+            raise ConfigError(f'param_scheduler.warmup={warmup} is not in [0, {end - begin}], the schedule\'s length')
         for group in getattr(optimizer, 'optimizer', optimizer).param_groups:
             if group.get('layer_decay_rate') != 1.:
                 raise ConfigError('LayerDecayCosineLR applies the decay itself and needs groups without it: set optim_wrapper.'
                                  "constructor='nepa_mm.LayerDecayOptimWrapperConstructor' and leave layer_decay_rate at 1, "
                                  f"not {group.get('layer_decay_rate')}")
-        self.settings = dict(total=end, warmup=warmup, decay=decay, layerwise_warmup=layerwise_warmup, decay_end=decay_end,
-                             decay_anneal=decay_anneal)
-        super().__init__(optimizer, 'lr', end=end, **kwargs)
+        self.settings = dict(total=end - begin, warmup=warmup, decay=decay, layerwise_warmup=layerwise_warmup,
+                             decay_end=decay_end, decay_anneal=decay_anneal)
+        super().__init__(optimizer, 'lr', begin=begin, end=end, **kwargs)
 
     @classmethod
     def build_iter_from_epoch(cls, *args, end, epoch_length, warmup=0, begin=0, by_epoch=True, **kwargs):

@@ -2,6 +2,7 @@
 
 Shapes: B batch, L tokens ([CLS], if any, then the patches in raster order), D width, h x w grid of patches.
 """
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -23,6 +24,7 @@ from timm.layers import (
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..checkpoints import fit_state_dict
 from ..errors import CheckpointError, ConfigError
 from ..registry import MODELS
 from .rope2d import RoPE2D
@@ -35,6 +37,7 @@ ARCHS = {
     'huge': dict(embed_dims=1280, num_layers=32, num_heads=16, feedforward_channels=5120),
 }
 OUT_TYPES = ('raw', 'cls_token', 'last_token', 'avg_featmap', 'featmap')
+ACTIVATIONS = ('gelu', 'gelu_tanh', 'quick_gelu', 'relu', 'silu')
 # Arguments of the LayerNorm over head_dim that queries and keys pass; None leaves it out.
 QK_NORMS = {
     None: None,
@@ -96,7 +99,7 @@ class NEPAViT(BaseModule):
         qk_norm: LayerNorm of queries and keys: None, 'plain' (pretraining), 'affine' (release's fine-tuning), 'affine_bias'.
         qkv_bias: Bias of the query, key and value projections.
         layer_scale_init_value: Start of LayerScale; None for none.
-        act: Activation of the MLP by its timm name: 'gelu' (exact), 'silu', ...
+        act: Activation of the MLP by its timm name: 'gelu' (exact), 'gelu_tanh', 'quick_gelu', 'relu' or 'silu'.
         gated_mlp: Three-matrix MLP, ``act(gate(x)) * up(x)``; SwiGLU with ``act='silu'``.
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0 at the first.
         norm_eps: Epsilon of every LayerNorm.
@@ -133,6 +136,8 @@ class NEPAViT(BaseModule):
         super().__init__(init_cfg)
         settings = arch_settings(arch)
         self.embed_dims, self.num_layers = settings['embed_dims'], settings['num_layers']
+        if not isinstance(patch_size, int) or patch_size < 1:
+            raise ConfigError(f'patch_size={patch_size!r} is no side of a square in pixels; give a positive int')
         self.patch_size, self.causal, self.with_cp = patch_size, causal, with_cp
         self.out_type = checked_choice('out_type', out_type, OUT_TYPES)
         if out_type == 'cls_token' and not with_cls_token:
@@ -140,6 +145,9 @@ class NEPAViT(BaseModule):
         self.out_indices = [checked_index(i, self.num_layers)
                             for i in ([out_indices] if isinstance(out_indices, int) else out_indices)]
         checked_choice('qk_norm', qk_norm, QK_NORMS)
+        checked_choice('act', act, ACTIVATIONS)
+        if out_type == 'cls_token' and causal:
+            warnings.warn("out_type='cls_token', causal=True: [CLS] is first and sees no patch; set causal=False", stacklevel=2)
 
         self.patch_embed = nn.Conv2d(in_channels, self.embed_dims, patch_size, stride=patch_size)
         self.num_extra_tokens = int(with_cls_token)
@@ -167,7 +175,7 @@ class NEPAViT(BaseModule):
         self.frozen_stages = frozen_stages
         for part in self.frozen_parts():
             part.requires_grad_(False)
-        self._register_load_state_dict_pre_hook(self._check_and_fit_state_dict)
+        self._register_load_state_dict_pre_hook(fit_state_dict, with_module=True)
 
     def reset_parameters(self) -> None:
         """Truncated normal (std 0.02) for matrices and tokens, zero for biases; norms and LayerScale keep their start."""
@@ -253,9 +261,10 @@ class NEPAViT(BaseModule):
         for dim, (cells, size) in enumerate(zip(grid, image_size), start=2):
             covered = size / (cells * self.patch_size)
             if covered < 1:
-                weights = shrinking_weights(cells, covered, x.device, x.dtype)
-                featmap = torch.einsum('oi,bdiw->bdow' if dim == 2 else 'oi,bdhi->bdho', weights, featmap)
-        return featmap
+                with torch.autocast(x.device.type, enabled=False):  # in bfloat16 the weights would not sum to 1
+                    weights = shrinking_weights(cells, covered, x.device)
+                    featmap = torch.einsum('oi,bdiw->bdow' if dim == 2 else 'oi,bdhi->bdho', weights, featmap.float())
+        return featmap.to(x.dtype)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter and number of depths, for layer-wise decay as mmpretrain computes it.
@@ -294,34 +303,29 @@ class NEPAViT(BaseModule):
                 part.eval()
         return self
 
-    def _check_and_fit_state_dict(self, state_dict: dict, prefix: str, *_) -> None:
-        """Before loading: refuse weights of another model, and resize the position embedding to ``img_size``."""
-        own = self.state_dict().keys()
-        if not any(prefix + name in state_dict for name in own):
-            raise CheckpointError(
-                f'the checkpoint holds no weight of NEPAViT: none of its {len(state_dict)} keys (such as {list(state_dict)[:3]}) '
-                f"matches one of {len(own)} (such as {prefix + 'patch_embed.weight'!r}); check load_from or init_cfg.checkpoint "
-                'and init_cfg.prefix')
-        name = prefix + 'pos_embed'
-        if self.pos_embed is not None and name in state_dict and state_dict[name].shape != self.pos_embed.shape:
-            count = state_dict[name].shape[1]
-            side = round(count**0.5)
-            if side * side != count:
-                raise CheckpointError(f'{name} of the checkpoint has {count} positions, not a square grid, and cannot be resized '
-                                      f'to img_size and patch_size here ({self.stored_grid[0]}x{self.stored_grid[1]} patches)')
-            state_dict[name] = resample_abs_pos_embed(state_dict[name], self.stored_grid, (side, side), num_prefix_tokens=0)
+    def init_weights(self) -> None:
+        """Load the checkpoint that ``init_cfg`` names, if any; parameters have their initial values from the start.
+
+        Raises:
+            CheckpointError: If it holds nothing under ``init_cfg.prefix``, or not the weights of this backbone.
+        """
+        try:
+            super().init_weights()
+        except AssertionError as error:  # mmengine's, for a prefix that no key starts with
+            raise CheckpointError(f'init_cfg: {error}: no key of checkpoint={self.init_cfg["checkpoint"]!r} starts with '
+                                  f'prefix={self.init_cfg["prefix"]!r}; give the prefix that its backbone has') from error
 
 
-def shrinking_weights(cells: int, covered: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+def shrinking_weights(cells: int, covered: float, device: torch.device) -> Tensor:
     """Linear interpolation [cells, cells] from cells over the padded side to as many over the covered part of it."""
     index = torch.arange(cells, device=device)
     position = ((index + 0.5) * covered - 0.5).clamp(min=0)  # of the new cell centres, counted in old cells
-    return (1 - (position[:, None] - index).abs()).clamp(min=0).to(dtype)
+    return (1 - (position[:, None] - index).abs()).clamp(min=0)
 
 
 def arch_settings(arch: str | dict) -> dict[str, int]:
     """Sizes of a named architecture, or of a dict once it is complete."""
-    if isinstance(arch, str):
+    if not isinstance(arch, dict):
         return ARCHS[checked_choice('arch', arch, ARCHS)]
     if set(arch) != set(ARCHS['base']):
         raise ConfigError(f'arch={dict(arch)} must have exactly the keys {list(ARCHS["base"])}; or choose from {list(ARCHS)}')

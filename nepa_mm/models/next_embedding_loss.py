@@ -37,8 +37,14 @@ class NextEmbeddingLoss(nn.Module):
 
         Returns ``loss``, ``cosine`` (mean similarity of prediction and target, 1 at best) and, for two images or more,
         ``collapse`` (see :func:`mean_pairwise_cosine`).
+
+        Raises:
+            ConfigError: With ``shift``, for sequences of one token.
         """
         if self.shift:
+            if target.shape[1] < 2:
+                raise ConfigError(f'an image of {target.shape[1]} token has no next one to predict; use larger images or smaller '
+                                  'patches')
             prediction, target = prediction[:, :-1], target[:, 1:]
         if self.stop_grad:
             target = target.detach()

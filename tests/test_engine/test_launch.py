@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from nepa_mm.engine.launch import check_checkpoint, check_data, check_work_dir, load_config, one_line_errors
+from nepa_mm.engine.launch import check_checkpoint, check_data, check_work_dir, load_config, naming_checkpoints, one_line_errors
 from nepa_mm.errors import CheckpointError, ConfigError, DataError
 
 
@@ -13,8 +13,8 @@ def image(path: Path) -> None:
     path.touch()
 
 
-def loader(**dataset):
-    return Config(dict(train_dataloader=dict(dataset=dataset)))
+def loader(type='ImageNet', **dataset):
+    return Config(dict(train_dataloader=dict(dataset=dict(type=type, **dataset))))
 
 
 def test_missing_data_root_names_key_and_path(tmp_path):
@@ -24,7 +24,7 @@ def test_missing_data_root_names_key_and_path(tmp_path):
 
 def test_missing_folder_lists_what_is_there(tmp_path):
     image(tmp_path / 'training/cat/1.jpg')
-    with pytest.raises(DataError, match=r"data_prefix='train': there is no folder '.*/train'; .* holds \['training'\]"):
+    with pytest.raises(DataError, match=r"split='train': there is no folder '.*/train'; .* holds \['training'\]"):
         check_data(loader(data_root=str(tmp_path), split='train'))
     with pytest.raises(DataError, match=r"data_prefix.seg_map_path='maps'"):
         check_data(loader(data_root=str(tmp_path), data_prefix=dict(img_path='training', seg_map_path='maps')))
@@ -42,8 +42,14 @@ def test_empty_class_folder_is_named(tmp_path):
         check_data(loader(data_root=str(tmp_path), data_prefix='empty'))
 
 
+def test_datasets_with_ways_of_their_own_are_left_to_themselves(tmp_path):
+    check_data(loader(type='CIFAR10', data_root=str(tmp_path / 'to-be-downloaded'), split='train'))
+    image(tmp_path / 'test/1.jpg')
+    check_data(loader(data_root=str(tmp_path), split='test'))  # ImageNet's has no labels
+
+
 def test_datasets_inside_wrappers_are_checked():
-    missing = dict(data_root='/nowhere')
+    missing = dict(type='mmpretrain.CustomDataset', data_root='/nowhere')
     with pytest.raises(DataError, match='train_dataloader.dataset.dataset.data_root'):
         check_data(loader(type='RepeatDataset', dataset=missing))
     with pytest.raises(DataError, match=r'train_dataloader.dataset.datasets\[0\].data_root'):
@@ -53,6 +59,9 @@ def test_datasets_inside_wrappers_are_checked():
 def test_a_work_dir_with_another_run_is_refused_unless_it_is_resumed(tmp_path):
     cfg = Config(dict(work_dir=str(tmp_path)))
     check_work_dir(cfg)
+    image(tmp_path / '20260101_000000/vis_data/scalars.json')
+    with pytest.raises(ConfigError, match=r'holds another run \(scalars.json\)'):
+        check_work_dir(cfg)
     (tmp_path / 'epoch_3.pth').touch()
     with pytest.raises(ConfigError, match=r'holds another run \(epoch_3.pth\).*--resume or choose another --work-dir'):
         check_work_dir(cfg)
@@ -82,6 +91,12 @@ def test_load_config(tmp_path):
     args.config = 'no.py'
     with pytest.raises(ConfigError, match="'no.py' does not exist"):
         load_config(args)
+
+
+def test_an_error_about_a_checkpoint_gets_its_place():
+    with pytest.raises(CheckpointError, match="^lacks a weight .load_from='a.pth'.$"), naming_checkpoints(
+            Config(dict(model=dict(), load_from='a.pth'))):
+        raise CheckpointError('lacks a weight')
 
 
 @pytest.mark.parametrize('error, code', [(ConfigError, 2), (DataError, 3), (CheckpointError, 4)])

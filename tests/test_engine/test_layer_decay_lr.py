@@ -54,6 +54,17 @@ def test_linear_rise_of_the_decay():
         99, 0, 100, 0, 0.35) == pytest.approx(0.9935**12)
 
 
+def test_a_later_begin_still_ends_at_zero():
+    wrapper = optimizer()
+    scheduler = LayerDecayCosineLR(wrapper, decay=0.5, begin=50, end=100, warmup=10, by_epoch=False)
+    seen = []
+    for _ in range(100):
+        seen.append(rates(wrapper)[1])
+        wrapper.step()
+        scheduler.step()
+    assert seen[:50] == [1.] * 50 and seen[50] == 0 and seen[60] == pytest.approx(0.5) and seen[99] < 1e-3
+
+
 def test_epochs_become_iterations():
     wrapper = optimizer(lr=2.)
     scheduler = PARAM_SCHEDULERS.build(

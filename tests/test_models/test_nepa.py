@@ -23,8 +23,13 @@ def test_loss_is_the_mean_negative_cosine_of_prediction_and_next_embedding():
 
 @pytest.mark.parametrize('cls, terms', [(True, 16), (False, 15)])
 def test_cls_token_predicts_the_first_patch(cls, terms):
-    model = nepa(with_cls_token=cls)
-    assert model.backbone.embed(torch.randn(1, 3, 28, 28))[:, 1:].shape[1] == terms
+    """The loss is a mean over all 16 patches with [CLS], over all but the first without."""
+    model, x = nepa(with_cls_token=cls), torch.randn(1, 3, 28, 28)
+    z, z_hat = model.backbone.embed(x)[0], model.backbone(x)[0][0]
+    patches, predictions = z[-16:], z_hat[:-1]
+    assert len(predictions) == terms
+    cosines = [torch.cosine_similarity(p, t, dim=0).item() for p, t in zip(predictions, patches[-terms:])]
+    assert model.loss(x)['loss'].item() == pytest.approx(-sum(cosines) / terms, abs=1e-6)
 
 
 def test_target_path_carries_gradient_only_without_stop_grad():
@@ -45,11 +50,15 @@ def test_position_embedding_is_not_in_the_target():
 
 def test_mask_hides_the_share_from_the_input_and_not_from_the_target():
     model = nepa(mask_ratio=0.4)
-    z = model.backbone.embed(torch.randn(8, 3, 28, 28))
+    x = torch.randn(8, 3, 28, 28)
+    z = model.backbone.embed(x)
     hidden = (model.mask(z) == model.mask_token).all(-1)
     assert hidden.sum(1).tolist() == [round(0.4 * 16)] * 8 and not hidden[:, 0].any()  # [CLS] stays
     assert len({tuple(row.tolist()) for row in hidden}) > 1  # each image its own
-    model.loss(torch.randn(2, 3, 28, 28))['loss'].backward()
+    seen = {}
+    model.head.register_forward_hook(lambda module, args, out: seen.update(prediction=args[0], target=args[1]))
+    model.loss(x)['loss'].backward()
+    assert torch.equal(seen['target'], z) and not torch.allclose(seen['prediction'], model.backbone(x)[0])
     assert model.mask_token.grad.any()
     assert not hasattr(nepa(), 'mask_token')
 
@@ -59,8 +68,18 @@ def test_mask_ratio_out_of_range():
         nepa(mask_ratio=1.)
 
 
-def test_ablations_of_table_1a_are_settings():
-    x = torch.randn(2, 3, 28, 28)
-    losses = [nepa(NextEmbeddingLoss(shift=shift), causal=causal).loss(x)['loss'].item()
-              for shift in (True, False) for causal in (True, False)]
-    assert len(set(losses)) == 4
+@pytest.mark.parametrize('causal', [True, False])
+@pytest.mark.parametrize('shift', [True, False])
+def test_ablations_of_table_1a_are_settings(shift, causal):
+    model, x = nepa(NextEmbeddingLoss(shift=shift), causal=causal), torch.randn(2, 3, 28, 28)
+    other = nepa(causal=not causal)
+    other.load_state_dict(model.state_dict())
+    z, z_hat = model.backbone.embed(x), model.backbone(x)[0]
+    assert not torch.allclose(z_hat, other.backbone(x)[0])
+    pairs = (z_hat[:, :-1], z[:, 1:]) if shift else (z_hat, z)
+    assert model.loss(x)['loss'].item() == pytest.approx(-torch.cosine_similarity(*pairs, dim=-1).mean().item(), abs=1e-6)
+
+
+def test_one_token_has_no_next():
+    with pytest.raises(ConfigError, match='image of 1 token has no next one'):
+        nepa(with_cls_token=False).loss(torch.randn(2, 3, 7, 7))

@@ -26,6 +26,8 @@ ITERATION = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/(\d+)\]')
 LOSS = re.compile(r'\bloss: (\S+)')
 MAX_EPOCHS = re.compile(r'-(\d+)e_')
 
+MARKER = 'made_by_demo'  # only folders that hold it are ever removed
+
 console = Console()
 
 
@@ -34,8 +36,12 @@ def run_stage(title: str, config: str, work_dir: Path, options: list[str], initi
     if (work_dir / 'done').exists():
         console.print(f'{title}: finished before, kept ({work_dir})')
         return
-    shutil.rmtree(work_dir, ignore_errors=True)  # what an interrupted demo left
+    if work_dir.exists():
+        if not (work_dir / MARKER).exists():
+            sys.exit(f'nepa_mm: error: {work_dir} is not of a demo and is left alone; give another --out')
+        shutil.rmtree(work_dir)  # what an interrupted demo left
     work_dir.mkdir(parents=True)
+    (work_dir / MARKER).touch()
     if initial is not None:
         options = [*options, f'model.backbone.init_cfg.checkpoint={initial}']
     command = [sys.executable, '-W', 'ignore', 'tools/train.py', config, '--work-dir', str(work_dir)]
