@@ -1,4 +1,4 @@
-# The demo's segmentation, laptop size: UPerNet on drawn shapes in ADE20K's layout. Crops of 76 pixels are no multiple of
+# The demo's segmentation, laptop size: UPerNet on drawn shapes in ADE20K's layout, by colour. Crops of 76 pixels are no multiple of
 # the patch, as 512 is none of 14.
 #
 #   python tools/train.py configs/segmentation/nepa_vit-mini-p8_upernet_1xb8-300i_shapes-76x76.py
@@ -6,9 +6,8 @@
 # Hardware: 2 CPU cores, about 1 minute.
 _base_ = ['../_base_/models/nepa_upernet.py', '../_base_/segmentation_runtime.py']
 
-classes = ['background', 'arrow', 'crescent', 'cross', 'disc', 'ring', 'square', 'star', 'triangle']
-palette = [[40, 40, 40], [230, 60, 60], [240, 200, 60], [60, 180, 75], [70, 110, 230], [240, 130, 40], [150, 60, 190],
-           [70, 220, 230], [240, 80, 190]]
+classes = ['background', 'red', 'yellow', 'green', 'cyan', 'blue', 'magenta']
+palette = [[40, 40, 40], [230, 60, 60], [240, 200, 60], [60, 180, 75], [70, 220, 230], [70, 110, 230], [240, 80, 190]]
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     data_preprocessor=dict(size=(76, 76)),
@@ -19,8 +18,8 @@ model = dict(
         out_indices=[0, 1, 2, 3],
         init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px/epoch_18.pth')),
     neck=dict(embed_dim=128, norm_cfg=norm_cfg),
-    decode_head=dict(in_channels=[128, 128, 128, 128], channels=64, num_classes=9, norm_cfg=norm_cfg),
-    auxiliary_head=dict(in_channels=128, channels=32, num_classes=9, norm_cfg=norm_cfg),
+    decode_head=dict(in_channels=[128, 128, 128, 128], channels=32, num_classes=7, norm_cfg=norm_cfg),
+    auxiliary_head=dict(in_channels=128, channels=16, num_classes=7, norm_cfg=norm_cfg),
     test_cfg=dict(mode='slide', crop_size=(76, 76), stride=(50, 50)))
 
 train_pipeline = [

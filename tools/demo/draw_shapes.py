@@ -1,7 +1,7 @@
 """Draw the demo's data: coloured shapes on textured backgrounds, in the layouts of ImageNet and ADE20K.
 
     OUT/imagenet/{train,val}/<class>/<n>.jpg        one shape an image; its kind is the class
-    OUT/ADEChallengeData2016/{images,annotations}/{training,validation}/<n>.{jpg,png}   several shapes, every pixel labelled
+    OUT/ADEChallengeData2016/{images,annotations}/{training,validation}/<n>.{jpg,png}   shapes; their colour is the class
 
 Same arguments and seed, same files. A complete data set is kept as it is.
 """
@@ -36,17 +36,20 @@ POLYGONS = {
 }
 HOLES = {'crescent': (0.45, 0., 0.8), 'ring': (0., 0., 0.55)}
 SHAPES = sorted([*POLYGONS, *HOLES])
+COLOURS = dict(red=0, yellow=1 / 6, green=2 / 6, cyan=3 / 6, blue=4 / 6, magenta=5 / 6)  # hues
 
 
-def texture(rng: np.random.Generator, height: int, width: int, saturation: tuple[float, float]) -> np.ndarray:
-    """Waves in two directions between two colours, with grain: [height, width, 3] in [0, 255]."""
+def texture(rng: np.random.Generator, height: int, width: int, saturation: tuple[float, float],
+            hue: float | None = None) -> np.ndarray:
+    """Waves in two directions between two colours near a hue, with grain: [height, width, 3] in [0, 255]."""
     y, x = np.mgrid[:height, :width] / max(height, width)
     wave = sum(np.sin(2 * math.pi * (f * (x * math.cos(a) + y * math.sin(a)) + p))
                for f, a, p in zip(rng.uniform(1, 4, 2), rng.uniform(0, math.pi, 2), rng.uniform(0, 1, 2)))
     mix = (wave[..., None] + 2) / 4
-    hue = rng.uniform()
+    spread = 0.12 if hue is None else 0.03
+    hue = rng.uniform() if hue is None else hue
     first, second = (np.array(colorsys.hsv_to_rgb((hue + shift) % 1, rng.uniform(*saturation), rng.uniform(0.35, 0.95)))
-                     for shift in (0, rng.uniform(-0.12, 0.12)))
+                     for shift in (0, rng.uniform(-spread, spread)))
     return 255 * (first * mix + second * (1 - mix)) + rng.normal(0, 2, (height, width, 3))
 
 
@@ -67,19 +70,23 @@ def shape_mask(kind: str, size: tuple[int, int], centre: tuple[float, float], ra
     return np.asarray(mask.resize((width, height), Image.Resampling.BOX), dtype=np.float64) / 255
 
 
-def draw_scene(rng: np.random.Generator, size: tuple[int, int], kinds: list[str],
+def draw_scene(rng: np.random.Generator, size: tuple[int, int], shapes: list[tuple[str, str | None]],
                radius: tuple[float, float]) -> tuple[Image.Image, Image.Image]:
-    """An image with these shapes, later ones in front, and its label map: 1 for background, 2 + index of the kind for shapes."""
+    """An image with shapes of these kinds and colours (None for any), later ones in front, and its label map.
+
+    Labels are 1 for background and 2 + the colour's index for shapes; 0 would be no label, as in ADE20K.
+    """
     height, width = size
     pixels = texture(rng, height, width, saturation=(0.1, 0.5))
     labels = np.ones(size, dtype=np.uint8)
-    for kind in kinds:
+    for kind, colour in shapes:
         r = rng.uniform(*radius) * min(size)
         centre = [rng.uniform(min(r, side / 2), max(side - r, side / 2)) for side in (width, height)]
         mask = shape_mask(kind, size, centre, r, rng.uniform(-0.4, 0.4))
-        fill = texture(rng, height, width, saturation=(0.7, 1.0))
+        fill = texture(rng, height, width, saturation=(0.7, 1.0), hue=COLOURS.get(colour))
         pixels = pixels * (1 - mask[..., None]) + fill * mask[..., None]
-        labels[mask > 0.5] = 2 + SHAPES.index(kind)
+        if colour:
+            labels[mask > 0.5] = 2 + list(COLOURS).index(colour)
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), Image.fromarray(labels)
 
 
@@ -91,18 +98,19 @@ def draw_classification(out: Path, seed: int, counts: dict[str, int]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             for i in range(count):
                 rng = np.random.default_rng([seed, split == 'val', SHAPES.index(kind), i])
-                draw_scene(rng, (72, 72), [kind], radius=(0.3, 0.45))[0].save(folder / f'{i:05d}.jpg', quality=92)
+                draw_scene(rng, (72, 72), [(kind, None)], radius=(0.3, 0.45))[0].save(folder / f'{i:05d}.jpg', quality=92)
 
 
 def draw_segmentation(out: Path, seed: int, counts: dict[str, int]) -> None:
-    """Three to five shapes an image, with label maps."""
+    """Three to five shapes an image, with label maps of their colours."""
     for split, count in counts.items():
         for part in ('images', 'annotations'):
             (out / part / split).mkdir(parents=True, exist_ok=True)
         for i in track(range(count), description=f'Drawing {count} images for segmentation ({split})'):
             rng = np.random.default_rng([seed, 2 + (split == 'validation'), i])
-            kinds = [str(kind) for kind in rng.choice(SHAPES, rng.integers(3, 6))]
-            image, labels = draw_scene(rng, (112, 144), kinds, radius=(0.14, 0.3))
+            count_here = rng.integers(3, 6)
+            shapes = list(zip(rng.choice(SHAPES, count_here).tolist(), rng.choice(list(COLOURS), count_here).tolist()))
+            image, labels = draw_scene(rng, (112, 144), shapes, radius=(0.14, 0.3))
             image.save(out / 'images' / split / f'{i:05d}.jpg', quality=92)
             labels.save(out / 'annotations' / split / f'{i:05d}.png')
 
