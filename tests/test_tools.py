@@ -140,8 +140,8 @@ def test_bad_input_ends_in_one_line(demo, tmp_path):
     processes = {}
     for i, (config, *options) in enumerate(cases):
         work_dir = [] if options[-1].startswith('work_dir') else ['--work-dir', tmp_path / str(i)]
-        processes[(config, *options)] = start(sys.executable, '-W', 'ignore', 'tools/train.py', config, *work_dir, '--cfg-options',
-                                            *options)
+        command = (sys.executable, '-W', 'ignore', 'tools/train.py', config, *work_dir, '--cfg-options', *options)
+        processes[(config, *options)] = start(*command)
     for case, (code, message) in cases.items():
         _, err = processes[case].communicate(timeout=200)
         last = err.strip().splitlines()[-1]
