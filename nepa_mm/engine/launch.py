@@ -1,6 +1,7 @@
 """What ``tools/train.py`` and ``tools/test.py`` share: reading a config, checks before anything is built, start-up."""
 import argparse
 import atexit
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -51,11 +52,16 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine would ask for a GPU here and when it wraps the model.
         torch.distributed.init_process_group('gloo')
-        # Left to the interpreter's end, gloo's threads now and then abort a process that has done its work.
-        atexit.register(torch.distributed.destroy_process_group)
+        atexit.register(end_process_group)
         settings = cfg.get('model_wrapper_cfg') or dict(find_unused_parameters=cfg.get('find_unused_parameters', False))
         cfg.model_wrapper_cfg = {**settings, 'type': 'nepa_mm.CPUDistributedDataParallel'}
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def end_process_group() -> None:
+    """Stop gloo's threads, which otherwise now and then abort a process that has done its work."""
+    gc.collect()  # the wrapped model holds the group, and the runner, in a cycle with its hooks, the model
+    torch.distributed.destroy_process_group()
 
 
 def check_work_dir(cfg: Config) -> None:

@@ -2,9 +2,19 @@ import argparse
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
+from torch.nn.parallel import DistributedDataParallel
 
-from nepa_mm.engine.launch import check_checkpoint, check_data, check_work_dir, load_config, naming_checkpoints, one_line_errors
+from nepa_mm.engine.launch import (
+    check_checkpoint,
+    check_data,
+    check_work_dir,
+    end_process_group,
+    load_config,
+    naming_checkpoints,
+    one_line_errors,
+)
 from nepa_mm.errors import CheckpointError, ConfigError, DataError
 
 
@@ -79,6 +89,21 @@ def test_a_missing_checkpoint_names_key_and_path(tmp_path):
     for fine in (dict(), dict(model=dict(backbone=dict(init_cfg=None))), dict(model=dict(backbone=dict(init_cfg=[]))), dict(load_from='https://host/a.pth')):
         check_checkpoint(Config(fine), key)
         check_checkpoint(Config(fine), 'load_from')
+
+
+@pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='threads are listed by Linux alone')
+def test_no_thread_of_gloo_outlives_its_group_though_a_cycle_holds_the_model(tmp_path):
+
+    def threads():
+        return {(task / 'comm').read_text().strip() for task in Path('/proc/self/task').iterdir()}
+
+    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    runner = dict(model=DistributedDataParallel(torch.nn.Linear(1, 1)))
+    runner['hook'] = runner
+    del runner
+    assert any('gloo' in name for name in threads())
+    end_process_group()
+    assert not any('gloo' in name for name in threads())
 
 
 def test_load_config(tmp_path):
