@@ -60,7 +60,7 @@ def read_released(address: str) -> tuple[dict, dict[str, Tensor]]:
     for path in (folder / 'config.json', weights):
         if not path.is_file():
             raise CheckpointError(f'hf:{address} has no {path.name}; a released checkpoint is a folder with config.json and '
-                                    'model.safetensors')
+                                  'model.safetensors')
     config = json.loads((folder / 'config.json').read_text())
     if config.get('model_type') != 'vit_nepa':
         raise CheckpointError(f"hf:{address}: model_type={config.get('model_type')!r} in config.json is not 'vit_nepa'")
@@ -75,7 +75,7 @@ def download(repository: str) -> Path:
     except Exception as error:  # many kinds: a bad id, no network, a refusal
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f'hf:{repository} is no local folder, and the Hugging Face hub did not give it ({reason}); check '
-                                'the path, or the repository id and the network') from error
+                              'the path, or the repository id and the network') from error
 
 
 def backbone_kwargs(config: dict) -> dict:

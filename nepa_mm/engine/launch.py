@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 
 from ..errors import CheckpointError, ConfigError, DataError
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.webp')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')  # what mmpretrain's folders of images read
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,13 +132,13 @@ def check_class_folders(folder: Path, key: str) -> None:
 
 @contextmanager
 def naming_checkpoints(cfg: Config) -> Iterator[None]:
-    """Add to an error about the content of a checkpoint where it was to be loaded from."""
+    """Add ``load_from`` to an error about the content of a checkpoint; the backbone itself names its ``init_cfg``."""
     try:
         yield
     except CheckpointError as error:
-        init_cfg = cfg.model.get('backbone', {}).get('init_cfg') or {}
-        source = f'load_from={cfg.load_from!r}' if cfg.get('load_from') else f'model.backbone.init_cfg={dict(init_cfg)}'
-        raise CheckpointError(f'{error} ({source})') from error
+        if not cfg.get('load_from'):
+            raise
+        raise CheckpointError(f'{error} (load_from={cfg.load_from!r})') from error
 
 
 @contextmanager

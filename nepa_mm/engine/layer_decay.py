@@ -42,7 +42,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         backbone = getattr(module, 'backbone', None)
         if not hasattr(backbone, 'get_layer_depth'):
             raise ConfigError(f'optim_wrapper.constructor: backbone {type(backbone).__name__} has no get_layer_depth(param_name, '
-                            'prefix), which layer-wise decay needs; use another backbone or another constructor')
+                              'prefix), which layer-wise decay needs; use another backbone or another constructor')
         rate, head_lr = self.paramwise_cfg['layer_decay_rate'], self.paramwise_cfg.get('head_lr')
         groups = defaultdict(list)
         for name, param in module.named_parameters():

@@ -46,8 +46,8 @@ class LayerDecayCosineLR(_ParamScheduler):
         for group in getattr(optimizer, 'optimizer', optimizer).param_groups:
             if group.get('layer_decay_rate') != 1.:
                 raise ConfigError('LayerDecayCosineLR applies the decay itself and needs groups without it: set optim_wrapper.'
-                                 "constructor='nepa_mm.LayerDecayOptimWrapperConstructor' and leave layer_decay_rate at 1, "
-                                 f"not {group.get('layer_decay_rate')}")
+                                  "constructor='nepa_mm.LayerDecayOptimWrapperConstructor' and leave layer_decay_rate at 1, "
+                                  f"not {group.get('layer_decay_rate')}")
         self.settings = dict(total=end - begin, warmup=warmup, decay=decay, layerwise_warmup=layerwise_warmup,
                              decay_end=decay_end, decay_anneal=decay_anneal)
         super().__init__(optimizer, 'lr', begin=begin, end=end, **kwargs)

@@ -312,8 +312,10 @@ class NEPAViT(BaseModule):
         try:
             super().init_weights()
         except AssertionError as error:  # mmengine's, for a prefix that no key starts with
-            raise CheckpointError(f'init_cfg: {error}: no key of checkpoint={self.init_cfg["checkpoint"]!r} starts with '
+            raise CheckpointError(f'init_cfg: no key of checkpoint={self.init_cfg["checkpoint"]!r} starts with '
                                   f'prefix={self.init_cfg["prefix"]!r}; give the prefix that its backbone has') from error
+        except CheckpointError as error:
+            raise CheckpointError(f'{error} (init_cfg={dict(self.init_cfg)})') from error
 
 
 def shrinking_weights(cells: int, covered: float, device: torch.device) -> Tensor:

@@ -43,7 +43,7 @@ def test_missing_folder_lists_what_is_there(tmp_path):
 def test_empty_class_folder_is_named(tmp_path):
     image(tmp_path / 'train/cat/1.JPEG')
     check_data(loader(data_root=str(tmp_path), split='train'))
-    image(tmp_path / 'train/dog/readme.txt')
+    image(tmp_path / 'train/dog/1.webp')  # which mmpretrain does not read
     with pytest.raises(DataError, match=r"train_dataloader.dataset: class folder '.*/train/dog' holds no image"):
         check_data(loader(data_root=str(tmp_path), split='train'))
     check_data(loader(data_root=str(tmp_path), data_prefix='train', with_label=False))  # no labels, no classes
@@ -121,6 +121,8 @@ def test_load_config(tmp_path):
 def test_an_error_about_a_checkpoint_gets_its_place():
     with pytest.raises(CheckpointError, match="^lacks a weight .load_from='a.pth'.$"), naming_checkpoints(
             Config(dict(model=dict(), load_from='a.pth'))):
+        raise CheckpointError('lacks a weight')
+    with pytest.raises(CheckpointError, match='^lacks a weight$'), naming_checkpoints(Config(dict(load_from=None))):
         raise CheckpointError('lacks a weight')
 
 

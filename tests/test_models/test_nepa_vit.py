@@ -281,6 +281,13 @@ def test_init_cfg_with_a_prefix_that_no_key_has(tmp_path):
         tiny(init_cfg=init_cfg).init_weights()
 
 
+def test_init_cfg_with_other_shapes_names_the_checkpoint(tmp_path):
+    torch.save({f'backbone.{name}': value for name, value in tiny(patch_size=4).state_dict().items()}, tmp_path / 'a.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=f'{tmp_path}/a.pth', prefix='backbone.')
+    with pytest.raises(CheckpointError, match=r"\[16, 3, 4, 4\] in the checkpoint .*init_cfg=.*/a.pth"):
+        tiny(init_cfg=init_cfg).init_weights()
+
+
 def test_init_cfg_loads_and_fine_tuning_s_norms_start_as_identity(tmp_path):
     pretrained = tiny()
     torch.save({f'backbone.{name}': value for name, value in pretrained.state_dict().items()}, tmp_path / 'a.pth')
