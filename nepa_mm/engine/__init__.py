@@ -1,6 +1,14 @@
 from .bf16_optim_wrapper import Bf16OptimWrapper
 from .cpu_data_parallel import CPUDistributedDataParallel
+from .effective_batch import AccumulatingEpochLoop, AccumulatingIterLoop
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .layer_decay_lr import LayerDecayCosineLR
 
-__all__ = ['Bf16OptimWrapper', 'CPUDistributedDataParallel', 'LayerDecayCosineLR', 'LayerDecayOptimWrapperConstructor']
+__all__ = [
+    'AccumulatingEpochLoop',
+    'AccumulatingIterLoop',
+    'Bf16OptimWrapper',
+    'CPUDistributedDataParallel',
+    'LayerDecayCosineLR',
+    'LayerDecayOptimWrapperConstructor',
+]

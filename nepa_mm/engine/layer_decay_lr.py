@@ -40,14 +40,18 @@ class LayerDecayCosineLR(_ParamScheduler):
                  decay_anneal: str = 'cosine',
                  **kwargs) -> None:
         if decay_anneal not in ('cosine', 'linear'):
-            raise ConfigError(f"param_scheduler.decay_anneal={decay_anneal!r} is unknown; choose from ['cosine', 'linear']")
+            raise ConfigError(f"decay_anneal={decay_anneal!r} is unknown; choose from ['cosine', 'linear']")
         if not 0 <= warmup <= end - begin:
-            raise ConfigError(f'param_scheduler.warmup={warmup} is not in [0, {end - begin}], the schedule\'s length')
+            raise ConfigError(f'warmup={warmup} is not in [0, {end - begin}], the schedule\'s length')
+        for key, rate in dict(decay=decay, decay_end=1. if decay_end is None else decay_end).items():
+            if not 0 < rate <= 1:
+                raise ConfigError(f'{key}={rate} is not in (0, 1]: 1 is no decay between neighbouring layers')
         for group in getattr(optimizer, 'optimizer', optimizer).param_groups:
             if group.get('layer_decay_rate') != 1.:
                 raise ConfigError('LayerDecayCosineLR applies the decay itself and needs groups without it: set optim_wrapper.'
                                   "constructor='nepa_mm.LayerDecayOptimWrapperConstructor' and leave layer_decay_rate at 1, "
                                   f"not {group.get('layer_decay_rate')}")
+        self.warmup = warmup
         self.settings = dict(total=end - begin, warmup=warmup, decay=decay, layerwise_warmup=layerwise_warmup,
                              decay_end=decay_end, decay_anneal=decay_anneal)
         super().__init__(optimizer, 'lr', begin=begin, end=end, **kwargs)

@@ -88,7 +88,10 @@ def test_groups_that_decay_already_are_refused():
 @pytest.mark.parametrize('settings, message', [
     (dict(decay_anneal='step'), "decay_anneal='step' is unknown; choose from"),
     (dict(warmup=11), r'warmup=11 is not in \[0, 10\]'),
+    (dict(decay=0.), r'decay=0.0 is not in \(0, 1\]'),
+    (dict(decay=1.5), r'decay=1.5 is not in \(0, 1\]'),
+    (dict(decay_end=1.1), r'decay_end=1.1 is not in \(0, 1\]'),
 ])
 def test_bad_settings(settings, message):
     with pytest.raises(ConfigError, match=message):
-        LayerDecayCosineLR(optimizer(), decay=0.65, end=10, **settings)
+        LayerDecayCosineLR(optimizer(), **{'decay': 0.65, 'end': 10, **settings})

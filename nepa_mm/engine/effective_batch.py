@@ -1,0 +1,207 @@
+"""The batch that a recipe states, whatever the number of GPUs: by accumulation, or else by a scaled learning rate.
+
+A config says ``auto_scale_lr = dict(base_batch_size=4096)``, the batch that its learning rate is stated for, and trains in one of
+the two loops here. Their iteration is one optimizer step, so schedules, EMA, logging and checkpoints count steps; mmengine's
+loops count batches of the loader, and its ``--auto-scale-lr`` ignores accumulation and scales the rate of every group.
+"""
+from collections.abc import Iterator
+from itertools import islice
+
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+
+from ..errors import ConfigError
+from ..registry import LOOPS
+
+
+class StepLoader:
+    """A loader whose items are the ``count`` batches of one optimizer step.
+
+    What is left at the end of an epoch is a step over fewer batches, or left out if the loader drops what is incomplete.
+    """
+
+    def __init__(self, loader, count: int) -> None:
+        self.loader, self.count = loader, count
+
+    def __len__(self) -> int:
+        return len(self.loader) // self.count if self.loader.drop_last else -(-len(self.loader) // self.count)
+
+    def __iter__(self) -> Iterator[list]:
+        batches = iter(self.loader)
+        for _ in range(len(self)):
+            yield list(islice(batches, self.count))
+
+    def __getattr__(self, name: str):  # dataset, sampler, batch_size, ...
+        return getattr(self.loader, name)
+
+
+class StepIterator:
+    """The same for mmengine's infinite iterator."""
+
+    def __init__(self, iterator, count: int) -> None:
+        self.iterator, self.count = iterator, count
+
+    def __next__(self) -> list:
+        return list(islice(self.iterator, self.count))
+
+    def skip_iter(self, steps: int) -> None:
+        """Pass over the data of so many steps, when a run is resumed."""
+        self.iterator.skip_iter(steps * self.count)
+
+
+class StepMixin:
+    """What both loops do: find the number of batches in a step, announce the recipe, take steps."""
+
+    def settle_batch(self, runner: Runner, batch_size: int) -> None:
+        """Find how many batches a step accumulates, and the learning rate; write both into the runner's ``optim_wrapper``.
+
+        Raises:
+            ConfigError: If the effective batch cannot be reached.
+        """
+        if not isinstance(runner.optim_wrapper, dict):
+            raise ConfigError(f'optim_wrapper must be a config for {type(self).__name__}, which sets its accumulative_counts and '
+                              f'lr; it is a built {type(runner.optim_wrapper).__name__}')
+        stated = runner.auto_scale_lr or {}
+        base, at_once = stated.get('base_batch_size'), runner.world_size * batch_size
+        self.count, self.lr_factor = runner.optim_wrapper.get('accumulative_counts', 1), 1.
+        if stated.get('enable'):
+            if not base:
+                raise ConfigError('--auto-scale-lr needs auto_scale_lr.base_batch_size, the batch that the learning rate is for')
+            self.lr_factor = at_once * self.count / base
+        elif base:
+            self.count = accumulation(base, runner.world_size, batch_size)
+        self.effective_batch = at_once * self.count
+        self.batch_text = f'{self.effective_batch} = {runner.world_size} processes x {batch_size} images x {self.count} accumulated'
+        optimizer = {**runner.optim_wrapper['optimizer']}
+        optimizer['lr'] *= self.lr_factor
+        runner.optim_wrapper = {**runner.optim_wrapper, 'accumulative_counts': self.count, 'optimizer': optimizer}
+        runner.auto_scale_lr = None  # done; the runner would do it in its own way
+
+    def announce(self) -> None:
+        """Log the effective batch, the rate and the lengths in iterations.
+
+        Raises:
+            ConfigError: If the warm-up is longer than training.
+        """
+        runner = self.runner
+        warmup = warmup_iters(runner.param_schedulers or [], len(self.dataloader))
+        if warmup > self.max_iters:
+            raise ConfigError(f'param_scheduler: a warm-up of {warmup} iterations is longer than training, {self.max_iters} '
+                              'iterations; shorten the warm-up, or train longer (train_cfg.max_epochs, train_cfg.max_iters)')
+        scaled = '' if self.lr_factor == 1 else f' (as stated x {self.lr_factor:g})'
+        runner.logger.info(f'Effective batch {self.batch_text}; lr {runner.optim_wrapper.optimizer.defaults["lr"]:g}{scaled}; '
+                           f'{self.max_iters} iterations, {warmup} of them warm-up{self.epoch_text()}')
+
+    def epoch_text(self) -> str:
+        """What to say about an epoch."""
+        return ''
+
+    def run(self):
+        """Launch training."""
+        self.announce()
+        self.expect(-1)
+        return super().run()
+
+    def expect(self, batches: int) -> None:
+        """Tell the optimizer wrapper how many batches are left until it must step; -1 for the usual number."""
+        self.runner.optim_wrapper.initialize_count_status(self.runner.model, 0, batches)
+
+    def take_step(self, batch_idx: int, batches: list) -> None:
+        """One optimizer step over the batches of a step; hooks are called once and see the last batch."""
+        runner = self.runner
+        runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batches[-1])
+        if len(batches) < self.count:
+            self.expect(len(batches))
+        outputs = [runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper) for batch in batches]
+        if len(batches) < self.count:
+            self.expect(-1)
+        means = {name: sum(output[name] for output in outputs) / len(outputs) for name in outputs[-1]}
+        runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=batches[-1], outputs=means)
+        self._iter += 1
+
+
+@LOOPS.register_module()
+class AccumulatingEpochLoop(StepMixin, EpochBasedTrainLoop):
+    """mmengine's ``EpochBasedTrainLoop`` with an optimizer step for an iteration.
+
+    With ``auto_scale_lr.enable=False`` as many batches are accumulated as make ``base_batch_size`` with this number of processes;
+    with ``--auto-scale-lr`` the batch is what it is, and ``optimizer.lr`` (not ``paramwise_cfg.head_lr``) is scaled linearly.
+
+    Args:
+        runner: The runner.
+        dataloader: Config of the training loader, or a loader.
+        max_epochs: Epochs to train.
+        **kwargs: ``val_interval``, ... of mmengine's loop.
+
+    Raises:
+        ConfigError: If the effective batch cannot be reached, or is larger than an epoch.
+    """
+
+    def __init__(self, runner: Runner, dataloader, max_epochs: int, **kwargs) -> None:
+        super().__init__(runner, dataloader, max_epochs, **kwargs)
+        self.settle_batch(runner, self.dataloader.batch_size)
+        self.dataloader = StepLoader(self.dataloader, self.count)
+        self.images = len(self.dataloader.dataset)
+        if not len(self.dataloader) or self.count > len(self.dataloader.loader):
+            raise ConfigError(f'the effective batch {self.batch_text} is larger than an epoch of {self.images} images; lower '
+                              'auto_scale_lr.base_batch_size and the learning rate with it, or scale the rate: --auto-scale-lr')
+        self._max_iters = max_epochs * len(self.dataloader)
+
+    def epoch_text(self) -> str:
+        """Iterations of an epoch, and the images that it leaves out."""
+        left_out = max(0, self.images - len(self.dataloader) * self.effective_batch)
+        return f'; {len(self.dataloader)} an epoch, which leaves out {left_out} of {self.images} images'
+
+    def run_iter(self, idx: int, data_batch: list) -> None:
+        """One step."""
+        self.take_step(idx, data_batch)
+
+
+@LOOPS.register_module()
+class AccumulatingIterLoop(StepMixin, IterBasedTrainLoop):
+    """mmengine's ``IterBasedTrainLoop`` with an optimizer step for an iteration; otherwise as :class:`AccumulatingEpochLoop`.
+
+    Args:
+        runner: The runner.
+        dataloader: Config of the training loader, or a loader.
+        max_iters: Optimizer steps to train.
+        **kwargs: ``val_interval``, ... of mmengine's loop.
+    """
+
+    def __init__(self, runner: Runner, dataloader, max_iters: int, **kwargs) -> None:
+        super().__init__(runner, dataloader, max_iters, **kwargs)
+        self.settle_batch(runner, self.dataloader.batch_size)
+        self.dataloader_iterator = StepIterator(self.dataloader_iterator, self.count)
+
+    def run_iter(self, data_batch: list) -> None:
+        """One step."""
+        self.take_step(self._iter, data_batch)
+
+
+def accumulation(base_batch_size: int, processes: int, batch_size: int) -> int:
+    """Batches per process that make ``base_batch_size`` images.
+
+    Raises:
+        ConfigError: If no whole number does.
+    """
+    count, rest = divmod(base_batch_size, processes * batch_size)
+    if count and not rest:
+        return count
+    fitting = [b for b in range(1, batch_size + 1) if base_batch_size % (processes * b) == 0]
+    other = f'set train_dataloader.batch_size={fitting[-1]}' if fitting else 'use another number of processes'
+    raise ConfigError(f'auto_scale_lr.base_batch_size={base_batch_size} is no multiple of {processes} processes x '
+                      f'train_dataloader.batch_size={batch_size}; {other}, or scale the learning rate instead: --auto-scale-lr')
+
+
+def warmup_iters(schedulers: list, epoch_length: int) -> int:
+    """Iterations during which the learning rate rises at the start, of built mmengine schedulers or ours."""
+    lengths = [0]
+    for scheduler in schedulers:
+        if hasattr(scheduler, 'warmup'):
+            warmup = scheduler.warmup
+        elif getattr(scheduler, 'start_factor', 1) < getattr(scheduler, 'end_factor', 1):  # mmengine's LinearLR
+            warmup = scheduler.end - scheduler.begin
+        else:
+            continue
+        if scheduler.begin == 0:
+            lengths.append(warmup * (epoch_length if scheduler.by_epoch else 1))
+    return max(lengths)

@@ -1,0 +1,180 @@
+import copy
+import logging
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
+
+from nepa_mm import NEPA, NEPAViT
+from nepa_mm.engine import AccumulatingEpochLoop, LayerDecayCosineLR
+from nepa_mm.engine.effective_batch import accumulation, warmup_iters
+from nepa_mm.errors import ConfigError
+from tiny import TINY
+
+IMAGES = torch.randint(0, 256, (24, 3, 28, 28), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+
+
+class Images(torch.utils.data.Dataset):
+    """The first so many images; remembers what was asked for."""
+    metainfo = dict()
+
+    def __init__(self, size):
+        self.size, self.asked = size, []
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        return dict(inputs=IMAGES[index], data_samples=DataSample())
+
+
+def model():
+    torch.manual_seed(0)
+    backbone = NEPAViT(**TINY, rope=dict(rescale=None), layer_scale_init_value=1.)
+    return NEPA(backbone, data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3))
+
+
+def runner(work_dir, batch_size, size=24, base=8, loop='nepa_mm.AccumulatingEpochLoop', drop_last=False, epochs=1, **kwargs):
+    length = dict(max_iters=kwargs.pop('max_iters')) if 'Iter' in loop else dict(max_epochs=epochs)
+    sampler = dict(type='InfiniteSampler' if 'Iter' in loop else 'DefaultSampler', shuffle='Iter' in loop)
+    settings = dict(
+        model=model(),
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            batch_size=batch_size, num_workers=0, drop_last=drop_last, sampler=sampler, dataset=Images(size),
+            collate_fn=dict(type='default_collate')),
+        train_cfg=dict(type=loop, **length),
+        optim_wrapper=dict(
+            # Adam's usual eps would magnify the rounding of gradients near zero.
+            optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05, eps=1e-5),
+            clip_grad=dict(max_norm=1.0),
+            constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
+            paramwise_cfg=dict(head_lr=5e-4)),
+        param_scheduler=dict(type='nepa_mm.LayerDecayCosineLR', decay=0.9, end=4 * epochs, warmup=1, by_epoch=True,
+                             convert_to_iter_based=True),
+        custom_hooks=[dict(type='EMAHook', momentum=0.3)],
+        default_hooks=dict(logger=dict(type='LoggerHook', interval=1)),
+        auto_scale_lr=dict(base_batch_size=base),
+        randomness=dict(seed=0),
+        experiment_name=f'{work_dir.name}-{batch_size}-{loop}-{id(work_dir)}',
+        default_scope='mmpretrain')
+    return Runner(**{**settings, **kwargs})
+
+
+def trained(*args, **kwargs):
+    built = runner(*args, **kwargs)
+    built.train()
+    ema, = (hook.ema_model.module for hook in built.hooks if type(hook).__name__ == 'EMAHook')
+    return built, built.model.state_dict(), ema.state_dict()
+
+
+def assert_close(*pairs):
+    for one, other in pairs:
+        assert one.keys() == other.keys()
+        for name in one:
+            torch.testing.assert_close(one[name], other[name], atol=1e-6, rtol=0, msg=lambda text: f'{name}: {text}')
+
+
+def test_accumulation_x4_is_batch_x4_after_three_steps_and_so_is_the_average(tmp_path):
+    once, weights, average = trained(tmp_path / 'once', 8)
+    four, weights_of_four, average_of_four = trained(tmp_path / 'four', 2)
+    assert_close((weights, weights_of_four), (average, average_of_four))
+    start = model().state_dict()['backbone.patch_embed.weight']
+    assert (weights['backbone.patch_embed.weight'] - start).abs().max() > 5e-4
+    assert (weights['backbone.patch_embed.weight'] - average['backbone.patch_embed.weight']).abs().max() > 5e-5
+    # Schedule, log and counters see three steps, not twelve batches.
+    assert once.iter == four.iter == 3 and len(four.train_dataloader) == 3
+    assert four.optim_wrapper.get_lr() == once.optim_wrapper.get_lr()
+    history = [run.message_hub.get_scalar('train/loss')._log_history.tolist() for run in (once, four)]
+    assert len(history[0]) == 3 and history[0] == pytest.approx(history[1], abs=1e-6)
+
+
+def test_without_accumulation_it_is_mmengine_s_loop(tmp_path):
+    # The same schedule, too: an iteration is a step in both.
+    _, *ours = trained(tmp_path / 'ours', 8, epochs=2)
+    _, *stock = trained(tmp_path / 'stock', 8, epochs=2, train_cfg=dict(by_epoch=True, max_epochs=2), auto_scale_lr=None)
+    for one, other in zip(ours, stock):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize('drop_last, steps', [(False, 2), (True, 1)])
+def test_the_end_of_an_epoch_that_does_not_divide(drop_last, steps, tmp_path):
+    # 14 images: a step of 4 x 2, then one of 3 x 2, unless what is incomplete is dropped
+    once, *expected = trained(tmp_path / 'once', 8, size=14, epochs=2, drop_last=drop_last)
+    four, *found = trained(tmp_path / 'four', 2, size=14, epochs=2, drop_last=drop_last)
+    assert once.iter == four.iter == 2 * steps
+    assert_close(*zip(expected, found))
+
+
+def test_an_iteration_loop_takes_whole_steps_and_resumes_at_the_right_image(tmp_path):
+    loop = dict(loop='nepa_mm.AccumulatingIterLoop', max_iters=4)
+    checkpoints = dict(type='CheckpointHook', by_epoch=False, interval=2)
+    whole, *expected = trained(tmp_path / 'a', 2, **loop, default_hooks=dict(checkpoint=checkpoints), param_scheduler=None)
+    _, *once = trained(tmp_path / 'b', 8, **loop, param_scheduler=None)
+    assert whole.iter == 4
+    assert_close(*zip(expected, once))
+    again, *resumed = trained(tmp_path / 'c', 2, **loop, load_from=str(tmp_path / 'a/iter_2.pth'), resume=True, param_scheduler=None)
+    assert again.train_dataloader.dataset.asked[:16] == whole.train_dataloader.dataset.asked[16:32]
+    assert_close(*zip(expected, resumed))
+
+
+def test_scaling_the_rate_leaves_the_head_s_rate(tmp_path):
+    scaled = runner(tmp_path, 4, auto_scale_lr=dict(base_batch_size=16, enable=True), param_scheduler=None)
+    scaled.train()
+    rates = {group['lr'] for group in scaled.optim_wrapper.param_groups if 'layer_depth' in group}
+    assert rates == {1e-3 / 4, 5e-4} and scaled.iter == 6
+
+
+def test_accumulation_counts_when_the_rate_is_scaled(tmp_path):
+    optim_wrapper = dict(accumulative_counts=3, optimizer=dict(type='AdamW', lr=1e-2))
+    built = runner(tmp_path, 4, auto_scale_lr=dict(base_batch_size=24, enable=True), optim_wrapper=optim_wrapper, param_scheduler=None)
+    built.train()
+    assert built.optim_wrapper.get_lr()['lr'] == [1e-2 / 2] and built.iter == 2
+
+
+def test_the_start_says_batch_rate_and_lengths(tmp_path, caplog):
+    built = runner(tmp_path, 2, size=23, drop_last=True, epochs=2)
+    messages = []
+    built.logger.info = lambda text: messages.append(text)
+    built.train()
+    line, = (text for text in messages if str(text).startswith('Effective batch'))
+    assert line == ('Effective batch 8 = 1 processes x 2 images x 4 accumulated; lr 0.001; 4 iterations, 2 of them warm-up; '
+                    '2 an epoch, which leaves out 7 of 23 images')
+
+
+def test_what_cannot_be_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r'effective batch 32 = 1 processes x 8 images x 4 accumulated is larger than an epoch of '
+                       '24 images.*--auto-scale-lr'):
+        runner(tmp_path, 8, base=32).train()
+    with pytest.raises(ConfigError, match='a warm-up of 9 iterations is longer than training, 3 iterations'):
+        runner(tmp_path, 8, param_scheduler=dict(
+            type='LinearLR', start_factor=0.1, end=3, by_epoch=True, convert_to_iter_based=True)).train()
+    with pytest.raises(ConfigError, match='base_batch_size=8 is no multiple of 1 processes x train_dataloader.batch_size=3; '
+                       'set train_dataloader.batch_size=2, or scale'):
+        runner(tmp_path, 3).train()
+    with pytest.raises(ConfigError, match='needs auto_scale_lr.base_batch_size'):
+        runner(tmp_path, 8, auto_scale_lr=dict(enable=True)).train()
+    built = OptimWrapper(torch.optim.SGD(model().parameters(), lr=1.))
+    with pytest.raises(ConfigError, match='optim_wrapper must be a config'):
+        runner(tmp_path, 8, optim_wrapper=built, param_scheduler=None).train()
+
+
+def test_accumulation():
+    assert accumulation(4096, 8, 512) == 1 and accumulation(4096, 8, 256) == 2 and accumulation(4096, 1, 512) == 8
+    with pytest.raises(ConfigError, match='16 processes x train_dataloader.batch_size=512; set train_dataloader.batch_size=256'):
+        accumulation(4096, 16, 512)
+    with pytest.raises(ConfigError, match='3 processes .* use another number of processes'):
+        accumulation(4096, 3, 512)
+
+
+def test_warmup_of_mmengine_s_schedulers_and_ours():
+    from mmengine.optim import CosineAnnealingLR, LinearLR
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.)
+    rise = LinearLR(optimizer, start_factor=0.1, end=5, by_epoch=True)
+    assert warmup_iters([rise, CosineAnnealingLR(optimizer, T_max=5, begin=5, end=10)], 7) == 35
+    assert warmup_iters([CosineAnnealingLR(optimizer, T_max=5)], 7) == 0
+    optimizer.param_groups[0].update(layer_decay_rate=1.)
+    assert warmup_iters([LayerDecayCosineLR(optimizer, decay=1., end=10, warmup=3, by_epoch=False)], 7) == 3
