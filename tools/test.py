@@ -13,6 +13,7 @@ from nepa_mm.engine.launch import (
     check_data,
     load_config,
     naming_checkpoints,
+    naming_keys,
     one_line_errors,
 )
 from nepa_mm.errors import ConfigError
@@ -21,7 +22,7 @@ from nepa_mm.errors import ConfigError
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file; raw:FILE or ema:FILE for its raw or averaged weights')
     parser.add_argument('--out', help='predictions: a .pkl file for classification, a folder of label maps for segmentation')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out holds; metrics go to a .json or .pkl file')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
@@ -89,7 +90,8 @@ def main() -> None:
         cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
     check_checkpoint(cfg, 'load_from')
     check_data(cfg, ('test', ))
-    runner = build_runner(cfg)
+    with naming_keys(cfg):
+        runner = build_runner(cfg)
     if args.out and not save_maps and args.out_item != 'metrics':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     with naming_checkpoints(cfg):

@@ -6,9 +6,11 @@ from nepa_mm.engine.launch import (
     build_runner,
     check_checkpoint,
     check_data,
+    check_frozen,
     check_work_dir,
     load_config,
     naming_checkpoints,
+    naming_keys,
     one_line_errors,
 )
 from nepa_mm.errors import ConfigError
@@ -20,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--resume', nargs='?', const='auto', help='continue from a checkpoint, or the newest in the work dir')
     parser.add_argument('--amp', action='store_true', help='train in bfloat16 (nepa_mm.Bf16OptimWrapper)')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
-    parser.add_argument('--auto-scale-lr', action='store_true', help='scale lr by batch size / auto_scale_lr.base_batch_size')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale lr by effective batch / auto_scale_lr.base_batch_size')
     parser.add_argument('--no-pin-memory', action='store_true', help='loaders do not pin memory')
     parser.add_argument('--no-persistent-workers', action='store_true', help='loader processes end with each epoch')
     add_common_arguments(parser)
@@ -53,7 +55,8 @@ def main() -> None:
     check_checkpoint(cfg, 'load_from')
     check_checkpoint(cfg, 'model.backbone.init_cfg.checkpoint')
     check_data(cfg, ('train', ) if args.no_validate else ('train', 'val'))
-    with naming_checkpoints(cfg):
+    check_frozen(cfg)
+    with naming_keys(cfg), naming_checkpoints(cfg):
         build_runner(cfg).train()
 
 

@@ -3,6 +3,7 @@ import argparse
 import atexit
 import gc
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..checkpoints import path_of
 from ..errors import CheckpointError, ConfigError, DataError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')  # what mmpretrain's folders of images read
@@ -77,12 +79,31 @@ def check_work_dir(cfg: Config) -> None:
 
 def check_checkpoint(cfg: Config, key: str) -> None:
     """A checkpoint on this machine that the config names must be there."""
-    path = cfg
-    for part in key.split('.'):
-        path = path.get(part) if isinstance(path, (dict, Config)) else None
-    if isinstance(path, str) and ':' not in path and not Path(path).is_file():
+    path = value_at(cfg, key)
+    if isinstance(path, str) and ':' not in path_of(path) and not Path(path_of(path)).is_file():
         raise CheckpointError(f'{key}={path!r}: there is no such checkpoint; train it first, or give its place with '
                               f'--cfg-options {key}=PATH')
+
+
+def value_at(cfg: Config, key: str):
+    """What the config has at a dotted key; None if it has nothing there."""
+    value = cfg
+    for part in key.split('.'):
+        if isinstance(value, (list, tuple)):
+            value = value[int(part)] if part.isdigit() else None
+        else:
+            value = value.get(part) if isinstance(value, (dict, Config)) else None
+    return value
+
+
+def check_frozen(cfg: Config) -> None:
+    """Frozen weights must come from somewhere: those drawn at random would stay so, and nothing would say it."""
+    frozen = value_at(cfg, 'model.backbone.frozen_stages')
+    kind = value_at(cfg, 'model.backbone.type') or ''
+    if kind.startswith('nepa_mm.') and isinstance(frozen, int) and frozen >= 0 and not (
+            cfg.get('load_from') or cfg.get('resume') or value_at(cfg, 'model.backbone.init_cfg')):
+        raise ConfigError(f'model.backbone.frozen_stages={frozen} freezes a patch embedding that no checkpoint gives; set '
+                          'model.backbone.init_cfg or load_from, or train it: --cfg-options model.backbone.frozen_stages=-1')
 
 
 def check_data(cfg: Config, splits: tuple[str, ...] = ('train', 'val', 'test')) -> None:
@@ -139,6 +160,29 @@ def naming_checkpoints(cfg: Config) -> Iterator[None]:
         if not cfg.get('load_from'):
             raise
         raise CheckpointError(f'{error} (load_from={cfg.load_from!r})') from error
+
+
+@contextmanager
+def naming_keys(cfg: Config) -> Iterator[None]:
+    """Name the dotted config key in an error that begins with the value of an argument, ``drop_path_rate=1.0 is ...``."""
+    try:
+        yield
+    except ConfigError as error:
+        argument = re.match(r'(\w+)=', str(error))
+        keys = dotted_keys(cfg, argument[1]) if argument else []
+        named = [key for key in keys if str(error).startswith(f'{argument[1]}={value_at(cfg, key)!r} ')]
+        raise ConfigError(f'{named[0].removesuffix(argument[1])}{error}' if named else str(error)) from error
+
+
+def dotted_keys(cfg, name: str) -> list[str]:
+    """Dotted keys of a config that end in a name."""
+    keys = []
+    for key, value in cfg.items() if isinstance(cfg, (dict, Config)) else enumerate(cfg):
+        if key == name:
+            keys.append(name)
+        elif isinstance(value, (dict, list, tuple)):
+            keys += [f'{key}.{inner}' for inner in dotted_keys(value, name)]
+    return keys
 
 
 @contextmanager

@@ -9,10 +9,12 @@ from torch.nn.parallel import DistributedDataParallel
 from nepa_mm.engine.launch import (
     check_checkpoint,
     check_data,
+    check_frozen,
     check_work_dir,
     end_process_group,
     load_config,
     naming_checkpoints,
+    naming_keys,
     one_line_errors,
 )
 from nepa_mm.errors import CheckpointError, ConfigError, DataError
@@ -84,11 +86,38 @@ def test_a_missing_checkpoint_names_key_and_path(tmp_path):
     cfg = Config(dict(model=dict(backbone=dict(init_cfg=dict(checkpoint=str(tmp_path / 'no.pth'))))))
     with pytest.raises(CheckpointError, match=rf"{key}='.*/no.pth': there is no such checkpoint; .*--cfg-options {key}=PATH"):
         check_checkpoint(cfg, key)
+    cfg.model.backbone.init_cfg.checkpoint = f'raw:{tmp_path}/no.pth'
+    with pytest.raises(CheckpointError, match="checkpoint='raw:.*/no.pth': there is no such checkpoint"):
+        check_checkpoint(cfg, key)
     (tmp_path / 'no.pth').touch()
     check_checkpoint(cfg, key)
     for fine in (dict(), dict(model=dict(backbone=dict(init_cfg=None))), dict(model=dict(backbone=dict(init_cfg=[]))), dict(load_from='https://host/a.pth')):
         check_checkpoint(Config(fine), key)
         check_checkpoint(Config(fine), 'load_from')
+
+
+def test_a_frozen_embedding_must_come_from_a_checkpoint():
+    backbone = dict(type='nepa_mm.NEPAViT', frozen_stages=0)
+    with pytest.raises(ConfigError, match='model.backbone.frozen_stages=0 freezes a patch embedding that no checkpoint gives'):
+        check_frozen(Config(dict(model=dict(backbone=dict(backbone, init_cfg=None)))))
+    for fine in (dict(model=dict(backbone=dict(backbone, init_cfg=dict(type='Pretrained', checkpoint='a.pth')))),
+                 dict(model=dict(backbone=backbone), load_from='a.pth'), dict(model=dict(backbone=backbone), resume=True),
+                 dict(model=dict(backbone=dict(backbone, frozen_stages=-1))), dict(model=dict(backbone=dict(backbone, type='ResNet')))):
+        check_frozen(Config(fine))
+
+
+@pytest.mark.parametrize('message, expected', [
+    ('rate=1.0 is too much', 'model.backbone.rate=1.0 is too much'),
+    ('warmup=7 is not', 'param_scheduler.1.warmup=7 is not'),
+    ("kind='x' is unknown", "kind='x' is unknown"),  # a default, or another value: not in the config
+    ('model.backbone.rate=1.0 is too much', 'model.backbone.rate=1.0 is too much'),
+    ('nothing to name', 'nothing to name'),
+])
+def test_an_error_about_an_argument_gets_its_dotted_key(message, expected):
+    cfg = Config(dict(rate=2.0, model=dict(type='A', backbone=dict(rate=1.0)), param_scheduler=[dict(), dict(warmup=7)]))
+    with pytest.raises(ConfigError) as error, naming_keys(cfg):
+        raise ConfigError(message)
+    assert str(error.value) == expected
 
 
 @pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='threads are listed by Linux alone')
