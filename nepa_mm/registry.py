@@ -1,16 +1,23 @@
-"""Child registries of mmengine's roots.
+"""Child registries of the hosts'.
 
 Their scope equals the package name: mmengine imports ``<scope>.registry`` for a prefixed type, so
 ``type='nepa_mm.NEPAViT'`` works in any mm config without ``custom_imports``.
 """
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
+from mmpretrain.registry import BATCH_AUGMENTS as MMPRETRAIN_BATCH_AUGMENTS
 
+DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='nepa_mm', locations=['nepa_mm.datasets'])
+TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='nepa_mm', locations=['nepa_mm.datasets'])
+# Mixup and the like; a root of its own in mmpretrain
+BATCH_AUGMENTS = Registry('batch augment', parent=MMPRETRAIN_BATCH_AUGMENTS, scope='nepa_mm', locations=['nepa_mm.datasets'])
 LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope='nepa_mm', locations=['nepa_mm.engine'])
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='nepa_mm', locations=['nepa_mm.models'])
 MODEL_WRAPPERS = Registry('model wrapper', parent=MMENGINE_MODEL_WRAPPERS, scope='nepa_mm', locations=['nepa_mm.engine'])

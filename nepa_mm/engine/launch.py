@@ -121,13 +121,17 @@ def check_dataset(dataset: dict, key: str) -> None:
     for i, part in enumerate(dataset.get('datasets', [])):
         check_dataset(part, f'{key}.datasets[{i}]')
     # Others may download their data, or name folders in ways of their own.
-    by_class = dataset.get('type', '').split('.')[-1] in ('CustomDataset', 'ImageNet') and dataset.get('split') != 'test'
-    if not dataset.get('data_root') or not (by_class or isinstance(dataset.get('data_prefix'), dict)):
+    kind = dataset.get('type', '').split('.')[-1]
+    by_class = kind in ('CustomDataset', 'ImageNet') and dataset.get('split') != 'test'
+    is_hf = kind == 'HFImageDataset'
+    if not dataset.get('data_root') or not (by_class or is_hf or isinstance(dataset.get('data_prefix'), dict)):
         return
     root = Path(dataset['data_root'])
     if not root.is_dir():
         raise DataError(f'{key}.data_root={str(root)!r} does not exist; link the data there, or give its place with '
                         f'--cfg-options {key}.data_root=PATH')
+    if is_hf:  # splits are in files, which the dataset reads
+        return
     prefix = dataset.get('data_prefix') or dataset.get('split') or ''
     prefixes = prefix if isinstance(prefix, dict) else {'': prefix}
     for name, folder in prefixes.items():
@@ -193,6 +197,8 @@ def one_line_errors() -> Iterator[None]:
     except (ConfigError, DataError, CheckpointError) as error:
         if os.environ.get('NEPA_DEBUG') == '1':
             raise
+        # From a loader's worker comes a traceback that ends in the message.
+        message = str(error).strip().splitlines()[-1].removeprefix(f'{type(error).__module__}.{type(error).__name__}: ')
         if os.environ.get('RANK', '0') == '0':
-            print(f'nepa_mm: error: {error}', file=sys.stderr)
+            print(f'nepa_mm: error: {message}', file=sys.stderr)
         sys.exit(error.exit_code)

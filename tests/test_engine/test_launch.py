@@ -60,6 +60,13 @@ def test_datasets_with_ways_of_their_own_are_left_to_themselves(tmp_path):
     check_data(loader(data_root=str(tmp_path), split='test'))  # ImageNet's has no labels
 
 
+def test_of_a_hugging_face_dataset_only_the_folder_is_checked(tmp_path):
+    dataset = dict(type='nepa_mm.HFImageDataset', data_root=str(tmp_path), split='train')
+    check_data(loader(**dataset))
+    with pytest.raises(DataError, match=r"train_dataloader.dataset.data_root='.*/nowhere' does not exist; .*--cfg-options"):
+        check_data(loader(**{**dataset, 'data_root': str(tmp_path / 'nowhere')}))
+
+
 def test_datasets_inside_wrappers_are_checked():
     missing = dict(type='mmpretrain.CustomDataset', data_root='/nowhere')
     with pytest.raises(DataError, match='train_dataloader.dataset.dataset.data_root'):
@@ -166,3 +173,18 @@ def test_errors_end_in_one_line_and_a_code(error, code, capsys, monkeypatch):
         raise error('what')
     with pytest.raises(KeyError), one_line_errors():  # a bug keeps its traceback
         raise KeyError
+
+
+def test_an_error_in_a_loader_s_worker_is_one_line_too(capsys):
+
+    class Broken(torch.utils.data.Dataset):
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            raise DataError('no such image')
+
+    with pytest.raises(SystemExit) as exit_, one_line_errors():
+        next(iter(torch.utils.data.DataLoader(Broken(), num_workers=1)))
+    assert exit_.value.code == 3 and capsys.readouterr().err.endswith('nepa_mm: error: no such image\n')

@@ -1,31 +1,33 @@
-# ImageNet-1k for fine-tuning, with the recipe of MAE and the release: RandAugment, random erasing; mixup and cutmix in the model.
-# The parts are mmpretrain's own with timm's settings; pixels are not bit-equal to the release's timm pipeline.
+# ImageNet-1k for fine-tuning, with the release's own timm transforms: under one seed the pixels are the release's, bit for bit.
+# timm returns normalised RGB, so the data_preprocessor of the model has no mean, std or to_rgb; mixup and cutmix are in the model.
+# A leaf with another crop_pct repeats test_pipeline (0.875 resizes to 256, 0.95 to 235) and both loaders' dataset.pipeline.
+# For images in Hugging Face's format (val_dataloader alike): --cfg-options train_dataloader.dataset.type=nepa_mm.HFImageDataset
+#   train_dataloader.dataset.data_root=data/imagenet-1k-hf
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='nepa_mm.LoadImage'),
     dict(
-        type='RandAugment',  # rand-m9-mstd0.5-inc1
-        policies='timm_increasing',
-        num_policies=2,
-        total_level=10,
-        magnitude_level=9,
-        magnitude_std=0.5,
-        hparams=dict(pad_val=[128, 128, 128], interpolation='bicubic')),
-    dict(
-        type='RandomErasing',
-        erase_prob=0.25,
-        mode='rand',
-        min_area_ratio=0.02,
-        max_area_ratio=1 / 3,
-        fill_color=[127.5] * 3,
-        fill_std=[127.5] * 3),
+        type='nepa_mm.TimmTransform',
+        input_size=224,
+        is_training=True,
+        auto_augment='rand-m9-mstd0.5-inc1',
+        interpolation='bicubic',
+        re_prob=0.25,
+        re_mode='pixel',
+        re_count=1,
+        mean=[0.5] * 3,
+        std=[0.5] * 3),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
-    dict(type='CenterCrop', crop_size=224),
+    dict(type='nepa_mm.LoadImage'),
+    dict(
+        type='nepa_mm.TimmTransform',
+        input_size=224,
+        is_training=False,
+        interpolation='bicubic',
+        crop_pct=0.875,
+        mean=[0.5] * 3,
+        std=[0.5] * 3),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(

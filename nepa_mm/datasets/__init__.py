@@ -1,0 +1,8 @@
+"""Datasets, transforms and batch augmentations; configs name them with the prefix ``nepa_mm.``."""
+from .hf_images import HFImageDataset
+from .knn_bank import KNNBank
+from .load_image import LoadImage
+from .timm_mixup import TimmMixup
+from .timm_transform import TimmTransform
+
+__all__ = ['HFImageDataset', 'KNNBank', 'LoadImage', 'TimmMixup', 'TimmTransform']

@@ -1,0 +1,91 @@
+"""Opening and ordering what Hugging Face ``datasets`` saved. Imported only where it is used: the library is optional."""
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import DataError
+
+SAME_SPLIT = {'val': 'validation', 'validation': 'val'}  # mm's name and Hugging Face's
+SHARD = re.compile(r'(?P<split>.+)-\d+-of-(?P<count>\d+)')
+# Hugging Face's names of ImageNet's files end in the class: n01440764_10026_n01440764.JPEG
+CLASS_SUFFIX = r'_n\d{8}(\.[^.]+)$'
+
+
+def open_split(root: Path, split: str) -> datasets.Dataset:
+    """Open one split in ``root``, mapped into memory; its rows are Arrow tables."""
+    if not root.is_dir():
+        raise DataError(f'data_root={str(root)!r} does not exist; link the data there, or give its place')
+    splits = find_splits(root)
+    if not splits:
+        raise DataError(f'data_root={str(root)!r} holds neither a dataset of save_to_disk nor parquet files, but '
+                        f'{sorted(path.name for path in root.iterdir())[:10]}')
+    found = splits.get(split) or splits.get(SAME_SPLIT.get(split))
+    if not found:
+        raise DataError(f'data_root={str(root)!r} has no split={split!r}; choose from {sorted(splits)}')
+    try:
+        if isinstance(found, Path):
+            opened = datasets.load_from_disk(str(found), keep_in_memory=False)
+        else:
+            opened = datasets.Dataset.from_parquet([str(path) for path in complete(found)], keep_in_memory=False)
+    except DataError:
+        raise
+    except Exception as error:  # of Arrow, parquet, the file system, or of datasets about an empty split
+        cause = error.__cause__ or error
+        raise DataError(f'data_root={str(root)!r} split={split!r} cannot be read or holds no images '
+                        f'({type(cause).__name__}: {" ".join(str(cause).split())}); save or download it again') from error
+    return opened.with_format('arrow')
+
+
+def find_splits(root: Path) -> dict[str, Path | list[Path]]:
+    """Splits in ``root``, each with its folder of Arrow files, or with its parquet files in order."""
+    saved = {path.parent.name: path.parent for path in root.glob('*/state.json')}
+    if (root / 'state.json').is_file():  # a Dataset alone, not a DatasetDict
+        saved[json.loads((root / 'state.json').read_text()).get('_split') or ''] = root
+    if saved:
+        return saved
+    parquet = defaultdict(list)
+    for path in sorted(root.rglob('*.parquet')):
+        shard = SHARD.match(path.name)
+        # train-00000-of-00294.parquet, train/0000.parquet, train.parquet
+        parquet[shard['split'] if shard else path.parent.name if path.stem.isdigit() else path.stem].append(path)
+    return dict(parquet)
+
+
+def complete(paths: list[Path]) -> list[Path]:
+    """The same parquet files: an interrupted download must not pass for a smaller dataset."""
+    shards = [SHARD.match(path.name) for path in paths]
+    counts = {int(shard['count']) for shard in shards if shard}
+    if counts and counts != {len(paths)}:
+        raise DataError(f'{str(paths[0].parent)!r} holds {len(paths)} parquet files like {paths[0].name!r}, but their names '
+                        f'count {sorted(counts)}; download the rest or remove the others')
+    return paths
+
+
+def image_names(images: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """File names of a column of ``datasets.Image``, None for an image without; the bytes beside them are not read."""
+    if not pa.types.is_struct(images.type) or {field.name for field in images.type} != {'bytes', 'path'}:
+        raise DataError(f'{where} has the type {images.type}, not that of datasets.Image; choose another column or cast it')
+    return pc.replace_substring_regex(pc.struct_field(images, 'path'), r'^.*/', '')
+
+
+def checked_labels(labels: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """The same labels, after a look that each image has one."""
+    if not pa.types.is_integer(labels.type):
+        raise DataError(f'{where} has the type {labels.type}; choose a column of integers or cast it to datasets.ClassLabel')
+    missing = labels.null_count + (pc.sum(pc.less(labels, 0)).as_py() or 0)
+    if missing:  # ImageNet's test images have -1
+        raise DataError(f'{where}: {missing} of {len(labels)} images have no label; set with_label=False')
+    return labels
+
+
+def sort_rows(names: pa.ChunkedArray, labels: pa.ChunkedArray | None) -> pa.Array:
+    """Row numbers by label, then by file name as it was before Hugging Face's suffix; rows without a name keep their order."""
+    keys = dict(name=pc.replace_substring_regex(names, CLASS_SUFFIX, r'\1'))
+    if labels is not None:
+        keys = dict(label=labels, **keys)
+    return pc.sort_indices(pa.table(keys), sort_keys=[(key, 'ascending') for key in keys])

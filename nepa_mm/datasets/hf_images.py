@@ -1,0 +1,93 @@
+"""Images in Hugging Face's formats on this machine's disk."""
+from pathlib import Path
+
+from mmpretrain.datasets import BaseDataset
+
+from ..errors import ConfigError, DataError
+from ..registry import DATASETS
+
+
+@DATASETS.register_module()
+class HFImageDataset(BaseDataset):
+    """Images that Hugging Face ``datasets`` saved with ``save_to_disk``, or a folder of parquet files as on the hub.
+
+    The same samples in the same order as mmpretrain's folders of images, that is by label, then by file name, so that a seed
+    draws the same batches from either. Images stay encoded until :class:`LoadImage` decodes them; the network is never asked.
+
+    Arrow files (of ``save_to_disk``) are mapped into memory and read where they are. Parquet files cannot be read image by
+    image: ``datasets`` first copies them, once, to Arrow files of the same size below ``HF_DATASETS_CACHE``.
+
+    Args:
+        data_root: The folder given to ``save_to_disk``, or one that holds parquet files, in folders of its own too
+            (``data/train-00000-of-00294.parquet``).
+        split: 'train', 'val' (or Hugging Face's 'validation'), 'test', ...; '' for a dataset saved without a split.
+        with_label: Whether to give ``gt_label``.
+        image_column: Column of images.
+        label_column: Column of integers. Where there is one, it orders images without labels too, as folders of classes do.
+        **kwargs: ``pipeline``, ``metainfo``, ``indices``, ... of mmpretrain's ``BaseDataset``. Unless they give classes,
+            ``metainfo['classes']`` are the names of the label column, where it has any.
+
+    Raises:
+        ConfigError: If ``datasets`` is not installed.
+        DataError: If folder, split, column, images or labels are missing or cannot be read.
+    """
+
+    def __init__(self,
+                 data_root: str,
+                 split: str = 'train',
+                 with_label: bool = True,
+                 image_column: str = 'image',
+                 label_column: str = 'label',
+                 **kwargs) -> None:
+        self.split = split
+        self.with_label = with_label
+        self.image_column = image_column
+        self.label_column = label_column
+        super().__init__(ann_file='', data_root=str(data_root), **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Order the rows: a dict of ``row`` and, with labels, ``gt_label`` for each. No image is read."""
+        try:
+            from . import hf_arrow
+        except ImportError as error:
+            raise ConfigError(f"dataset.type='HFImageDataset' needs a library: pip install datasets ({error})") from error
+        images = hf_arrow.open_split(Path(self.data_root), self.split)
+        table = images[:]  # a view of the mapped files
+        names = hf_arrow.image_names(*self._column(table, 'image_column'))
+        labels = None
+        if self.with_label:
+            labels = hf_arrow.checked_labels(*self._column(table, 'label_column'))
+            classes = getattr(images.features[self.label_column], 'names', None)
+            if self.CLASSES is None and classes:
+                self._metainfo['classes'] = tuple(classes)
+        elif self.label_column in table.column_names:
+            labels = table[self.label_column]
+        self._images = images.select_columns([self.image_column])
+        rows = hf_arrow.sort_rows(names, labels)
+        if not self.with_label:
+            return [dict(row=row) for row in rows.to_pylist()]
+        return [dict(row=row, gt_label=label) for row, label in zip(rows.to_pylist(), labels.take(rows).to_pylist())]
+
+    def get_data_info(self, idx: int) -> dict:
+        """``img_path``, ``gt_label`` and, unless the row only refers to a file, ``img_bytes`` of one sample."""
+        info = super().get_data_info(idx)
+        row = info.pop('row')
+        image = self._images[row][self.image_column][0].as_py()
+        if image['bytes'] is None and image['path']:
+            return dict(info, img_path=image['path'])
+        # There is no such file: the path tells a person which image this is.
+        name = Path(image['path']).name if image['path'] else f'row {row}'
+        return dict(info, img_path=str(Path(self.data_root, self.split, name)), img_bytes=image['bytes'])
+
+    def _column(self, table, key: str) -> tuple:
+        """The column that argument ``key`` names, and what errors about it begin with."""
+        column, where = getattr(self, key), f'data_root={self.data_root!r} split={self.split!r}'
+        if column not in table.column_names:
+            raise DataError(f'{where} has no column {key}={column!r}; choose from {table.column_names}')
+        if not len(table):
+            raise DataError(f'{where} holds no images')
+        return table[column], f'{where} {key}={column!r}'
+
+    def extra_repr(self) -> list[str]:
+        """Where the data are."""
+        return [f'Root of dataset: \t{self.data_root}', f'Split: \t{self.split}']

@@ -1,0 +1,113 @@
+"""Pixels of timm, through an mm pipeline on JPEG files."""
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import DefaultScope, init_default_scope
+from PIL import Image
+from timm.data import create_transform
+from torchvision import transforms
+
+from nepa_mm.datasets import TimmTransform
+from nepa_mm.errors import ConfigError
+from tiny import ROOT
+
+NORMAL = dict(mean=[0.5] * 3, std=[0.5] * 3)
+TRAIN = dict(input_size=224, is_training=True, auto_augment='rand-m9-mstd0.5-inc1', interpolation='bicubic', re_prob=0.25,
+             re_mode='pixel', re_count=1, **NORMAL)
+
+
+@pytest.fixture
+def pipelines():
+    """Those of the fine-tuning config: training, evaluation."""
+    init_default_scope('mmpretrain')
+    cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/imagenet_224.py')
+    yield Compose(cfg.train_dataloader.dataset.pipeline), Compose(cfg.test_dataloader.dataset.pipeline)
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A JPEG of smooth colours and noise, 320 x 260."""
+    x, y = np.meshgrid(np.linspace(0, 255, 320), np.linspace(0, 255, 260))
+    pixels = np.stack([x, y, 255 - x], axis=-1) + np.random.default_rng(0).normal(0, 20, (260, 320, 3))
+    path = tmp_path / 'photo.jpg'
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+    return str(path)
+
+
+def seed(value: int) -> None:
+    random.seed(value)
+    np.random.seed(value)
+    torch.manual_seed(value)
+
+
+def test_training_pixels_are_timms_and_random_numbers_stay_in_step(pipelines, photo):
+    timm = create_transform(**TRAIN)
+    erased = set()
+    for value in range(20):
+        seed(value)
+        packed = pipelines[0](dict(img_path=photo, gt_label=3))
+        after = random.random(), np.random.rand(), torch.rand(1)
+        seed(value)
+        expected = timm(Image.open(photo).convert('RGB'))
+        assert torch.equal(packed['inputs'], expected)
+        assert after == (random.random(), np.random.rand(), torch.rand(1))
+        erased.add(bool((expected.abs() > 1).any()))  # only erasing, with normal noise, leaves [-1, 1]
+    assert erased == {True, False}
+    assert packed['inputs'].dtype == torch.float32 and packed['data_samples'].img_shape == (224, 224)
+    assert packed['data_samples'].gt_label == 3
+
+
+@pytest.mark.parametrize('policy', [
+    'AutoContrast', 'Equalize', 'Invert', 'Rotate', 'PosterizeIncreasing', 'SolarizeIncreasing', 'SolarizeAdd', 'ColorIncreasing',
+    'ContrastIncreasing', 'BrightnessIncreasing', 'SharpnessIncreasing', 'ShearX', 'ShearY', 'TranslateXRel', 'TranslateYRel'])
+def test_each_policy(policy, photo):
+    """The recipe's 15, each alone: with the same magnitude and always applied."""
+    settings = dict(is_training=True, input_size=64, interpolation='bicubic', auto_augment='rand-m9-mstd0.5-inc1', **NORMAL)
+    ours, timm = TimmTransform(**settings), create_transform(**settings)
+    for transform in (ours.timm, timm):
+        augment = transform.transforms[2]
+        assert len(augment.ops) == 15
+        augment.ops = [op for op in augment.ops if op.name == policy] * 2
+        augment.ops[0].prob = 1.
+    image = Image.open(photo).convert('RGB')
+    seed(1)
+    result = ours(dict(img=np.array(image)[..., ::-1]))['img']
+    seed(1)
+    assert torch.equal(result, timm(image))
+
+
+def test_evaluation_pixels_are_the_releases(pipelines, photo):
+    expected = transforms.Compose([
+        transforms.Resize(256, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(224), transforms.ToTensor(),
+        transforms.Normalize(**NORMAL)])(Image.open(photo).convert('RGB'))
+    assert torch.equal(pipelines[1](dict(img_path=photo))['inputs'], expected)
+
+
+def test_a_flip_and_its_absence_both_occur(photo):
+    image = Image.open(photo).convert('RGB')
+    transform = TimmTransform(is_training=True, input_size=224, scale=(1., 1.), color_jitter=None, **NORMAL)
+    left = {bool(transform(dict(img=image))['img'][0, :, :20].mean() > 0) for _ in range(20)}
+    assert left == {True, False}  # red grows to the right
+
+
+@pytest.mark.parametrize('crop_pct, edge', [(0.875, 256), (0.95, 235)])
+def test_crop_pct_is_timms(crop_pct, edge, photo):
+    transform = TimmTransform(is_training=False, input_size=224, crop_pct=crop_pct, interpolation='bicubic', **NORMAL)
+    assert transform.timm.transforms[0].size == edge
+    image = Image.open(photo).convert('RGB')
+    from_array = transform(dict(img=np.array(image)[..., ::-1]))
+    assert from_array['img_shape'] == (224, 224) and from_array['img'].shape == (3, 224, 224)
+    assert torch.equal(from_array['img'], transform(dict(img=image))['img'])
+    assert torch.equal(from_array['img'], transform.timm(image))
+
+
+def test_unknown_arguments_are_named():
+    with pytest.raises(ConfigError, match=r"^pipeline: TimmTransform has no argument re_probe=0.25; choose from \[.*'re_prob'"):
+        TimmTransform(re_probe=0.25)
+    with pytest.raises(ConfigError, match='separate=True'):
+        TimmTransform(separate=True)
