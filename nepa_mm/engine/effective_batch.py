@@ -70,7 +70,8 @@ class StepMixin:
         elif base:
             self.count = accumulation(base, runner.world_size, batch_size)
         self.effective_batch = at_once * self.count
-        self.batch_text = f'{self.effective_batch} = {runner.world_size} processes x {batch_size} images x {self.count} accumulated'
+        self.batch_text = (f'{self.effective_batch} = {runner.world_size} processes x {batch_size} images x '
+                           f'{self.count} accumulated')
         optimizer = {**runner.optim_wrapper['optimizer']}
         optimizer['lr'] *= self.lr_factor
         runner.optim_wrapper = {**runner.optim_wrapper, 'accumulative_counts': self.count, 'optimizer': optimizer}

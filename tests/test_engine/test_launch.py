@@ -109,7 +109,8 @@ def test_a_frozen_embedding_must_come_from_a_checkpoint():
         check_frozen(Config(dict(model=dict(backbone=dict(backbone, init_cfg=None)))))
     for fine in (dict(model=dict(backbone=dict(backbone, init_cfg=dict(type='Pretrained', checkpoint='a.pth')))),
                  dict(model=dict(backbone=backbone), load_from='a.pth'), dict(model=dict(backbone=backbone), resume=True),
-                 dict(model=dict(backbone=dict(backbone, frozen_stages=-1))), dict(model=dict(backbone=dict(backbone, type='ResNet')))):
+                 dict(model=dict(backbone=dict(backbone, frozen_stages=-1))),
+                 dict(model=dict(backbone=dict(backbone, type='ResNet')))):
         check_frozen(Config(fine))
 
 
