@@ -1,6 +1,7 @@
+from .mae_nepa_vit import MAENEPAViT
 from .nepa import NEPA
 from .nepa_vit import NEPAViT
 from .next_embedding_loss import NextEmbeddingLoss
 from .rope2d import RoPE2D
 
-__all__ = ['NEPA', 'NEPAViT', 'NextEmbeddingLoss', 'RoPE2D']
+__all__ = ['MAENEPAViT', 'NEPA', 'NEPAViT', 'NextEmbeddingLoss', 'RoPE2D']

@@ -144,6 +144,8 @@ class NEPAViT(BaseModule):
             raise ConfigError("out_type='cls_token' needs with_cls_token=True; choose 'last_token', 'avg_featmap' or 'featmap'")
         self.out_indices = [checked_index(i, self.num_layers)
                             for i in ([out_indices] if isinstance(out_indices, int) else out_indices)]
+        if not 0 <= drop_path_rate < 1:
+            raise ConfigError(f'drop_path_rate={drop_path_rate} is not in [0, 1): it is the share of dropped last blocks')
         checked_choice('qk_norm', qk_norm, QK_NORMS)
         checked_choice('act', act, ACTIVATIONS)
         if out_type == 'cls_token' and causal:
@@ -210,16 +212,21 @@ class NEPAViT(BaseModule):
 
     def hidden_states(self, z: Tensor, image_size: tuple[int, int]) -> Iterator[Tensor]:
         """Yield the output [B, L, D] of each block in turn, the last one after the final norm."""
-        grid = self.grid(image_size)
-        x, rope = self.add_position(z, grid), None
-        if self.rope is not None:
-            rope = self.rope(grid, tuple(size / self.patch_size for size in image_size), z.device)
+        return self.run_blocks(self.add_position(z, self.grid(image_size)), self.rope_table(image_size, z.device))
+
+    def run_blocks(self, x: Tensor, rope: Tensor | None) -> Iterator[Tensor]:
+        """Likewise, from tokens [B, L, D] with their position and the rotations of their patches, as timm broadcasts them."""
         for i, layer in enumerate(self.layers):
             if self.with_cp and self.training:
                 x = checkpoint(layer, x, rope, self.causal, use_reentrant=False)
             else:
                 x = layer(x, rope, self.causal)
             yield x if i + 1 < self.num_layers else self.norm(x)
+
+    def rope_table(self, image_size: tuple[int, int], device: torch.device) -> Tensor | None:
+        """Rotations [h * w, 2 * head_dim] of the patches of an image of H x W pixels; None without RoPE."""
+        extent = tuple(size / self.patch_size for size in image_size)
+        return None if self.rope is None else self.rope(self.grid(image_size), extent, device)
 
     def add_position(self, z: Tensor, grid: tuple[int, int]) -> Tensor:
         """Add the learned position embedding, if any, to the patch tokens of [B, L, D]."""
@@ -247,10 +254,8 @@ class NEPAViT(BaseModule):
         """Tokens [B, L, D] -> the form that ``out_type`` asks for."""
         if self.out_type == 'raw':
             return x
-        if self.out_type == 'cls_token':
-            return x[:, 0]
-        if self.out_type == 'last_token':
-            return x[:, -1]
+        if self.out_type in ('cls_token', 'last_token'):
+            return x[:, 0 if self.out_type == 'cls_token' else -1]
         patches = x[:, self.num_extra_tokens:]  # [B, h * w, D]
         if self.out_type == 'avg_featmap':
             return self.fc_norm(patches.mean(dim=1))
@@ -272,22 +277,16 @@ class NEPAViT(BaseModule):
         mmpretrain's exponent ``num_depths - 1 - depth`` is then the release's: L for patch embedding, [CLS] and position
         embedding, L - 1 - i for block i, 0 for the final norm, ``fc_norm`` and everything outside the backbone.
         """
-        name = param_name.removeprefix(prefix)
-        if not param_name.startswith(prefix):
-            depth = self.num_layers
-        elif name in ('cls_token', 'pos_embed') or name.startswith('patch_embed'):
+        depth = self.num_layers
+        if param_name.startswith((f'{prefix}cls_token', f'{prefix}pos_embed', f'{prefix}patch_embed')):
             depth = 0
-        elif name.startswith('layers.'):
-            depth = int(name.split('.')[1]) + 1
-        else:
-            depth = self.num_layers
+        elif param_name.startswith(f'{prefix}layers.'):
+            depth = int(param_name.removeprefix(prefix).split('.')[1]) + 1
         return depth, self.num_layers + 1
 
     def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
         """What ``frozen_stages`` keeps from training."""
-        if self.frozen_stages < 0:
-            return []
-        parts = [self.patch_embed]
+        parts = [self.patch_embed] if self.frozen_stages >= 0 else []
         if self.frozen_stages > 0:
             parts += [token for token in (self.cls_token, self.pos_embed) if token is not None]
             parts += self.layers[:self.frozen_stages]

@@ -1,0 +1,136 @@
+import pytest
+import torch
+from mmengine.registry import DefaultScope, init_default_scope
+from mmpretrain.registry import MODELS
+
+from nepa_mm import NEPAViT
+from nepa_mm.errors import ConfigError
+from nepa_mm.models import MAENEPAViT
+from tiny import TINY, randomize
+
+
+def build(**kwargs):
+    return randomize(MAENEPAViT(**{**TINY, 'qk_norm': 'affine', **kwargs})).eval()
+
+
+def plain(encoder, **kwargs):
+    """The same weights in the backbone that fine-tuning uses; strict."""
+    model = NEPAViT(**{**TINY, 'causal': False, 'qk_norm': 'affine', **kwargs}).eval()
+    model.load_state_dict(encoder.state_dict(), strict=True)
+    return model
+
+
+@pytest.mark.parametrize('pos_embed', [False, True])
+def test_with_nothing_hidden_it_is_the_plain_backbone_in_another_order(pos_embed):
+    encoder = build(mask_ratio=0., use_abs_pos_embed=pos_embed)
+    images = torch.randn(2, 3, 28, 28)
+    latent, mask, ids_restore = encoder(images)
+    whole, = plain(encoder, use_abs_pos_embed=pos_embed)(images)
+    assert latent.shape == (2, 17, 16) and mask.shape == (2, 16) and not mask.any()
+    assert not torch.equal(ids_restore[0], ids_restore[1])  # each image has an order of its own
+    restored = latent[:, 1:].gather(1, ids_restore[..., None].expand(-1, -1, 16))
+    torch.testing.assert_close(torch.cat([latent[:, :1], restored], dim=1), whole, atol=1e-5, rtol=0)
+    assert (latent[:, 1:] - restored).abs().max() > 0.1  # the order matters, so the above says something
+
+
+def reference(model, images, mask):
+    """All tokens through the blocks, hidden patches kept from being attended to; [B, L, D]."""
+    model.layers.apply(lambda module: setattr(module, 'fused_attn', False) if hasattr(module, 'fused_attn') else None)
+    size = tuple(images.shape[-2:])
+    x, rope = model.add_position(model.embed(images), model.grid(size)), model.rope_table(size, images.device)
+    seen = torch.cat([torch.ones(len(x), 1), 1 - mask], dim=1).bool()[:, None, None]  # [B, 1, 1, L]
+    bias = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)
+    for layer in model.layers:
+        x = x + layer.ls1(layer.attn(layer.ln1(x), rope=rope, attn_mask=bias))
+        x = x + layer.ls2(layer.mlp(layer.ln2(x)))
+    return model.norm(x)
+
+
+@pytest.mark.parametrize('shape', [(28, 28), (35, 21)])
+def test_kept_patches_equal_attention_that_leaves_the_hidden_ones_out(shape):
+    encoder = build()
+    images = torch.randn(3, 3, *shape)
+    latent, mask, ids_restore = encoder(images)
+    num_patches = shape[0] * shape[1] // 49
+    num_kept = num_patches // 4
+    assert latent.shape == (3, 1 + num_kept, 16) and mask.shape == ids_restore.shape == (3, num_patches)
+    assert mask.sum(dim=1).tolist() == [num_patches - num_kept] * 3
+    expected = reference(plain(encoder), images, mask)
+    torch.testing.assert_close(latent[:, 0], expected[:, 0], atol=1e-5, rtol=0)
+    for b in range(3):
+        kept = (mask[b] == 0).nonzero()[:, 0]
+        torch.testing.assert_close(latent[b, 1 + ids_restore[b, kept]], expected[b, 1 + kept], atol=1e-5, rtol=0)
+
+
+def test_the_rotation_is_that_of_the_patch_s_own_place():
+    """The same tokens, with the rotations of their own places and with those of the first places."""
+    encoder = build(mask_ratio=0.5)
+    images = torch.randn(1, 3, 28, 28)
+    latent, _, ids_restore = encoder(images)
+    kept = ids_restore[0].argsort()[:8]
+    tokens, rope = encoder.embed(images)[:, torch.cat([torch.zeros(1, dtype=int), 1 + kept])], encoder.rope_table((28, 28), 'cpu')
+    *_, own = encoder.run_blocks(tokens, rope[kept])
+    *_, first = encoder.run_blocks(tokens, rope[:8])
+    torch.testing.assert_close(latent, own, atol=1e-6, rtol=0)
+    assert (first - latent).abs().max() > 0.01
+
+
+@pytest.mark.parametrize('mask', [None, False])
+def test_without_mask_it_is_the_backbone(mask):
+    encoder = build(out_type='featmap', out_indices=[0, 2])
+    images = torch.randn(2, 3, 28, 28)
+    for ours, theirs in zip(encoder(images, mask=mask), plain(encoder, out_type='featmap', out_indices=[0, 2])(images)):
+        assert ours.shape == (2, 16, 4, 4) and torch.equal(ours, theirs)
+
+
+def test_initial_values_are_mae_s():
+    encoder = MAENEPAViT(**TINY)
+    for weight, fans in [(encoder.patch_embed.weight, 16 + 3 * 49), (encoder.layers[0].attn.qkv.weight, 16 + 48)]:
+        bound = (6 / fans)**0.5
+        assert 0.95 * bound < weight.abs().max() <= bound and not encoder.patch_embed.bias.any()
+
+
+@pytest.mark.parametrize('qk_norm', ['plain', 'affine'])
+def test_pretraining_weights_load_for_fine_tuning(qk_norm):
+    encoder = build(qk_norm=qk_norm)
+    result = NEPAViT(**TINY, causal=False, qk_norm='affine').load_state_dict(encoder.state_dict(), strict=qk_norm == 'affine')
+    added = [f'layers.{i}.attn.{part}_norm.weight' for i in range(3) for part in 'qk'] if qk_norm == 'plain' else []
+    assert result.missing_keys == added and not result.unexpected_keys
+
+
+def test_mae_trains_on_patches_of_14():
+    cfg = dict(
+        type='MAE',
+        data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3),
+        backbone=dict(type='nepa_mm.MAENEPAViT', **{**TINY, 'img_size': 56, 'patch_size': 14}),
+        neck=dict(type='MAEPretrainDecoder', num_patches=16, patch_size=14, embed_dim=16, decoder_embed_dim=16, decoder_depth=1,
+                  decoder_num_heads=2),
+        head=dict(
+            type='MAEPretrainHead', norm_pix=True, patch_size=14, loss=dict(type='PixelReconstructionLoss', criterion='L2')))
+    init_default_scope('mmpretrain')
+    try:
+        model = MODELS.build(cfg)
+        model.init_weights()
+    finally:
+        DefaultScope._instance_dict.clear()
+    images = torch.randn(4, 3, 1, 1) + torch.linspace(-1, 1, 56)[None, None, :, None] + torch.linspace(-2, 1, 56)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    losses = []
+    for step in range(30):
+        loss = model.loss(images, None)['loss']
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0], losses
+    assert all(parameter.grad.abs().max() > 0 for parameter in model.backbone.parameters())
+    assert model.extract_feat(images)[0].shape == (4, 17, 16)
+    assert not [name for name, _ in model.named_parameters() if name.endswith('q_norm.weight')]  # as NEPA pretrains
+
+
+def test_errors():
+    for kwargs, message in [(dict(mask_ratio=1.), r'mask_ratio=1.0 is not in \[0, 1\)'),
+                            (dict(causal=True), 'causal=True does not fit MAE'),
+                            (dict(with_cls_token=False), 'with_cls_token=False does not fit')]:
+        with pytest.raises(ConfigError, match=message):
+            MAENEPAViT(**TINY, **kwargs)
