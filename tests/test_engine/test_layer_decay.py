@@ -84,3 +84,81 @@ def test_errors():
 
     with pytest.raises(ConfigError, match='backbone Linear has no get_layer_depth'):
         build(Foreign(), layer_decay_rate=0.5)
+
+
+# Parameters of a block of mmpretrain's ViTs, with weight decay and without
+BLOCK_MATRICES = ('attn.qkv.weight', 'attn.proj.weight', 'ffn.layers.0.0.weight', 'ffn.layers.1.weight')
+BLOCK_VECTORS = ('ln1.weight', 'ln1.bias', 'ln2.weight', 'ln2.bias', 'attn.proj.bias', 'ffn.layers.0.0.bias', 'ffn.layers.1.bias')
+
+
+def expected_rates(outside, matrices, vectors):
+    """Rates at base 1e-2 and decay 0.5: ``outside`` gives depth, and the number of dimensions, of what is in no block."""
+    rates = {name: (1e-2 * 0.5**depth, 0.05 if ndim > 1 else 0) for name, (depth, ndim) in outside.items()}
+    for i, depth in enumerate((2, 1, 0)):
+        rates.update({f'backbone.layers.{i}.{name}': (1e-2 * 0.5**depth, 0.05) for name in matrices})
+        rates.update({f'backbone.layers.{i}.{name}': (1e-2 * 0.5**depth, 0) for name in vectors})
+    return rates
+
+
+STEM = {
+    'backbone.cls_token': (3, 3),
+    'backbone.patch_embed.projection.weight': (3, 4),
+    'backbone.patch_embed.projection.bias': (3, 1),
+}
+
+
+@pytest.mark.parametrize('pool', ['avg_featmap', 'cls_token'])
+def test_exact_rates_of_mmpretrain_s_vit(pool):
+    head = dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16, loss=dict(type='mmpretrain.CrossEntropyLoss'))
+    backbone = dict(type='mmpretrain.VisionTransformer', out_type=pool, final_norm=True, layer_scale_init_value=0.1, **TINY)
+    model = ImageClassifier(backbone, head=head, data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor'))
+    expected = expected_rates({**STEM, 'backbone.pos_embed': (3, 3)}, BLOCK_MATRICES,
+                              (*BLOCK_VECTORS, 'attn.qkv.bias', 'attn.gamma1.weight', 'ffn.gamma2.weight'))
+    if pool == 'avg_featmap':  # the release's fc_norm
+        expected.update({'backbone.ln2.weight': (1e-2, 0), 'backbone.ln2.bias': (1e-2, 0)})
+    for name in ('backbone.ln1.weight', 'backbone.ln1.bias', 'head.fc.bias'):
+        expected[name] = (7e-3, 0)
+    expected['head.fc.weight'] = (7e-3, 0.05)
+    assert build(model, layer_decay_rate=0.5, head_lr=7e-3)[0] == expected
+
+
+@pytest.mark.parametrize('shared', [True, False])
+def test_exact_rates_of_beit(shared):
+    head = dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16, loss=dict(type='mmpretrain.CrossEntropyLoss'))
+    backbone = dict(type='mmpretrain.BEiTViT', use_rel_pos_bias=not shared, use_shared_rel_pos_bias=shared, **TINY)
+    model = ImageClassifier(backbone, head=head, data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor'))
+    table = 'relative_position_bias_table'
+    outside = {**STEM, 'backbone.ln2.weight': (0, 1), 'backbone.ln2.bias': (0, 1)}
+    if shared:
+        outside[f'backbone.rel_pos_bias.{table}'] = (0, 2)
+    expected = expected_rates(outside, BLOCK_MATRICES if shared else (*BLOCK_MATRICES, f'attn.{table}'),
+                              (*BLOCK_VECTORS, 'gamma_1', 'gamma_2', 'attn.q_bias', 'attn.v_bias'))
+    expected.update({'head.fc.weight': (7e-3, 0.05), 'head.fc.bias': (7e-3, 0)})
+    assert build(model, layer_decay_rate=0.5, head_lr=7e-3)[0] == expected
+
+
+def test_exact_rates_of_mmpretrain_s_vit_in_a_segmentor():
+    init_default_scope('mmseg')
+    try:
+        from mmseg.registry import MODELS
+        model = MODELS.build(dict(
+            type='EncoderDecoder',
+            backbone=dict(type='mmpretrain.VisionTransformer', out_type='featmap', final_norm=False, **TINY),
+            decode_head=dict(type='FCNHead', in_channels=16, channels=8, num_classes=3, num_convs=1)))
+        rates, _ = build(model, layer_decay_rate=0.5)
+    finally:
+        DefaultScope._instance_dict.clear()
+    outside = {**STEM, 'backbone.pos_embed': (3, 3)}
+    for name, parameter in model.decode_head.named_parameters(prefix='decode_head'):
+        outside[name] = (0, parameter.ndim)
+    assert rates == expected_rates(outside, BLOCK_MATRICES, (*BLOCK_VECTORS, 'attn.qkv.bias'))
+
+
+def test_a_backbone_of_ours_and_one_of_mmpretrain_s_get_the_same_rates():
+    vit = ImageClassifier(
+        dict(type='mmpretrain.VisionTransformer', out_type='avg_featmap', **TINY),
+        data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor'))
+    ours, theirs = (build(model, layer_decay_rate=0.5, head_lr=7e-3)[0] for model in (classifier(), vit))
+    for name, other in [('patch_embed.weight', 'patch_embed.projection.weight'), ('cls_token', ) * 2, ('norm.bias', 'ln1.bias'),
+                        ('fc_norm.weight', 'ln2.weight')] + [(f'layers.{i}.attn.qkv.weight', ) * 2 for i in range(3)]:
+        assert ours[f'backbone.{name}'] == theirs[f'backbone.{other}'], name
