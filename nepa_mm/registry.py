@@ -5,6 +5,7 @@ Their scope equals the package name: mmengine imports ``<scope>.registry`` for a
 """
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
+from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
@@ -18,7 +19,8 @@ DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='nepa_mm', locati
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='nepa_mm', locations=['nepa_mm.datasets'])
 # Mixup and the like; a root of its own in mmpretrain
 BATCH_AUGMENTS = Registry('batch augment', parent=MMPRETRAIN_BATCH_AUGMENTS, scope='nepa_mm', locations=['nepa_mm.datasets'])
-LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope='nepa_mm', locations=['nepa_mm.engine'])
+LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope='nepa_mm', locations=['nepa_mm.engine', 'nepa_mm.evaluation'])
+METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='nepa_mm', locations=['nepa_mm.evaluation'])
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='nepa_mm', locations=['nepa_mm.models'])
 MODEL_WRAPPERS = Registry('model wrapper', parent=MMENGINE_MODEL_WRAPPERS, scope='nepa_mm', locations=['nepa_mm.engine'])
 OPTIM_WRAPPERS = Registry('optimizer wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='nepa_mm', locations=['nepa_mm.engine'])
