@@ -58,9 +58,9 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
 def augment_at_test_time(cfg: Config) -> None:
     """Wrap the model in the config's ``tta_model``; for classification the two mirror images by default."""
     if cfg.default_scope == 'mmpretrain' and 'tta_pipeline' not in cfg:
-        *pipeline, pack = cfg.test_dataloader.dataset.pipeline
+        load, *pipeline = cfg.test_dataloader.dataset.pipeline
         flips = [dict(type='RandomFlip', prob=1.), dict(type='RandomFlip', prob=0.)]
-        cfg.tta_pipeline = [*pipeline, dict(type='TestTimeAug', transforms=[flips, [pack]])]
+        cfg.tta_pipeline = [load, dict(type='TestTimeAug', transforms=[flips, *([step] for step in pipeline)])]
         cfg.setdefault('tta_model', dict(type='mmpretrain.AverageClsScoreTTA'))
     if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
         raise ConfigError('--tta needs tta_model and tta_pipeline in the config')

@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--resume', nargs='?', const='auto', help='continue from a checkpoint, or the newest in the work dir')
     parser.add_argument('--amp', action='store_true', help='train in bfloat16 (nepa_mm.Bf16OptimWrapper)')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
-    parser.add_argument('--auto-scale-lr', action='store_true', help='scale lr by effective batch / auto_scale_lr.base_batch_size')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale lr by batch / auto_scale_lr.base_batch_size')
     parser.add_argument('--no-pin-memory', action='store_true', help='loaders do not pin memory')
     parser.add_argument('--no-persistent-workers', action='store_true', help='loader processes end with each epoch')
     add_common_arguments(parser)

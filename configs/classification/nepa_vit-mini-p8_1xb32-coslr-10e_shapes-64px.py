@@ -6,7 +6,7 @@
 _base_ = ['../_base_/models/nepa_classifier.py', '../_base_/default_runtime.py']
 
 model = dict(
-    data_preprocessor=dict(num_classes=8),
+    data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True, num_classes=8),
     backbone=dict(
         arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
         img_size=64,
@@ -70,7 +70,8 @@ param_scheduler = dict(
     end=10,
     by_epoch=True,
     convert_to_iter_based=True)
-train_cfg = dict(by_epoch=True, max_epochs=10, val_interval=5)
+train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop', max_epochs=10, val_interval=5)
+auto_scale_lr = dict(base_batch_size=32)
 val_cfg = dict()
 test_cfg = dict()
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=10))

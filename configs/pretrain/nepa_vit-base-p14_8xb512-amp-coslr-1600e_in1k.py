@@ -1,29 +1,20 @@
-# NEPA pretraining of ViT-B/14 on ImageNet-1k, the released variant ([CLS], GELU).
+# NEPA pretraining of ViT-B/14 on ImageNet-1k, the released variant: [CLS], GELU.
 #
 #   bash tools/dist_train.sh configs/pretrain/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k.py 8
 #
 # Hardware: 8 GPUs of 80 GB; the paper took about 3 days on 8 H100.
 # Top-1 after fine-tuning (classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k.py): release 83.75, ours not run.
-_base_ = ['../_base_/models/nepa.py', '../_base_/datasets/images_224.py', '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/models/nepa.py',
+    '../_base_/datasets/images_224.py',
+    '../_base_/schedules/pretrain_bs4096_adamw.py',
+    '../_base_/default_runtime.py',
+]
 
 model = dict(backbone=dict(arch='base'))
 
 # 8 GPUs x 512 images = 4096
 train_dataloader = dict(batch_size=512)
 
-optim_wrapper = dict(
-    type='nepa_mm.Bf16OptimWrapper',
-    optimizer=dict(type='AdamW', lr=3e-4 * 4096 / 256, betas=(0.9, 0.95), weight_decay=0.05),
-    clip_grad=dict(max_norm=1.0),
-    constructor='nepa_mm.LayerDecayOptimWrapperConstructor',  # for its rule of weight decay: none on 1-D parameters
-    paramwise_cfg=dict(layer_decay_rate=1.0))
-
-# Warm-up over 2.5 % of training
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=40, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', T_max=1600 - 40, by_epoch=True, begin=40, end=1600, convert_to_iter_based=True),
-]
-train_cfg = dict(by_epoch=True, max_epochs=1600)
-
-custom_hooks = [dict(type='EMAHook', momentum=1 - 0.9999, priority='ABOVE_NORMAL')]
-auto_scale_lr = dict(base_batch_size=4096)
+param_scheduler = dict(warmup=40, end=1600)
+train_cfg = dict(max_epochs=1600)

@@ -30,10 +30,9 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
     constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(layer_decay_rate=1.0))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=2, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', T_max=16, by_epoch=True, begin=2, end=18, convert_to_iter_based=True),
-]
-train_cfg = dict(by_epoch=True, max_epochs=18)
+param_scheduler = dict(
+    type='nepa_mm.LayerDecayCosineLR', decay=1.0, warmup=2, end=18, by_epoch=True, convert_to_iter_based=True)
+train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop', max_epochs=18)
+auto_scale_lr = dict(base_batch_size=64)
 custom_hooks = [dict(type='EMAHook', momentum=1 - 0.99, priority='ABOVE_NORMAL')]
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=18))

@@ -119,7 +119,7 @@ def check_dataset(dataset: dict, key: str) -> None:
     if 'dataset' in dataset:
         return check_dataset(dataset['dataset'], f'{key}.dataset')
     for i, part in enumerate(dataset.get('datasets', [])):
-        check_dataset(part, f'{key}.datasets[{i}]')
+        check_dataset(part, f'{key}.datasets.{i}')
     # Others may download their data, or name folders in ways of their own.
     kind = dataset.get('type', '').split('.')[-1]
     by_class = kind in ('CustomDataset', 'ImageNet') and dataset.get('split') != 'test'

@@ -71,7 +71,7 @@ def test_datasets_inside_wrappers_are_checked():
     missing = dict(type='mmpretrain.CustomDataset', data_root='/nowhere')
     with pytest.raises(DataError, match='train_dataloader.dataset.dataset.data_root'):
         check_data(loader(type='RepeatDataset', dataset=missing))
-    with pytest.raises(DataError, match=r'train_dataloader.dataset.datasets\[0\].data_root'):
+    with pytest.raises(DataError, match=r'train_dataloader.dataset.datasets.0.data_root'):
         check_data(loader(type='ConcatDataset', datasets=[missing]))
 
 

@@ -1,0 +1,13 @@
+# Table 1b, third row, fine-tuning: with LayerScale and RoPE; no QK-norm or gated MLP.
+#
+#   bash tools/dist_train.sh configs/ablation/nepa_vit-base-p14_8xb128-coslr-100e_in1k-paper-ls-rope.py 8
+#
+# Hardware: 8 GPUs. Top-1: paper, Table 1b, ours not run.
+_base_ = '../classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k-paper.py'
+
+model = dict(
+    backbone=dict(
+        qk_norm=None,
+        act='gelu',
+        gated_mlp=False,
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k-paper-ls-rope/epoch_1600.pth')))

@@ -1,0 +1,15 @@
+# Table 1b, first row, fine-tuning: a plain ViT: no LayerScale, RoPE, QK-norm or gated MLP.
+#
+#   bash tools/dist_train.sh configs/ablation/nepa_vit-base-p14_8xb128-coslr-100e_in1k-paper-plain.py 8
+#
+# Hardware: 8 GPUs. Top-1: paper, Table 1b, ours not run.
+_base_ = '../classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k-paper.py'
+
+model = dict(
+    backbone=dict(
+        layer_scale_init_value=None,
+        rope=None,
+        qk_norm=None,
+        act='gelu',
+        gated_mlp=False,
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k-paper-plain/epoch_1600.pth')))

@@ -1,0 +1,9 @@
+# Table 1b, third row: with LayerScale and RoPE; no QK-norm or gated MLP.
+#
+#   bash tools/dist_train.sh configs/ablation/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k-paper-ls-rope.py 8
+#
+# Hardware: 8 GPUs of 80 GB. Top-1 after fine-tuning: paper, Table 1b, ours not run.
+# Fine-tune with ablation/nepa_vit-base-p14_8xb128-coslr-100e_in1k-paper-ls-rope.py.
+_base_ = '../pretrain/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k-paper.py'
+
+model = dict(backbone=dict(qk_norm=None, act='gelu', gated_mlp=False))

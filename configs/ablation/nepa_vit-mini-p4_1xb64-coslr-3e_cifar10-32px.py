@@ -1,0 +1,45 @@
+# Fine-tuning of the small ViT on CIFAR-10, the paper's recipe: what tools/analysis_tools/run_ablations.py ablates on a laptop.
+#
+#   python tools/train.py configs/ablation/nepa_vit-mini-p4_1xb64-coslr-3e_cifar10-32px.py
+#
+# Hardware: 2 CPU cores, about 2 minutes on the first 1,000 images of each class. Results: docs/ablations.md.
+_base_ = [
+    '../_base_/models/nepa_classifier.py',
+    '../_base_/datasets/cifar10_32.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(
+    data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True, num_classes=10),
+    backbone=dict(
+        arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
+        img_size=32,
+        patch_size=4,
+        out_type='last_token',
+        with_cls_token=False,
+        use_abs_pos_embed=True,
+        act='silu',
+        gated_mlp=True,
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p4_1xb64-400i_cifar10-32px/iter_400.pth')),
+    head=dict(num_classes=10, in_channels=128),
+    train_cfg=None)
+
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    clip_grad=dict(max_norm=1.0),
+    constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(head_lr=1e-3))
+param_scheduler = dict(
+    type='nepa_mm.LayerDecayCosineLR',
+    decay=0.65,
+    decay_end=1.0,
+    decay_anneal='linear',
+    warmup=1,
+    end=3,
+    by_epoch=True,
+    convert_to_iter_based=True)
+train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop', max_epochs=3, val_interval=1)
+auto_scale_lr = dict(base_batch_size=64)
+val_cfg = dict()
+test_cfg = dict()
+default_hooks = dict(logger=dict(interval=20))

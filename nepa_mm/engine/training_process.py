@@ -1,0 +1,47 @@
+"""Trainings in processes of their own, for tools that run several: kept when finished, resumed when begun."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+
+def train_to_the_end(config: Path, folder: Path, options: list[str], gpus: int = 1, output: Path | None = None) -> None:
+    """Run ``tools/train.py`` until the training in ``folder`` is finished; nothing to do if it is already.
+
+    Args:
+        config: The config file.
+        folder: Its work dir.
+        options: As for ``--cfg-options``.
+        gpus: Processes (GPUs).
+        output: File for what it prints; the terminal when not given.
+
+    Raises:
+        SystemExit: With the exit code of a training that failed, after one line that says where.
+    """
+    if (folder / 'done').exists():
+        print(f'{folder}: finished before, kept')
+        return
+    script = [sys.executable, '-W', 'ignore', TOOLS / 'train.py', config]
+    if gpus > 1:
+        script = ['bash', TOOLS / 'dist_train.sh', config, gpus]
+    resume = ['--resume'] if folder.exists() else []
+    options = ['--cfg-options', *options] if options else []
+    command = [str(part) for part in (*script, '--work-dir', folder, *resume, *options)]
+    print(' '.join(command), flush=True)
+    with open(output or os.devnull, 'a') as file:
+        to = dict(stdout=file, stderr=subprocess.STDOUT) if output else {}
+        code = subprocess.run(command, env={**os.environ, 'PYTHON': sys.executable}, **to).returncode
+    if code:
+        seen = f'; its log is {output}' if output else ''
+        print(f'nepa_mm: error: the training in {folder} stopped{seen}; the same command resumes it', file=sys.stderr)
+        sys.exit(code)
+    (folder / 'done').touch()
+
+
+def logged(folder: Path) -> list[dict]:
+    """All records that a training logged, in order, over all its starts."""
+    files = sorted(folder.glob('*/vis_data/scalars.json'))  # one for each start, named by its time
+    return [json.loads(line) for path in files for line in path.read_text().splitlines()]
