@@ -2,6 +2,7 @@
 import json
 import os
 import pickle
+import runpy
 import socket
 import subprocess
 import sys
@@ -90,7 +91,7 @@ def test_test_py_reads_classification_and_segmentation_alike(demo, tmp_path):
     assert len(list((tmp_path / 'maps').glob('*.png'))) == 3 and list((tmp_path / 'pictures').rglob('*.png'))
 
 
-def test_two_processes_take_the_step_of_one_with_twice_the_batch(demo, tmp_path):
+def test_two_processes_that_accumulate_take_the_step_of_one(demo, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(f'''
 default_scope = 'mmpretrain'
@@ -99,22 +100,26 @@ model = dict(
     backbone={BACKBONE.format("rope=dict(rescale=None), layer_scale_init_value=1.")},
     data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3))
 train_dataloader = dict(
-    batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), collate_fn=dict(type='default_collate'),
+    batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='CustomDataset', data_root='{demo[1]}/imagenet', data_prefix='val', with_label=False, indices=8,
         pipeline=[dict(type='LoadImageFromFile'), dict(type='CenterCrop', crop_size=32), dict(type='PackInputs')]))
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05))
-train_cfg = dict(by_epoch=True, max_epochs=2)
+train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop', max_epochs=2)
+auto_scale_lr = dict(base_batch_size=8)
+custom_hooks = [dict(type='EMAHook', momentum=0.3)]
 randomness = dict(seed=3)
 ''')
     run('bash', 'tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two')
-    python('tools/train.py', config, '--work-dir', tmp_path / 'one', '--cfg-options', 'train_dataloader.batch_size=8')
-    two, one = (torch.load(tmp_path / n / 'epoch_2.pth', weights_only=False)['state_dict'] for n in ('two', 'one'))
-    start_weights = torch.zeros_like(one['backbone.patch_embed.bias'])
-    assert (one['backbone.patch_embed.bias'] - start_weights).abs().max() > 1e-4  # it moved
-    assert two.keys() == one.keys()
-    for name in one:
-        torch.testing.assert_close(two[name], one[name], atol=1e-6, rtol=0, msg=name)
+    said = python('tools/train.py', config, '--work-dir', tmp_path / 'one', '--cfg-options', 'train_dataloader.batch_size=8')
+    assert 'Effective batch 8 = 1 processes x 8 images x 1 accumulated; lr 0.001; 2 iterations' in said
+    two, one = (torch.load(tmp_path / n / 'epoch_2.pth', weights_only=False) for n in ('two', 'one'))
+    for weights in ('state_dict', 'ema_state_dict'):  # of two optimizer steps; mmengine saves the average as state_dict
+        assert two[weights].keys() == one[weights].keys()
+        for name in one[weights]:
+            torch.testing.assert_close(two[weights][name], one[weights][name], atol=1e-6, rtol=0, msg=name)
+    bias = 'backbone.patch_embed.bias'  # zero at the start
+    assert 1e-4 < one['state_dict'][bias].abs().max() < one['ema_state_dict']['module.' + bias].abs().max()
 
     # ... and the checkpoint resumes, while a new run into the same folder is refused.
     python('tools/train.py', config, '--work-dir', tmp_path / 'one', '--resume', '--cfg-options', 'train_cfg.max_epochs=3')
@@ -147,6 +152,38 @@ def test_bad_input_ends_in_one_line(demo, tmp_path):
         last = err.strip().splitlines()[-1]
         assert processes[case].returncode == code and last.startswith('nepa_mm: error: ') and message in last, err[-2000:]
         assert 'Traceback' not in err
+
+
+@pytest.mark.parametrize('config, options, message', [
+    ('pretrain', ['train_dataloader.batch_size=48'], 'base_batch_size=64 is no multiple of 1 processes x train_dataloader'),
+    ('pretrain', ['auto_scale_lr.base_batch_size=6400'], 'is larger than an epoch of 80 images'),
+    ('pretrain', ['train_cfg.max_epochs=1', 'param_scheduler.warmup=3'], 'a warm-up of 3 iterations is longer than training'),
+    ('pretrain', ['param_scheduler.warmup=19'], 'param_scheduler.warmup=19 is not in [0, 18]'),
+    ('classify', ['param_scheduler.decay=1.2'], 'param_scheduler.decay=1.2 is not in (0, 1]'),
+    ('classify', ['param_scheduler.decay_end=0'], 'param_scheduler.decay_end=0 is not in (0, 1]'),
+    ('classify', ['model.backbone.drop_path_rate=1.0'], 'model.backbone.drop_path_rate=1.0 is not in [0, 1)'),
+    ('classify', ['model.backbone.frozen_stages=0'],
+     'model.backbone.frozen_stages=0 freezes a patch embedding that no checkpoint gives'),
+    ('imagenet', ['model.train_cfg.augments.0.num_classes=1'], 'model.train_cfg.augments.num_classes=1 leaves nothing to mix'),
+])
+def test_a_contradictory_recipe_ends_with_its_dotted_key(config, options, message, demo, tmp_path, monkeypatch, capsys):
+    """In this process: that the tool prints one line and gives the code is tested above."""
+    shapes = demo[1] / 'imagenet'
+    path = dict(pretrain=f'pretrain/{MINI}_1xb64-coslr-18e_shapes-64px.py',
+                classify=f'classification/{MINI}_1xb32-coslr-10e_shapes-64px.py',
+                imagenet='classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k-paper.py')[config]
+    if config == 'imagenet':
+        options = ['model.backbone.frozen_stages=-1', *options]
+    if config != 'pretrain':
+        options = ['model.backbone.init_cfg=None', f'val_dataloader.dataset.data_root={shapes}', *options]
+    options = [f'train_dataloader.dataset.data_root={shapes}', *options]
+    arguments = [ROOT / 'configs' / path, '--work-dir', tmp_path, '--cfg-options', *options]
+    monkeypatch.setattr(sys, 'argv', ['train.py', *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
+    printed = capsys.readouterr().err.strip().splitlines()[-1]
+    assert exit_.value.code == 2 and printed.startswith('nepa_mm: error: ') and message in printed
+    assert not list(tmp_path.glob('*.pth'))
 
 
 CLASSIFIER = '''
