@@ -195,3 +195,24 @@ def test_segmentation_recipe(arch):
     assert cfg.optim_wrapper.paramwise_cfg == dict(layer_decay_rate=0.65)
     assert cfg.model.test_cfg == dict(mode='slide', crop_size=(512, 512), stride=(341, 341))
     assert cfg.model.backbone.causal is False and cfg.model.decode_head.num_classes == 150
+
+
+def test_every_config_of_the_paper_is_in_the_table():
+    page = (ROOT / 'docs/tables.md').read_text()
+    listed = set()
+    short = [('A/P', 'ablation', 'pretrain'), ('A/F', 'ablation', 'classification'), ('P', 'pretrain', 'pretrain'),
+             ('F', 'classification', 'classification')]
+    stems = dict(pretrain=('nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k', 'nepa_vit-large-p14_8xb256-amp-coslr-800e_in1k'),
+                 classification=('nepa_vit-base-p14_8xb128-coslr-100e_in1k', 'nepa_vit-large-p14_8xb128-coslr-50e_in1k'))
+    for name in re.findall(r'`([^`\n]+\.py)`', page):
+        for letter, folder, kind in short:
+            if re.match(rf'{letter}[-.]', name):
+                listed |= {f'{folder}/{stem}{name.removeprefix(letter)}' for stem in stems[kind]}
+                break
+        else:
+            choices = re.search(r'\{(.*)\}', name)
+            names = [name.replace(choices[0], choice) for choice in choices[1].split(',')] if choices else [name]
+            listed |= {f'{Path(n).parent.name or "?"}/{Path(n).name}' for n in names}
+    for path in REAL:
+        found = {f'{path.parent.name}/{path.name}', f'?/{path.name}'} & listed
+        assert found, path
