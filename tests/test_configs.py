@@ -86,7 +86,10 @@ def test_arithmetic(path):
     optimizer = torch.optim.SGD([dict(params=[torch.nn.Parameter(torch.zeros(1))], layer_decay_rate=1.)], lr=1.)
     schedule = PARAM_SCHEDULERS.build(cfg.param_scheduler, default_args=dict(optimizer=optimizer, epoch_length=steps))
     assert schedule.end == epochs * steps and warmup_iters([schedule], steps) == cfg.param_scheduler.warmup * steps
-    assert all(hook.momentum == pytest.approx(1e-4) for hook in cfg.get('custom_hooks', []))
+    hooks = [dict(type='EMAHook', momentum=pytest.approx(1e-4), priority='ABOVE_NORMAL')]
+    if base == 1024 or path.stem.endswith('-knn'):
+        hooks[0]['evaluate_on_origin'] = True
+    assert cfg.custom_hooks == ([] if path.parent.name == 'pretrain' and 'mae' in path.name else hooks)
 
 
 @pytest.mark.parametrize('name, accumulated, epochs, warmup', [
@@ -120,11 +123,14 @@ def test_fine_tuning_recipe(name, base_lr, epochs, warmup, decay, drop_path, cro
     schedule, optim = cfg.param_scheduler, cfg.optim_wrapper
     assert optim.optimizer == dict(type='AdamW', lr=pytest.approx(base_lr * 1024 / 256), betas=(0.9, 0.999), weight_decay=0.05)
     assert optim.paramwise_cfg == dict(head_lr=1e-3) and optim.type == 'nepa_mm.Bf16OptimWrapper'
+    assert optim.clip_grad == dict(max_norm=1.0) and cfg.model.head.loss == dict(type='CrossEntropyLoss', use_soft=True)
+    assert cfg.model.data_preprocessor == dict(to_onehot=True, num_classes=1000)  # timm normalises
     assert (schedule.decay, schedule.warmup, schedule.end) == (decay, warmup, epochs)
     assert schedule.get('layerwise_warmup', False) != paper
     assert (schedule.get('decay_end'), schedule.get('decay_anneal')) == ((1.0, 'linear') if paper else (None, None))
     backbone = cfg.model.backbone
     assert (backbone.drop_path_rate, backbone.frozen_stages, backbone.causal) == (drop_path, 0, False)
+    assert (backbone.qk_norm, backbone.out_type) == ('affine', 'last_token' if paper else 'avg_featmap')
     train, test = (loader.dataset.pipeline[1] for loader in (cfg.train_dataloader, cfg.test_dataloader))
     assert (train.auto_augment, train.interpolation, train.re_prob) == ('rand-m9-mstd0.5-inc1', 'bicubic', 0.25)
     assert (test.crop_pct, test.is_training) == (crop_pct, False) and cfg.val_dataloader == cfg.test_dataloader
@@ -216,3 +222,12 @@ def test_every_config_of_the_paper_is_in_the_table():
     for path in REAL:
         found = {f'{path.parent.name}/{path.name}', f'?/{path.name}'} & listed
         assert found, path
+
+
+def test_links_of_the_pages_resolve():
+    for page in (ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')):
+        for link in re.findall(r'\]\((?!http)([^)#]+)(?:#[^)]*)?\)', page.read_text()):
+            assert (page.parent / link).exists(), f'{page.name}: {link}'
+    for path in CONFIGS:
+        for page in re.findall(r'docs/[\w./]+\.md', path.read_text()):
+            assert (ROOT / page).is_file(), f'{path.name}: {page}'

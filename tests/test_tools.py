@@ -78,8 +78,14 @@ def test_demo_data_is_the_same_for_the_same_seed_and_is_never_written_over(demo,
 def test_test_py_reads_classification_and_segmentation_alike(demo, tmp_path):
     out, shapes, _ = demo
     root = f'test_dataloader.dataset.data_root={shapes}'
-    config = next((out / 'finetune').glob('*.py'))
-    python('tools/test.py', config, out / 'finetune/epoch_10.pth', '--work-dir', tmp_path / 'c', '--out', tmp_path / 'pred.pkl',
+    # With averaged weights, as the recipes train, and raw ones that are nothing
+    checkpoint = torch.load(out / 'finetune/epoch_10.pth', weights_only=False)
+    raw = {f'module.{name}': torch.full_like(value, float('nan')) for name, value in checkpoint['state_dict'].items()}
+    torch.save(dict(checkpoint, ema_state_dict={'steps': torch.tensor(1), **raw}), tmp_path / 'ema.pth')
+    config = tmp_path / 'ema.py'
+    config.write_text(f"_base_ = '{next((out / 'finetune').glob('*.py'))}'\n"
+                      "custom_hooks = [dict(type='EMAHook', momentum=1e-4, evaluate_on_origin=True)]\n")
+    python('tools/test.py', config, tmp_path / 'ema.pth', '--work-dir', tmp_path / 'c', '--out', tmp_path / 'pred.pkl',
            '--tta', '--cfg-options', root + '/imagenet')
     predictions = pickle.loads((tmp_path / 'pred.pkl').read_bytes())
     assert len(predictions) == 16 and predictions[0]['pred_score'].sum().item() == pytest.approx(1, abs=1e-5)
@@ -112,7 +118,7 @@ randomness = dict(seed=3)
 ''')
     run('bash', 'tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two')
     said = python('tools/train.py', config, '--work-dir', tmp_path / 'one', '--cfg-options', 'train_dataloader.batch_size=8')
-    assert 'Effective batch 8 = 1 processes x 8 images x 1 accumulated; lr 0.001; 2 iterations' in said
+    assert 'Effective batch 8 = 1 process x 8 images x 1 accumulated; lr 0.001; 2 iterations' in said
     two, one = (torch.load(tmp_path / n / 'epoch_2.pth', weights_only=False) for n in ('two', 'one'))
     for weights in ('state_dict', 'ema_state_dict'):  # of two optimizer steps; mmengine saves the average as state_dict
         assert two[weights].keys() == one[weights].keys()
@@ -155,16 +161,17 @@ def test_bad_input_ends_in_one_line(demo, tmp_path):
 
 
 @pytest.mark.parametrize('config, options, message', [
-    ('pretrain', ['train_dataloader.batch_size=48'], 'base_batch_size=64 is no multiple of 1 processes x train_dataloader'),
+    ('pretrain', ['train_dataloader.batch_size=48'], 'base_batch_size=64 is no multiple of 1 process x train_dataloader'),
     ('pretrain', ['auto_scale_lr.base_batch_size=6400'], 'is larger than an epoch of 80 images'),
-    ('pretrain', ['train_cfg.max_epochs=1', 'param_scheduler.warmup=3'], 'a warm-up of 3 iterations is longer than training'),
-    ('pretrain', ['param_scheduler.warmup=19'], 'param_scheduler.warmup=19 is not in [0, 18]'),
+    ('pretrain', ['train_cfg.max_epochs=1', 'param_scheduler.warmup=3'], 'param_scheduler.warmup=3: a warm-up of 3 iterations'),
+    ('classify', ['param_scheduler.warmup=11'], 'param_scheduler.warmup=11 is not in [0, 10]'),  # 2 iterations an epoch
+    ('classify', ['model.head.num_classes=9'], 'model.head.num_classes=9 differs from model.data_preprocessor.num_classes=8'),
     ('classify', ['param_scheduler.decay=1.2'], 'param_scheduler.decay=1.2 is not in (0, 1]'),
     ('classify', ['param_scheduler.decay_end=0'], 'param_scheduler.decay_end=0 is not in (0, 1]'),
     ('classify', ['model.backbone.drop_path_rate=1.0'], 'model.backbone.drop_path_rate=1.0 is not in [0, 1)'),
     ('classify', ['model.backbone.frozen_stages=0'],
      'model.backbone.frozen_stages=0 freezes a patch embedding that no checkpoint gives'),
-    ('imagenet', ['model.train_cfg.augments.0.num_classes=1'], 'model.train_cfg.augments.num_classes=1 leaves nothing to mix'),
+    ('imagenet', ['model.train_cfg.augments.0.num_classes=1'], 'model.train_cfg.augments.0.num_classes=1 leaves nothing to mix'),
 ])
 def test_a_contradictory_recipe_ends_with_its_dotted_key(config, options, message, demo, tmp_path, monkeypatch, capsys):
     """In this process: that the tool prints one line and gives the code is tested above."""
@@ -176,6 +183,8 @@ def test_a_contradictory_recipe_ends_with_its_dotted_key(config, options, messag
         options = ['model.backbone.frozen_stages=-1', *options]
     if config != 'pretrain':
         options = ['model.backbone.init_cfg=None', f'val_dataloader.dataset.data_root={shapes}', *options]
+    if config == 'imagenet':
+        options += [f'{split}_dataloader.dataset.type=CustomDataset' for split in ('train', 'val')]
     options = [f'train_dataloader.dataset.data_root={shapes}', *options]
     arguments = [ROOT / 'configs' / path, '--work-dir', tmp_path, '--cfg-options', *options]
     monkeypatch.setattr(sys, 'argv', ['train.py', *map(str, arguments)])

@@ -35,7 +35,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--gpus', type=int, default=1, help='processes (GPUs) of each fine-tuning; default: 1')
     parser.add_argument('--work-dir', type=Path, help='DIR; default: work_dirs/<config name>_from_<pretraining folder>')
     parser.add_argument('--cfg-options', nargs='+', default=[], help='override settings of the config, as for tools/train.py')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.gpus < 1:
+        parser.error(f'--gpus {args.gpus}: give 1 or more')
+    return args
 
 
 def find_checkpoints(folder: Path, epochs: list[int] | None) -> dict[int, Path]:

@@ -1,12 +1,14 @@
 """Train a model: pretraining, classification, segmentation, or any other mm config."""
 import argparse
 
+from nepa_mm.checkpoints import path_of
 from nepa_mm.engine.launch import (
     add_common_arguments,
     build_runner,
     check_checkpoint,
     check_data,
     check_frozen,
+    check_numbers,
     check_work_dir,
     load_config,
     naming_checkpoints,
@@ -39,6 +41,8 @@ def main() -> None:
         for key in ('loss_scale', 'dtype'):  # AmpOptimWrapper's
             cfg.optim_wrapper.pop(key, None)
     if args.resume is not None:
+        if args.resume != path_of(args.resume):
+            raise ConfigError(f'--resume {args.resume} would lose the other weights; give the file without raw: or ema:')
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.auto_scale_lr:
@@ -56,6 +60,7 @@ def main() -> None:
     check_checkpoint(cfg, 'model.backbone.init_cfg.checkpoint')
     check_data(cfg, ('train', ) if args.no_validate else ('train', 'val'))
     check_frozen(cfg)
+    check_numbers(cfg)
     with naming_keys(cfg), naming_checkpoints(cfg):
         build_runner(cfg).train()
 

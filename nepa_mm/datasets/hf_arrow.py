@@ -26,7 +26,8 @@ def open_split(root: Path, split: str) -> datasets.Dataset:
                         f'{sorted(path.name for path in root.iterdir())[:10]}')
     found = splits.get(split) or splits.get(SAME_SPLIT.get(split))
     if not found:
-        raise DataError(f'data_root={str(root)!r} has no split={split!r}; choose from {sorted(splits)}')
+        hint = "; one dataset without splits: set split=''" if list(splits) == [''] else f'; choose from {sorted(splits)}'
+        raise DataError(f'data_root={str(root)!r} has no split={split!r}{hint}')
     try:
         if isinstance(found, Path):
             opened = datasets.load_from_disk(str(found), keep_in_memory=False)

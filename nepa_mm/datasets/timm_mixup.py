@@ -30,12 +30,12 @@ class TimmMixup:
 
     def __init__(self, num_classes: int, **kwargs) -> None:
         if num_classes < 2:
-            raise ConfigError(f'model.train_cfg.augments.num_classes={num_classes} leaves nothing to mix; set it to the number '
+            raise ConfigError(f'TimmMixup.num_classes={num_classes} leaves nothing to mix; set it to the number '
                               'of classes of the dataset, 2 or more')
         known = set(inspect.signature(Mixup).parameters)
         for key, value in kwargs.items():
             if key not in known:
-                raise ConfigError(f'model.train_cfg.augments.{key}={value!r}: TimmMixup has no such argument; choose from '
+                raise ConfigError(f'TimmMixup.{key}={value!r} is no argument of timm.data.Mixup; choose from '
                                   f'{sorted(known)}')
         self.timm = Mixup(num_classes=num_classes, **kwargs)
 
@@ -49,6 +49,6 @@ class TimmMixup:
             raise ConfigError(f'train_dataloader.batch_size: TimmMixup mixes pairs, but got a batch of {len(batch_input)}; set '
                               'an even batch_size and drop_last=True')
         if batch_score.shape[1] != self.timm.num_classes:
-            raise ConfigError(f'model.train_cfg.augments.num_classes={self.timm.num_classes} differs from '
+            raise ConfigError(f'TimmMixup.num_classes={self.timm.num_classes} differs from '
                               f'model.data_preprocessor.num_classes={batch_score.shape[1]}; set both to that of the dataset')
         return self.timm(batch_input.clone(), batch_score.argmax(dim=1))  # timm mixes in place

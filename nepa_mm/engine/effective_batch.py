@@ -7,7 +7,9 @@ loops count batches of the loader, and its ``--auto-scale-lr`` ignores accumulat
 from collections.abc import Iterator
 from itertools import islice
 
+from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from torch import Tensor
 
 from ..errors import ConfigError
 from ..registry import LOOPS
@@ -31,6 +33,8 @@ class StepLoader:
             yield list(islice(batches, self.count))
 
     def __getattr__(self, name: str):  # dataset, sampler, batch_size, ...
+        if name == 'loader':  # not there yet, as in a copy being made
+            raise AttributeError(name)
         return getattr(self.loader, name)
 
 
@@ -48,6 +52,20 @@ class StepIterator:
         self.iterator.skip_iter(steps * self.count)
 
 
+class WeightedOptimWrapper:
+    """An optimizer wrapper for one batch of a step, whose loss counts by a weight."""
+
+    def __init__(self, optim_wrapper: OptimWrapper, weight: float) -> None:
+        self.optim_wrapper, self.weight = optim_wrapper, weight
+
+    def update_params(self, loss: Tensor, **kwargs) -> None:
+        """As the wrapper does, for the weighted loss."""
+        self.optim_wrapper.update_params(loss * self.weight, **kwargs)
+
+    def __getattr__(self, name: str):  # optim_context, ...
+        return getattr(self.optim_wrapper, name)
+
+
 class StepMixin:
     """What both loops do: find the number of batches in a step, announce the recipe, take steps."""
 
@@ -57,25 +75,42 @@ class StepMixin:
         Raises:
             ConfigError: If the effective batch cannot be reached.
         """
-        if not isinstance(runner.optim_wrapper, dict):
-            raise ConfigError(f'optim_wrapper must be a config for {type(self).__name__}, which sets its accumulative_counts and '
-                              f'lr; it is a built {type(runner.optim_wrapper).__name__}')
-        stated = runner.auto_scale_lr or {}
+        optimizer = self.stated_optimizer(runner)
+        stated = getattr(runner, 'auto_scale_lr', None) or getattr(runner, '_auto_scale_lr', None) or {}  # FlexibleRunner's
         base, at_once = stated.get('base_batch_size'), runner.world_size * batch_size
-        self.count, self.lr_factor = runner.optim_wrapper.get('accumulative_counts', 1), 1.
+        if base is not None and not (isinstance(base, int) and base > 0):
+            raise ConfigError(f'auto_scale_lr.base_batch_size={base!r} is no number of images; give the batch that lr is for')
+        self.stated_count = self.count = runner.optim_wrapper.get('accumulative_counts', 1)
+        self.lr_factor = 1.
         if stated.get('enable'):
-            if not base:
+            if base is None:
                 raise ConfigError('--auto-scale-lr needs auto_scale_lr.base_batch_size, the batch that the learning rate is for')
             self.lr_factor = at_once * self.count / base
-        elif base:
+        elif base is not None:
             self.count = accumulation(base, runner.world_size, batch_size)
-        self.effective_batch = at_once * self.count
-        self.batch_text = (f'{self.effective_batch} = {runner.world_size} processes x {batch_size} images x '
-                           f'{self.count} accumulated')
-        optimizer = {**runner.optim_wrapper['optimizer']}
+        if not isinstance(runner, Runner) and (self.count > 1 or stated.get('enable')):
+            raise ConfigError(f'runner_type={type(runner).__name__!r} can neither accumulate here nor scale the rate; choose '
+                              f'train_dataloader.batch_size so that {count_of(runner.world_size)} of it make {base} images')
+        self.effective_batch, images = at_once * self.count, len(self.dataloader.dataset)
+        self.batch_text = (f'{self.effective_batch} = {count_of(runner.world_size)} x {batch_size} images x {self.count} '
+                           'accumulated')
+        if self.effective_batch > images and self.count > 1:
+            raise ConfigError(f'the effective batch {self.batch_text} is larger than an epoch of {images} images; lower '
+                              'auto_scale_lr.base_batch_size and the learning rate with it, or scale the rate: --auto-scale-lr')
         optimizer['lr'] *= self.lr_factor
         runner.optim_wrapper = {**runner.optim_wrapper, 'accumulative_counts': self.count, 'optimizer': optimizer}
         runner.auto_scale_lr = None  # done; the runner would do it in its own way
+
+    def stated_optimizer(self, runner: Runner) -> dict:
+        """A copy of the optimizer's config, which must be there and have a rate."""
+        optim_wrapper = runner.optim_wrapper
+        if not isinstance(optim_wrapper, dict) or 'optimizer' not in optim_wrapper:
+            raise ConfigError(f'optim_wrapper must be a config of one optimizer for {type(self).__name__}, which sets its lr and '
+                              'accumulative_counts')
+        lr = optim_wrapper['optimizer'].get('lr')
+        if not isinstance(lr, (int, float)):
+            raise ConfigError(f'optim_wrapper.optimizer.lr={lr!r} is no number; give the rate for auto_scale_lr.base_batch_size')
+        return dict(optim_wrapper['optimizer'])
 
     def announce(self) -> None:
         """Log the effective batch, the rate and the lengths in iterations.
@@ -83,11 +118,19 @@ class StepMixin:
         Raises:
             ConfigError: If the warm-up is longer than training.
         """
-        runner = self.runner
-        warmup = warmup_iters(runner.param_schedulers or [], len(self.dataloader))
+        runner, schedulers, epoch = self.runner, self.runner.param_schedulers or [], len(self.dataloader)
+        warmup = warmup_iters(schedulers, epoch)
         if warmup > self.max_iters:
-            raise ConfigError(f'param_scheduler: a warm-up of {warmup} iterations is longer than training, {self.max_iters} '
-                              'iterations; shorten the warm-up, or train longer (train_cfg.max_epochs, train_cfg.max_iters)')
+            keys = warmup_keys(runner.cfg.get('param_scheduler'))
+            raise ConfigError(f'{keys}: a warm-up of {warmup} iterations is longer than training, {self.max_iters} iterations; '
+                              'shorten it, or train longer (train_cfg.max_epochs or max_iters)')
+        end = max((scheduler.end * (epoch if scheduler.by_epoch else 1) for scheduler in schedulers), default=self.max_iters)
+        if end != self.max_iters and end < 10**9:  # mmengine's end where none is given
+            runner.logger.warning(f'The learning rate is scheduled for {end} iterations, but training takes {self.max_iters}: '
+                                  'param_scheduler.end and train_cfg differ')
+        if self.count != self.stated_count:
+            runner.logger.info(f'optim_wrapper.accumulative_counts={self.stated_count} becomes {self.count}, which keeps '
+                               'auto_scale_lr.base_batch_size')
         scaled = '' if self.lr_factor == 1 else f' (as stated x {self.lr_factor:g})'
         runner.logger.info(f'Effective batch {self.batch_text}; lr {runner.optim_wrapper.optimizer.defaults["lr"]:g}{scaled}; '
                            f'{self.max_iters} iterations, {warmup} of them warm-up{self.epoch_text()}')
@@ -112,10 +155,14 @@ class StepMixin:
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batches[-1])
         if len(batches) < self.count:
             self.expect(len(batches))
-        outputs = [runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper) for batch in batches]
+        outputs, weights = [], batch_weights(batches)
+        for batch, weight in zip(batches, weights):
+            optim_wrapper = runner.optim_wrapper if weight == 1 else WeightedOptimWrapper(runner.optim_wrapper, weight)
+            outputs.append(runner.model.train_step(batch, optim_wrapper=optim_wrapper))
         if len(batches) < self.count:
             self.expect(-1)
-        means = {name: sum(output[name] for output in outputs) / len(outputs) for name in outputs[-1]}
+        means = {name: sum(output[name] * weight for output, weight in zip(outputs, weights)) / len(outputs)
+                 for name in outputs[-1]}
         runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=batches[-1], outputs=means)
         self._iter += 1
 
@@ -134,27 +181,28 @@ class AccumulatingEpochLoop(StepMixin, EpochBasedTrainLoop):
         **kwargs: ``val_interval``, ... of mmengine's loop.
 
     Raises:
-        ConfigError: If the effective batch cannot be reached, or is larger than an epoch.
+        ConfigError: If the effective batch cannot be reached, or accumulation is longer than an epoch.
     """
 
     def __init__(self, runner: Runner, dataloader, max_epochs: int, **kwargs) -> None:
         super().__init__(runner, dataloader, max_epochs, **kwargs)
         self.settle_batch(runner, self.dataloader.batch_size)
-        self.dataloader = StepLoader(self.dataloader, self.count)
-        self.images = len(self.dataloader.dataset)
-        if not len(self.dataloader) or self.count > len(self.dataloader.loader):
-            raise ConfigError(f'the effective batch {self.batch_text} is larger than an epoch of {self.images} images; lower '
-                              'auto_scale_lr.base_batch_size and the learning rate with it, or scale the rate: --auto-scale-lr')
+        if self.count > 1:
+            self.dataloader = StepLoader(self.dataloader, self.count)
+        if not len(self.dataloader):
+            raise ConfigError(f'train_dataloader: {len(self.dataloader.dataset)} images make no full batch of {self.batch_text}; '
+                              'lower train_dataloader.batch_size or set drop_last=False')
         self._max_iters = max_epochs * len(self.dataloader)
 
     def epoch_text(self) -> str:
         """Iterations of an epoch, and the images that it leaves out."""
-        left_out = max(0, self.images - len(self.dataloader) * self.effective_batch)
-        return f'; {len(self.dataloader)} an epoch, which leaves out {left_out} of {self.images} images'
+        images = len(self.dataloader.dataset)
+        left_out = max(0, images - len(self.dataloader) * self.effective_batch)
+        return f'; {len(self.dataloader)} an epoch, which leaves out {left_out} of {images} images'
 
-    def run_iter(self, idx: int, data_batch: list) -> None:
+    def run_iter(self, idx: int, data_batch: list | dict) -> None:
         """One step."""
-        self.take_step(idx, data_batch)
+        self.take_step(idx, data_batch if self.count > 1 else [data_batch])
 
 
 @LOOPS.register_module()
@@ -171,11 +219,12 @@ class AccumulatingIterLoop(StepMixin, IterBasedTrainLoop):
     def __init__(self, runner: Runner, dataloader, max_iters: int, **kwargs) -> None:
         super().__init__(runner, dataloader, max_iters, **kwargs)
         self.settle_batch(runner, self.dataloader.batch_size)
-        self.dataloader_iterator = StepIterator(self.dataloader_iterator, self.count)
+        if self.count > 1:
+            self.dataloader_iterator = StepIterator(self.dataloader_iterator, self.count)
 
-    def run_iter(self, data_batch: list) -> None:
+    def run_iter(self, data_batch: list | dict) -> None:
         """One step."""
-        self.take_step(self._iter, data_batch)
+        self.take_step(self._iter, data_batch if self.count > 1 else [data_batch])
 
 
 def accumulation(base_batch_size: int, processes: int, batch_size: int) -> int:
@@ -189,8 +238,30 @@ def accumulation(base_batch_size: int, processes: int, batch_size: int) -> int:
         return count
     fitting = [b for b in range(1, batch_size + 1) if base_batch_size % (processes * b) == 0]
     other = f'set train_dataloader.batch_size={fitting[-1]}' if fitting else 'use another number of processes'
-    raise ConfigError(f'auto_scale_lr.base_batch_size={base_batch_size} is no multiple of {processes} processes x '
+    raise ConfigError(f'auto_scale_lr.base_batch_size={base_batch_size} is no multiple of {count_of(processes)} x '
                       f'train_dataloader.batch_size={batch_size}; {other}, or scale the learning rate instead: --auto-scale-lr')
+
+
+def warmup_keys(schedulers: dict | list | None) -> str:
+    """Dotted keys and values in a config that make a warm-up."""
+    listed = isinstance(schedulers, list)
+    found = []
+    for i, scheduler in enumerate(schedulers if listed else [schedulers or {}]):
+        key = 'warmup' if 'warmup' in scheduler else 'end' if 'start_factor' in scheduler else None
+        if key:
+            found.append(f'param_scheduler{f".{i}" if listed else ""}.{key}={scheduler.get(key)}')
+    return ', '.join(found) or 'param_scheduler'
+
+
+def count_of(processes: int) -> str:
+    """So many processes, in words."""
+    return f'{processes} process' if processes == 1 else f'{processes} processes'
+
+
+def batch_weights(batches: list) -> list[float]:
+    """How much each batch counts in the mean over the images of a step; 1 unless the last one is not full."""
+    sizes = [len(batch['inputs']) for batch in batches] if len(batches) > 1 else [1]
+    return [size * len(sizes) / sum(sizes) for size in sizes]
 
 
 def warmup_iters(schedulers: list, epoch_length: int) -> int:

@@ -106,6 +106,17 @@ def check_frozen(cfg: Config) -> None:
                           'model.backbone.init_cfg or load_from, or train it: --cfg-options model.backbone.frozen_stages=-1')
 
 
+def check_numbers(cfg: Config) -> None:
+    """Numbers of the model that contradict each other, or that a foreign backbone would not refuse."""
+    rate = value_at(cfg, 'model.backbone.drop_path_rate')
+    if rate is not None and not (isinstance(rate, (int, float)) and 0 <= rate < 1):
+        raise ConfigError(f'model.backbone.drop_path_rate={rate!r} is not in [0, 1): it is the share of dropped last blocks')
+    head, expected = value_at(cfg, 'model.head.num_classes'), value_at(cfg, 'model.data_preprocessor.num_classes')
+    if head is not None and expected is not None and head != expected:
+        raise ConfigError(f'model.head.num_classes={head} differs from model.data_preprocessor.num_classes={expected}; set both '
+                          '(and num_classes of model.train_cfg.augments) to that of the dataset')
+
+
 def check_data(cfg: Config, splits: tuple[str, ...] = ('train', 'val', 'test')) -> None:
     """Look for the data of each loader before a model is built."""
     for split in splits:
@@ -141,11 +152,14 @@ def check_dataset(dataset: dict, key: str) -> None:
                             f'{sorted(path.name for path in root.iterdir())[:10]}')
     listed = dataset.get('ann_file') or (root / 'meta' / f'{prefix}.txt').is_file()
     if by_class and dataset.get('with_label', True) and not listed:
-        check_class_folders(root / prefix, key)
+        classes = check_class_folders(root / prefix, key)
+        if kind == 'ImageNet' and not dataset.get('metainfo') and classes != 1000:
+            raise DataError(f"{key}.type='ImageNet' has 1000 classes, but {str(root / prefix)!r} has {classes} folders; name "
+                            f"them in {key}.metainfo.classes, or set {key}.type='CustomDataset'")
 
 
-def check_class_folders(folder: Path, key: str) -> None:
-    """Each class folder must hold an image: an empty one shifts nothing but quietly loses a class."""
+def check_class_folders(folder: Path, key: str) -> int:
+    """Each class folder must hold an image: an empty one shifts nothing but quietly loses a class. Returns their number."""
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     if not classes:
         raise DataError(f'{key}: {str(folder)!r} has no class folders; it must hold one folder of images for each class')
@@ -153,6 +167,7 @@ def check_class_folders(folder: Path, key: str) -> None:
         if not any(image.suffix.lower() in IMAGE_SUFFIXES for image in path.rglob('*')):
             raise DataError(f'{key}: class folder {str(path)!r} holds no image; fill it or remove it (known: '
                             f'{", ".join(IMAGE_SUFFIXES)})')
+    return len(classes)
 
 
 @contextmanager
@@ -168,14 +183,22 @@ def naming_checkpoints(cfg: Config) -> Iterator[None]:
 
 @contextmanager
 def naming_keys(cfg: Config) -> Iterator[None]:
-    """Name the dotted config key in an error that begins with the value of an argument, ``drop_path_rate=1.0 is ...``."""
+    """Name the dotted config key in an error that begins with the value of an argument.
+
+    ``drop_path_rate=1.0 is ...``, or with the class that takes it, ``TimmMixup.num_classes=1 is ...``.
+    """
     try:
         yield
     except ConfigError as error:
-        argument = re.match(r'(\w+)=', str(error))
-        keys = dotted_keys(cfg, argument[1]) if argument else []
-        named = [key for key in keys if str(error).startswith(f'{argument[1]}={value_at(cfg, key)!r} ')]
-        raise ConfigError(f'{named[0].removesuffix(argument[1])}{error}' if named else str(error)) from error
+        argument = re.match(r'(?:([A-Z]\w+)\.)?(\w+)=', str(error))
+        if argument is None:
+            raise
+        message = str(error)[argument.start(2):]
+        for key in dotted_keys(cfg, argument[2]):
+            kind = value_at(cfg, key.rpartition('.')[0] + '.type') or ''
+            if message.startswith(f'{argument[2]}={value_at(cfg, key)!r} ') and (not argument[1] or kind.endswith(argument[1])):
+                raise ConfigError(f'{key.removesuffix(argument[2])}{message}') from error
+        raise
 
 
 def dotted_keys(cfg, name: str) -> list[str]:

@@ -41,8 +41,7 @@ class LayerDecayCosineLR(_ParamScheduler):
                  **kwargs) -> None:
         if decay_anneal not in ('cosine', 'linear'):
             raise ConfigError(f"decay_anneal={decay_anneal!r} is unknown; choose from ['cosine', 'linear']")
-        if not 0 <= warmup <= end - begin:
-            raise ConfigError(f'warmup={warmup} is not in [0, {end - begin}], the schedule\'s length')
+        check_warmup(warmup, end - begin)
         for key, rate in dict(decay=decay, decay_end=1. if decay_end is None else decay_end).items():
             if not 0 < rate <= 1:
                 raise ConfigError(f'{key}={rate} is not in (0, 1]: 1 is no decay between neighbouring layers')
@@ -59,6 +58,7 @@ class LayerDecayCosineLR(_ParamScheduler):
     @classmethod
     def build_iter_from_epoch(cls, *args, end, epoch_length, warmup=0, begin=0, by_epoch=True, **kwargs):
         """Build with lengths given in epochs, for steps."""
+        check_warmup(warmup, end - begin)  # here too: the error has the value that the config has
         return cls(*args, begin=begin * epoch_length, end=end * epoch_length, warmup=round(warmup * epoch_length),
                    by_epoch=False, **kwargs)
 
@@ -66,6 +66,12 @@ class LayerDecayCosineLR(_ParamScheduler):
         # mmengine appends a group that only carries the base rate to the log; it has no depth.
         return [base * layer_decay_factor(self.last_step, group.get('layer_depth', 0), **self.settings)
                 for base, group in zip(self.base_values, self.optimizer.param_groups)]
+
+
+def check_warmup(warmup: float, length: int) -> None:
+    """A warm-up must fit into its schedule."""
+    if not 0 <= warmup <= length:
+        raise ConfigError(f'warmup={warmup} is not in [0, {length}], the length of the schedule')
 
 
 def layer_decay_factor(step: int,

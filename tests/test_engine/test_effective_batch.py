@@ -1,12 +1,17 @@
+import copy
+from functools import partial
+
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+from mmengine.runner._flexible_runner import FlexibleRunner
 from mmpretrain.structures import DataSample
 
 from nepa_mm import NEPA, NEPAViT
 from nepa_mm.engine import LayerDecayCosineLR
-from nepa_mm.engine.effective_batch import accumulation, warmup_iters
+from nepa_mm.engine.effective_batch import StepLoader, accumulation, warmup_iters
 from nepa_mm.errors import ConfigError
 from tiny import TINY
 
@@ -34,7 +39,8 @@ def model():
     return NEPA(backbone, data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3))
 
 
-def runner(work_dir, batch_size, size=24, base=8, loop='nepa_mm.AccumulatingEpochLoop', drop_last=False, epochs=1, **kwargs):
+def runner(work_dir, batch_size, size=24, base=8, loop='nepa_mm.AccumulatingEpochLoop', drop_last=False, epochs=1, cls=Runner,
+           **kwargs):
     length = dict(max_iters=kwargs.pop('max_iters')) if 'Iter' in loop else dict(max_epochs=epochs)
     sampler = dict(type='InfiniteSampler' if 'Iter' in loop else 'DefaultSampler', shuffle='Iter' in loop)
     settings = dict(
@@ -58,7 +64,7 @@ def runner(work_dir, batch_size, size=24, base=8, loop='nepa_mm.AccumulatingEpoc
         randomness=dict(seed=0),
         experiment_name=f'{work_dir.name}-{batch_size}-{loop}-{id(work_dir)}',
         default_scope='mmpretrain')
-    return Runner(**{**settings, **kwargs})
+    return cls(**{**settings, **kwargs})
 
 
 def trained(*args, **kwargs):
@@ -97,11 +103,14 @@ def test_without_accumulation_it_is_mmengine_s_loop(tmp_path):
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.parametrize('batch_size', [2, 4])
 @pytest.mark.parametrize('drop_last, steps', [(False, 2), (True, 1)])
-def test_the_end_of_an_epoch_that_does_not_divide(drop_last, steps, tmp_path):
-    # 14 images: a step of 4 x 2, then one of 3 x 2, unless what is incomplete is dropped
+def test_the_end_of_an_epoch_that_does_not_divide(drop_last, steps, batch_size, tmp_path):
+    # 14 images: a step of 8, then one of 6 (3 x 2, or 4 + 2, whose images count alike), unless what is incomplete is dropped
     once, *expected = trained(tmp_path / 'once', 8, size=14, epochs=2, drop_last=drop_last)
-    four, *found = trained(tmp_path / 'four', 2, size=14, epochs=2, drop_last=drop_last)
+    four, *found = trained(tmp_path / 'four', batch_size, size=14, epochs=2, drop_last=drop_last)
+    losses = [run.message_hub.get_scalar('train/loss')._log_history.tolist() for run in (once, four)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     assert once.iter == four.iter == 2 * steps
     assert_close(*zip(expected, found))
 
@@ -140,25 +149,61 @@ def test_the_start_says_batch_rate_and_lengths(tmp_path, caplog):
     built.logger.info = lambda text: messages.append(text)
     built.train()
     line, = (text for text in messages if str(text).startswith('Effective batch'))
-    assert line == ('Effective batch 8 = 1 processes x 2 images x 4 accumulated; lr 0.001; 4 iterations, 2 of them warm-up; '
+    assert line == ('Effective batch 8 = 1 process x 2 images x 4 accumulated; lr 0.001; 4 iterations, 2 of them warm-up; '
                     '2 an epoch, which leaves out 7 of 23 images')
 
 
 def test_what_cannot_be_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match='effective batch 32 = 1 processes x 8 images x 4 accumulated is larger than an epoch '
+    with pytest.raises(ConfigError, match='effective batch 32 = 1 process x 8 images x 4 accumulated is larger than an epoch '
                        'of 24 images.*--auto-scale-lr'):
         runner(tmp_path, 8, base=32).train()
-    with pytest.raises(ConfigError, match='a warm-up of 9 iterations is longer than training, 3 iterations'):
-        runner(tmp_path, 8, param_scheduler=dict(
-            type='LinearLR', start_factor=0.1, end=3, by_epoch=True, convert_to_iter_based=True)).train()
-    with pytest.raises(ConfigError, match='base_batch_size=8 is no multiple of 1 processes x train_dataloader.batch_size=3; '
+    with pytest.raises(ConfigError, match='effective batch 32 .* is larger than an epoch of 24 images'):
+        runner(tmp_path, 8, base=32, loop='nepa_mm.AccumulatingIterLoop', max_iters=4, param_scheduler=None).train()
+    with pytest.raises(ConfigError, match='train_dataloader: 6 images make no full batch of 8 = 1 process x 8 images'):
+        runner(tmp_path, 8, size=6, drop_last=True).train()
+    rise = dict(type='LinearLR', start_factor=0.1, end=3, by_epoch=True, convert_to_iter_based=True)
+    with pytest.raises(ConfigError, match=r'param_scheduler.0.end=3: a warm-up of 9 iterations is longer than training, 3 iter'):
+        runner(tmp_path, 8, param_scheduler=[rise], cfg=Config(dict(param_scheduler=[rise]))).train()
+    with pytest.raises(ConfigError, match='base_batch_size=8 is no multiple of 1 process x train_dataloader.batch_size=3; '
                        'set train_dataloader.batch_size=2, or scale'):
         runner(tmp_path, 3).train()
     with pytest.raises(ConfigError, match='needs auto_scale_lr.base_batch_size'):
         runner(tmp_path, 8, auto_scale_lr=dict(enable=True)).train()
+    for base in (0, -8, 'abc', 8.5):
+        with pytest.raises(ConfigError, match=f'auto_scale_lr.base_batch_size={base!r} is no number of images'):
+            runner(tmp_path, 8, base=base).train()
     built = OptimWrapper(torch.optim.SGD(model().parameters(), lr=1.))
-    with pytest.raises(ConfigError, match='optim_wrapper must be a config'):
-        runner(tmp_path, 8, optim_wrapper=built, param_scheduler=None).train()
+    for optim_wrapper in (built, dict(a=dict(), constructor='x')):
+        with pytest.raises(ConfigError, match='optim_wrapper must be a config of one optimizer'):
+            runner(tmp_path, 8, optim_wrapper=optim_wrapper, param_scheduler=None).train()
+    with pytest.raises(ConfigError, match="optim_wrapper.optimizer.lr='1e-x' is no number"):
+        runner(tmp_path, 8, optim_wrapper=dict(optimizer=dict(type='SGD', lr='1e-x')), param_scheduler=None).train()
+
+
+def test_what_differs_from_the_config_is_said(tmp_path):
+    optim_wrapper = dict(accumulative_counts=3, optimizer=dict(type='AdamW', lr=1e-2))
+    schedule = dict(type='CosineAnnealingLR', T_max=30, end=30, by_epoch=False)
+    built = runner(tmp_path, 4, optim_wrapper=optim_wrapper, param_scheduler=schedule)
+    said = []
+    built.logger.info = built.logger.warning = lambda text: said.append(str(text))
+    built.train()
+    assert 'optim_wrapper.accumulative_counts=3 becomes 2, which keeps auto_scale_lr.base_batch_size' in said
+    assert any(text.startswith('The learning rate is scheduled for 30 iterations, but training takes 3: ') for text in said)
+
+
+def test_flexible_runner_takes_the_stated_batch_as_it_is(tmp_path):
+    flexible = partial(runner, cls=FlexibleRunner, param_scheduler=None, custom_hooks=None)
+    built = flexible(tmp_path, 8)
+    built.train()
+    assert built.iter == 3
+    for scale in (dict(base_batch_size=8), dict(base_batch_size=8, enable=True)):
+        with pytest.raises(ConfigError, match="'FlexibleRunner' can neither accumulate .* 1 process of it make 8 images"):
+            flexible(tmp_path, 4, auto_scale_lr=scale).train()
+
+
+def test_the_loader_can_be_copied(tmp_path):
+    loader = copy.copy(StepLoader(torch.utils.data.DataLoader(Images(6), batch_size=1), 4))
+    assert len(loader) == 2 and loader.batch_size == 1
 
 
 def test_accumulation():

@@ -10,6 +10,7 @@ from nepa_mm.engine.launch import (
     check_checkpoint,
     check_data,
     check_frozen,
+    check_numbers,
     check_work_dir,
     end_process_group,
     load_config,
@@ -44,7 +45,9 @@ def test_missing_folder_lists_what_is_there(tmp_path):
 
 def test_empty_class_folder_is_named(tmp_path):
     image(tmp_path / 'train/cat/1.JPEG')
-    check_data(loader(data_root=str(tmp_path), split='train'))
+    check_data(loader(data_root=str(tmp_path), split='train', metainfo=dict(classes=['cat'])))
+    with pytest.raises(DataError, match=r"dataset.type='ImageNet' has 1000 classes, but '.*/train' has 1 folders; name them"):
+        check_data(loader(data_root=str(tmp_path), split='train'))
     image(tmp_path / 'train/dog/1.webp')  # which mmpretrain does not read
     with pytest.raises(DataError, match=r"train_dataloader.dataset: class folder '.*/train/dog' holds no image"):
         check_data(loader(data_root=str(tmp_path), split='train'))
@@ -114,15 +117,28 @@ def test_a_frozen_embedding_must_come_from_a_checkpoint():
         check_frozen(Config(fine))
 
 
+def test_numbers_of_the_model_that_contradict_each_other():
+    for rate in (1.0, -0.1, 'x'):
+        with pytest.raises(ConfigError, match=rf'model.backbone.drop_path_rate={rate!r} is not in \[0, 1\)'):
+            check_numbers(Config(dict(model=dict(backbone=dict(type='mmpretrain.BEiTViT', drop_path_rate=rate)))))
+    model = dict(head=dict(num_classes=10), data_preprocessor=dict(num_classes=1000))
+    with pytest.raises(ConfigError, match='model.head.num_classes=10 differs from model.data_preprocessor.num_classes=1000'):
+        check_numbers(Config(dict(model=model)))
+    check_numbers(Config(dict(model=dict(head=dict(num_classes=10), backbone=dict(drop_path_rate=0.9)))))
+
+
 @pytest.mark.parametrize('message, expected', [
     ('rate=1.0 is too much', 'model.backbone.rate=1.0 is too much'),
     ('warmup=7 is not', 'param_scheduler.1.warmup=7 is not'),
     ("kind='x' is unknown", "kind='x' is unknown"),  # a default, or another value: not in the config
     ('model.backbone.rate=1.0 is too much', 'model.backbone.rate=1.0 is too much'),
     ('nothing to name', 'nothing to name'),
+    ('Mix.rate=1.0 is too much', 'model.augments.0.rate=1.0 is too much'),  # that of the class, not another one of this value
+    ('Other.rate=1.0 is too much', 'Other.rate=1.0 is too much'),
 ])
 def test_an_error_about_an_argument_gets_its_dotted_key(message, expected):
-    cfg = Config(dict(rate=2.0, model=dict(type='A', backbone=dict(rate=1.0)), param_scheduler=[dict(), dict(warmup=7)]))
+    model = dict(type='A', backbone=dict(rate=1.0), augments=[dict(type='nepa_mm.Mix', rate=1.0)])
+    cfg = Config(dict(rate=2.0, model=model, param_scheduler=[dict(), dict(warmup=7)]))
     with pytest.raises(ConfigError) as error, naming_keys(cfg):
         raise ConfigError(message)
     assert str(error.value) == expected

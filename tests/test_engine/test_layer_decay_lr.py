@@ -77,6 +77,13 @@ def test_epochs_become_iterations():
     assert rates(wrapper) == pytest.approx([2 * 0.5 * 0.5**depth for depth in (0, 1, 6, 12)])
 
 
+def test_a_long_warmup_is_refused_in_the_unit_of_the_config():
+    with pytest.raises(ConfigError, match=r'^warmup=12 is not in \[0, 10\]'):
+        PARAM_SCHEDULERS.build(
+            dict(type='LayerDecayCosineLR', decay=0.5, end=10, warmup=12, by_epoch=True, convert_to_iter_based=True),
+            default_args=dict(optimizer=optimizer(), epoch_length=5))
+
+
 def test_groups_that_decay_already_are_refused():
     with pytest.raises(ConfigError, match='leave layer_decay_rate at 1, not 0.65'):
         LayerDecayCosineLR(optimizer(rate=0.65), decay=0.65, end=10)

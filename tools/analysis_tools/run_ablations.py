@@ -92,6 +92,8 @@ def main() -> None:
     parser.add_argument('--only-pretraining', action='store_true', help='leave Tables 1d and 1e out')
     args = parser.parse_args()
     data, out = args.data_root.resolve(), args.work_dir.resolve()
+    if args.iters < 10:
+        parser.error(f'--iters {args.iters} is too few; the warm-up is a tenth of it')
     if not (data / 'train').is_dir():
         raise DataError(f'--data-root {str(args.data_root)!r} has no folder train; it must hold train/<class>/ and test/<class>/')
     roots = [f'{split}_dataloader.dataset.data_root={data}' for split in ('train', 'val')]

@@ -2,8 +2,8 @@
 
     python tools/analysis_tools/write_recipes.py docs/recipes.md
 """
+import argparse
 import re
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -133,4 +133,6 @@ def page() -> str:
 
 
 if __name__ == '__main__':
-    Path(sys.argv[1]).write_text(page())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('page', type=Path, help='file to write')
+    parser.parse_args().page.write_text(page())
