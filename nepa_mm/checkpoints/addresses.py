@@ -1,11 +1,12 @@
-"""Raw or averaged weights of one checkpoint, wherever mm takes the address of one.
+"""Addresses of weights that mm takes as it takes a path: as ``load_from``, in ``init_cfg``, for ``tools/test.py``.
 
 mmengine's EMAHook saves the average as ``state_dict`` and the raw weights as ``ema_state_dict``, so a plain path loads the
-average. ``raw:PATH`` and ``ema:PATH`` say which, as ``load_from``, in ``init_cfg`` and for ``tools/test.py``.
+average. ``raw:PATH`` and ``ema:PATH`` say which. ``hf:FOLDER`` and ``hf:ORG/NAME`` are checkpoints in the released format.
 """
 from mmengine.runner import CheckpointLoader
 
 from ..errors import CheckpointError
+from .released import mm_state_dict, read_released
 
 SCHEMES = ('raw:', 'ema:')
 
@@ -27,6 +28,17 @@ def load_raw_or_ema(filename: str, map_location=None) -> dict:
         checkpoint['state_dict'] = {name.removeprefix('module.'): value for name, value in other.items()
                                     if name.startswith('module.')}
     return checkpoint
+
+
+@CheckpointLoader.register_scheme(prefixes='hf:')
+def load_released(filename: str, map_location=None) -> dict:
+    """Load ``hf:FOLDER`` or ``hf:ORG/NAME``, renamed to our parameters.
+
+    Raises:
+        CheckpointError: If there is none, or it is no NEPA model.
+    """
+    _, released = read_released(filename.removeprefix('hf:'))
+    return dict(state_dict=mm_state_dict(released))
 
 
 def path_of(address: str) -> str:

@@ -1,10 +1,13 @@
+import json
+
 import pytest
 import torch
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import _load_checkpoint_with_prefix
+from safetensors.torch import save_file
 
-from nepa_mm import NEPAViT
-from nepa_mm.checkpoints import path_of
+from nepa_mm import NEPA, NEPAViT
+from nepa_mm.checkpoints import path_of, released_state_dict
 from nepa_mm.errors import CheckpointError
 from tiny import TINY, randomize
 
@@ -43,3 +46,22 @@ def test_a_checkpoint_without_an_average(tmp_path):
 
 def test_path_of():
     assert path_of('raw:a/b.pth') == path_of('ema:a/b.pth') == path_of('a/b.pth') == 'a/b.pth'
+
+
+def test_fine_tuning_starts_from_a_released_checkpoint(tmp_path):
+    pretrained = randomize(NEPA(NEPAViT(**TINY)))
+    released = {name: value.contiguous() for name, value in released_state_dict(pretrained.state_dict()).items()}
+    save_file(released, tmp_path / 'model.safetensors')
+    (tmp_path / 'config.json').write_text(json.dumps(dict(model_type='vit_nepa')))
+    init_cfg = dict(type='Pretrained', checkpoint=f'hf:{tmp_path}', prefix='backbone.')
+    tuned = NEPAViT(**TINY, causal=False, out_type='avg_featmap', qk_norm='affine', init_cfg=init_cfg)
+    tuned.init_weights()
+    loaded = tuned.state_dict()
+    for name, value in pretrained.backbone.state_dict().items():
+        assert torch.equal(loaded.pop(name), value), name
+    assert all('q_norm' in name or 'k_norm' in name or 'fc_norm' in name for name in loaded)  # created, as the identity
+    assert all(value.eq(1).all() or value.eq(0).all() for value in loaded.values())
+
+    tuned = NEPAViT(**TINY, init_cfg=dict(init_cfg, checkpoint=f'hf:{tmp_path}/nowhere'))
+    with pytest.raises(CheckpointError, match='hf:.*/nowhere is no local folder, and the Hugging Face hub did not give it'):
+        tuned.init_weights()
