@@ -65,7 +65,7 @@ def augment_at_test_time(cfg: Config) -> None:
     if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
         raise ConfigError('--tta needs tta_model and tta_pipeline in the config')
     # The hook would look for its average under the names of the wrapped model; the checkpoint's state_dict is the average.
-    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks', []) if not hook.type.endswith('EMAHook')]
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if not hook.type.endswith('EMAHook')]
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.model = dict(cfg.tta_model, module=cfg.model)
 
