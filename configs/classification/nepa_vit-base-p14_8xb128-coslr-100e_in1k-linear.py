@@ -1,6 +1,6 @@
 # Linear probing of a NEPA ViT-B/14 on ImageNet-1k, average embedding (Table 6): the frozen backbone as pretrained, causal;
-# mean of the patch tokens. NEPA is not made for it: the paper finds linear probing poor. It does not give the protocol; this one has crop
-# and flip, no mixup, no weight decay, and otherwise the head's part of the fine-tuning recipe.
+# mean of the patch tokens. NEPA is not made for it: the paper finds linear probing poor. It does not give the protocol; this
+# one has crop and flip, no mixup, no weight decay, and otherwise the head's part of the fine-tuning recipe.
 #
 #   bash tools/dist_train.sh configs/classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k-linear.py 8
 #

@@ -1,5 +1,5 @@
-# The demo's segmentation, laptop size: UPerNet on drawn shapes in ADE20K's layout, by colour. Crops of 76 pixels are no multiple of
-# the patch, as 512 is none of 14.
+# The demo's segmentation, laptop size: UPerNet on drawn shapes in ADE20K's layout, by colour. Crops of 76 pixels are no multiple
+# of the patch, as 512 is none of 14.
 #
 #   python tools/train.py configs/segmentation/nepa_vit-mini-p8_upernet_1xb8-300i_shapes-76x76.py
 #
