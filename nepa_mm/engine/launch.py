@@ -155,7 +155,7 @@ def check_dataset(dataset: dict, key: str) -> None:
         classes = check_class_folders(root / prefix, key)
         if kind == 'ImageNet' and not dataset.get('metainfo') and classes != 1000:
             raise DataError(f"{key}.type='ImageNet' has 1000 classes, but {str(root / prefix)!r} has {classes} folders; name "
-                            f"them in {key}.metainfo.classes, or set {key}.type='CustomDataset'")
+                            f'them in order: --cfg-options {key}.metainfo.classes="[a,b]"')
 
 
 def check_class_folders(folder: Path, key: str) -> int:
