@@ -161,9 +161,10 @@ class StepMixin:
             outputs.append(runner.model.train_step(batch, optim_wrapper=optim_wrapper))
         if len(batches) < self.count:
             self.expect(-1)
-        means = {name: sum(output[name] * weight for output, weight in zip(outputs, weights)) / len(outputs)
-                 for name in outputs[-1]}
-        runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=batches[-1], outputs=means)
+        if len(outputs) > 1:
+            outputs = [{name: sum(output[name] * weight for output, weight in zip(outputs, weights)) / len(outputs)
+                        for name in outputs[-1]}]
+        runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=batches[-1], outputs=outputs[0])
         self._iter += 1
 
 

@@ -3,7 +3,6 @@
 Every stage goes through tools/train.py with a config file, as a real run does. A finished stage is kept.
 """
 import argparse
-import json
 import re
 import shutil
 import subprocess
@@ -14,6 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
+
+from nepa_mm.engine.training_process import logged
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = dict(
@@ -80,9 +81,7 @@ def progress_of(line: str, config: str) -> tuple[float, str]:
 
 def scalars(work_dir: Path, key: str) -> list[float]:
     """All logged values of a number, in order."""
-    file, = work_dir.glob('*/vis_data/scalars.json')
-    records = map(json.loads, file.read_text().splitlines())
-    return [record[key] for record in records if key in record]
+    return [record[key] for record in logged(work_dir) if key in record]
 
 
 def main() -> None:
