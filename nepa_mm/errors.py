@@ -1,4 +1,8 @@
 """Errors that a user can mend. The tools print them as one line; ``exit_code`` tells scripts the kind."""
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class ConfigError(ValueError):
@@ -14,3 +18,18 @@ class DataError(ValueError):
 class CheckpointError(RuntimeError):
     """A checkpoint cannot be used as asked."""
     exit_code = 4
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End with one line and an exit code for what a user can mend; with NEPA_DEBUG=1, and for all else, with a traceback."""
+    try:
+        yield
+    except (ConfigError, DataError, CheckpointError) as error:
+        if os.environ.get('NEPA_DEBUG') == '1':
+            raise
+        # From a loader's worker comes a traceback that ends in the message.
+        message = str(error).strip().splitlines()[-1].removeprefix(f'{type(error).__module__}.{type(error).__name__}: ')
+        if os.environ.get('RANK', '0') == '0':
+            print(f'nepa_mm: error: {message}', file=sys.stderr)
+        sys.exit(error.exit_code)

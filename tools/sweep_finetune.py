@@ -20,9 +20,8 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
-from nepa_mm.engine.launch import one_line_errors
 from nepa_mm.engine.training_process import logged, train_to_the_end
-from nepa_mm.errors import CheckpointError, ConfigError
+from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
 
 KEEP_MORE = 'default_hooks.checkpoint.interval=100 default_hooks.checkpoint.max_keep_ckpts=-1'
 

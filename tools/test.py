@@ -14,9 +14,8 @@ from nepa_mm.engine.launch import (
     load_config,
     naming_checkpoints,
     naming_keys,
-    one_line_errors,
 )
-from nepa_mm.errors import ConfigError
+from nepa_mm.errors import ConfigError, one_line_errors
 
 
 def parse_args() -> argparse.Namespace:

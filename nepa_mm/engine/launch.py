@@ -4,7 +4,6 @@ import atexit
 import gc
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,6 +79,8 @@ def check_work_dir(cfg: Config) -> None:
 def check_checkpoint(cfg: Config, key: str) -> None:
     """A checkpoint on this machine that the config names must be there."""
     path = value_at(cfg, key)
+    if path and isinstance(path, str) and Path(path_of(path)).is_dir():
+        raise CheckpointError(f'{key}={path!r} is a folder; the address of a released checkpoint is hf:{path}')
     if isinstance(path, str) and ':' not in path_of(path) and not Path(path_of(path)).is_file():
         raise CheckpointError(f'{key}={path!r}: there is no such checkpoint; train it first, or give its place with '
                               f'--cfg-options {key}=PATH')
@@ -210,18 +211,3 @@ def dotted_keys(cfg, name: str) -> list[str]:
         elif isinstance(value, (dict, list, tuple)):
             keys += [f'{key}.{inner}' for inner in dotted_keys(value, name)]
     return keys
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """End with one line and an exit code for what a user can mend; with NEPA_DEBUG=1, and for all else, with a traceback."""
-    try:
-        yield
-    except (ConfigError, DataError, CheckpointError) as error:
-        if os.environ.get('NEPA_DEBUG') == '1':
-            raise
-        # From a loader's worker comes a traceback that ends in the message.
-        message = str(error).strip().splitlines()[-1].removeprefix(f'{type(error).__module__}.{type(error).__name__}: ')
-        if os.environ.get('RANK', '0') == '0':
-            print(f'nepa_mm: error: {message}', file=sys.stderr)
-        sys.exit(error.exit_code)

@@ -11,8 +11,7 @@ from nepa_mm.checkpoints.timm_keys import (
     resize_relative_positions,
     timm_to_mmpretrain,
 )
-from nepa_mm.engine.launch import one_line_errors
-from nepa_mm.errors import CheckpointError
+from nepa_mm.errors import CheckpointError, one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
