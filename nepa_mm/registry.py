@@ -4,6 +4,7 @@ Their scope equals the package name: mmengine imports ``<scope>.registry`` for a
 ``type='nepa_mm.NEPAViT'`` works in any mm config without ``custom_imports``.
 """
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
@@ -19,6 +20,7 @@ DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='nepa_mm', locati
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='nepa_mm', locations=['nepa_mm.datasets'])
 # Mixup and the like; a root of its own in mmpretrain
 BATCH_AUGMENTS = Registry('batch augment', parent=MMPRETRAIN_BATCH_AUGMENTS, scope='nepa_mm', locations=['nepa_mm.datasets'])
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='nepa_mm', locations=['nepa_mm.engine'])
 LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope='nepa_mm', locations=['nepa_mm.engine', 'nepa_mm.evaluation'])
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='nepa_mm', locations=['nepa_mm.evaluation'])
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='nepa_mm', locations=['nepa_mm.models'])

@@ -7,7 +7,9 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='VisualizationHook', enable=False))
+    visualization=dict(type='VisualizationHook', enable=False),
+    fit_checkpoint=dict(type='nepa_mm.FitCheckpointHook'),
+    checkpoint_record=dict(type='nepa_mm.CheckpointRecordHook'))
 
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -7,7 +7,9 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=16000, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'))
+    visualization=dict(type='SegVisualizationHook'),
+    fit_checkpoint=dict(type='nepa_mm.FitCheckpointHook'),
+    checkpoint_record=dict(type='nepa_mm.CheckpointRecordHook'))
 
 env_cfg = dict(
     cudnn_benchmark=True,

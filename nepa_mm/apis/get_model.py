@@ -1,44 +1,87 @@
 """A built and loaded model in one call."""
+from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
-from mmpretrain.models import ClsDataPreprocessor, ImageClassifier, LinearClsHead, SelfSupDataPreprocessor
+from mmengine.registry import MODELS, TASK_UTILS, DefaultScope
+from mmengine.runner import CheckpointLoader
 
-from ..checkpoints import backbone_kwargs, mm_state_dict, read_released
+from ..checkpoints import fit_model, require_all
+from ..checkpoints.files import about
+from ..checkpoints.model_config import inferred_backbone, model_config
+from ..checkpoints.prefixes import blocks_of, checked
+from ..checkpoints.record import config_from_text
 from ..errors import CheckpointError
-from ..models import NEPA, NEPAViT
-
-# The release scales pixels from [0, 255] to [-1, 1].
-PIXELS = dict(mean=[127.5] * 3, std=[127.5] * 3)
+from .untrusted_config import check_types, importing_nothing, pipeline_of, registered, scope_of, without_init
 
 
 def get_model(address: str, **overrides) -> BaseModel:
     """Build the model that a checkpoint holds, load it strictly and put it in evaluation mode.
 
     Args:
-        address: ``hf:FOLDER`` or ``hf:ORG/NAME`` of a checkpoint in the released format.
+        address: ``hf:FOLDER`` or ``hf:ORG/NAME`` of a checkpoint in the released format, or a checkpoint of ours: of a training,
+            converted or published; ``raw:PATH`` and ``ema:PATH`` say which weights of a training.
         **overrides: Arguments of :class:`NEPAViT` instead of the checkpoint's, e.g. ``causal=False``.
 
     Returns:
         An ``NEPA`` for a pretraining checkpoint (``model(x, mode='loss')`` with normalised x [B, 3, H, W] gives a dict with
-        ``loss``), an mmpretrain ``ImageClassifier`` for a classification one (``model(x)`` gives logits [B, num_classes]).
+        ``loss``), an mmpretrain ``ImageClassifier`` for a classification one (``model(x)`` gives logits [B, num_classes]), an
+        mmseg ``EncoderDecoder`` for a segmentation one. The hosts' inferencers take it: mmpretrain's
+        ``ImageClassificationInferencer(model)('a.jpg')`` and ``FeatureExtractor(model)('a.jpg')``.
 
     Raises:
-        CheckpointError: If there is no such checkpoint, or it is of another kind.
-        RuntimeError: If a weight is missing, left over or of another shape.
+        CheckpointError: If there is no such checkpoint, it does not say what model it holds, or a weight is missing, left
+            over or of another shape.
     """
-    if not address.startswith('hf:'):
-        raise CheckpointError(f"checkpoint address {address!r} is not supported; choose 'hf:FOLDER' or 'hf:ORG/NAME'")
-    config, released = read_released(address.removeprefix('hf:'))
-    state_dict = mm_state_dict(released)
-    kwargs = backbone_kwargs(config)
-    if 'head.fc.weight' in state_dict:
-        num_classes, in_channels = state_dict['head.fc.weight'].shape
-        # Released classifiers pool patch tokens, or else take the last one.
-        kwargs['out_type'] = 'avg_featmap' if config.get('add_pooling_layer') else 'last_token'
-        model = ImageClassifier(
-            NEPAViT(**{**kwargs, **overrides}),
-            head=LinearClsHead(num_classes, in_channels, loss=dict(type='mmpretrain.CrossEntropyLoss')),
-            data_preprocessor=ClsDataPreprocessor(**PIXELS, to_rgb=True))
-    else:
-        model = NEPA(NEPAViT(**{**kwargs, **overrides}), data_preprocessor=SelfSupDataPreprocessor(**PIXELS, to_rgb=True))
-    model.load_state_dict(state_dict, strict=True)
-    return model.eval()
+    with about(address):
+        return built(CheckpointLoader.load_checkpoint(address, 'cpu', logger='silent'), address, overrides)
+
+
+def built(checkpoint: dict, address: str, overrides: dict) -> BaseModel:
+    """The model that a checkpoint holds, loaded; see :func:`get_model`."""
+    weights = checked(checkpoint)
+    config = config_of(checkpoint, address)
+    model_cfg = without_init(config['model'])
+    if not isinstance(model_cfg.get('backbone'), dict):
+        raise CheckpointError(f'model.backbone of its config is no dict but {model_cfg.get("backbone")!r}')
+    model_cfg['backbone'].update(overrides)
+    check_types(model_cfg, registered(MODELS, TASK_UTILS))
+    check_depth(model_cfg['backbone'].get('arch'), weights)
+    try:
+        with importing_nothing(), DefaultScope.overwrite_default_scope(scope_of(config)):
+            model = MODELS.build(Config(dict(model=model_cfg)).model)
+    except Exception as error:  # of many kinds, as the arguments that a checkpoint may name
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f'no model can be built from its config and {overrides or "no overrides"} ({reason})') from error
+    fit = fit_model(model, weights)
+    if fit.unused_parts or fit.new_parts:
+        raise CheckpointError(f'the model of its config lacks {fit.unused_parts}, and the checkpoint {fit.new_parts}')
+    if not overrides:
+        require_all(fit, 'get_model')
+    model.load_state_dict(weights, strict=not model.backbone.allow_unmatched)
+    print_log(str(fit), 'current')
+    # Where the inferencers of the hosts look; of the rest of the config they would build whatever it names
+    model._config = Config(dict(default_scope=scope_of(config), model=model_cfg, **pipeline_of(config)))
+    facts = checkpoint['meta'].get('dataset_meta') if isinstance(checkpoint.get('meta'), dict) else None
+    model._dataset_meta = model.dataset_meta = facts if isinstance(facts, dict) else {}
+    model.train(False)  # mmpretrain's backbones return None from eval()
+    return model
+
+
+def config_of(checkpoint: dict, address: str) -> dict:
+    """The config that a checkpoint carries, as data; without one, what the shapes of its weights show."""
+    meta = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
+    config = config_from_text(meta['cfg']) if isinstance(meta.get('cfg'), str) else {}
+    if isinstance(config.get('model'), dict):
+        return config
+    weights = checkpoint['state_dict']
+    if any(name.startswith('decode_head.') for name in weights):
+        raise CheckpointError('a segmentor without its config; build it from its config file and load this into it')
+    num_classes = len(weights['head.fc.weight']) if 'head.fc.weight' in weights else None
+    return model_config(inferred_backbone(weights, f'{address} carries no config'), num_classes)
+
+
+def check_depth(arch, weights: dict) -> None:
+    """Refuse a depth that the weights have not, before so many blocks are built."""
+    depth = len(blocks_of(name for name in weights if name.startswith('backbone.')))
+    if isinstance(arch, dict) and arch.get('num_layers') != depth:
+        raise CheckpointError(f'{depth} blocks there, and model.backbone.arch.num_layers={arch.get("num_layers")!r}')

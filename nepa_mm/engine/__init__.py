@@ -1,6 +1,7 @@
 from .bf16_optim_wrapper import Bf16OptimWrapper
 from .cpu_data_parallel import CPUDistributedDataParallel
 from .effective_batch import AccumulatingEpochLoop, AccumulatingIterLoop
+from .fit_checkpoint_hook import CheckpointRecordHook, FitCheckpointHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .layer_decay_lr import LayerDecayCosineLR
 
@@ -9,6 +10,8 @@ __all__ = [
     'AccumulatingIterLoop',
     'Bf16OptimWrapper',
     'CPUDistributedDataParallel',
+    'CheckpointRecordHook',
+    'FitCheckpointHook',
     'LayerDecayCosineLR',
     'LayerDecayOptimWrapperConstructor',
 ]

@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from timm.layers import (
     AttentionRope,
     DropPath,
@@ -24,8 +23,8 @@ from timm.layers import (
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..checkpoints import fit_state_dict
-from ..errors import CheckpointError, ConfigError
+from ..checkpoints import PretrainedBackbone, untraced_settings, variant_of
+from ..errors import ConfigError
 from ..registry import MODELS
 from .rope2d import RoPE2D
 
@@ -77,7 +76,7 @@ class Block(nn.Module):
 
 
 @MODELS.register_module()
-class NEPAViT(BaseModule):
+class NEPAViT(PretrainedBackbone):
     """Vision transformer with causal or bidirectional attention, 2-D RoPE, QK-norm and LayerScale.
 
     The defaults are the released variant. The paper's variant is ``with_cls_token=False, use_abs_pos_embed=True,
@@ -106,7 +105,7 @@ class NEPAViT(BaseModule):
         frozen_stages: -1 trains all; 0 freezes the patch embedding alone; n also [CLS], position embedding and the first n
             blocks, and with n = num_layers the final norm.
         with_cp: Recompute activations of the blocks in the backward pass to save memory.
-        init_cfg: As in mmengine, e.g. ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
+        **kwargs: ``init_cfg`` and ``allow_unmatched`` of :class:`PretrainedBackbone`.
 
     Raises:
         ConfigError: For an unknown choice, an index out of range or sizes that do not fit, naming value and argument.
@@ -132,8 +131,8 @@ class NEPAViT(BaseModule):
                  norm_eps: float = 1e-12,
                  frozen_stages: int = -1,
                  with_cp: bool = False,
-                 init_cfg: dict | list | None = None) -> None:
-        super().__init__(init_cfg)
+                 **kwargs) -> None:
+        super().__init__(**kwargs)
         settings = arch_settings(arch)
         self.embed_dims, self.num_layers = settings['embed_dims'], settings['num_layers']
         if not isinstance(patch_size, int) or patch_size < 1:
@@ -177,7 +176,9 @@ class NEPAViT(BaseModule):
         self.frozen_stages = frozen_stages
         for part in self.frozen_parts():
             part.requires_grad_(False)
-        self._register_load_state_dict_pre_hook(fit_state_dict, with_module=True)
+        self.untraced_settings = untraced_settings(settings['num_heads'], qk_norm, act, rope, norm_eps)
+        self.variant = variant_of(dict(
+            with_cls_token=with_cls_token, use_abs_pos_embed=use_abs_pos_embed, gated_mlp=gated_mlp, act=act))
 
     def reset_parameters(self) -> None:
         """Truncated normal (std 0.02) for matrices and tokens, zero for biases; norms and LayerScale keep their start."""
@@ -301,20 +302,6 @@ class NEPAViT(BaseModule):
             if isinstance(part, nn.Module):
                 part.eval()
         return self
-
-    def init_weights(self) -> None:
-        """Load the checkpoint that ``init_cfg`` names, if any; parameters have their initial values from the start.
-
-        Raises:
-            CheckpointError: If it holds nothing under ``init_cfg.prefix``, or not the weights of this backbone.
-        """
-        try:
-            super().init_weights()
-        except AssertionError as error:  # mmengine's, for a prefix that no key starts with
-            raise CheckpointError(f'init_cfg: no key of checkpoint={self.init_cfg["checkpoint"]!r} starts with '
-                                  f'prefix={self.init_cfg["prefix"]!r}; give the prefix that its backbone has') from error
-        except CheckpointError as error:
-            raise CheckpointError(f'{error} (init_cfg={dict(self.init_cfg)})') from error
 
 
 def shrinking_weights(cells: int, covered: float, device: torch.device) -> Tensor:

@@ -1,13 +1,19 @@
 import json
+import os
 
+import mmpretrain
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier, LinearClsHead
+from mmseg.models import EncoderDecoder
+from PIL import Image
 from safetensors.torch import save_file
 
 from nepa_mm import NEPA, NEPAViT, get_model
 from nepa_mm.checkpoints import released_state_dict
+from nepa_mm.checkpoints.record import config_from_text
 from nepa_mm.errors import CheckpointError
 from tiny import GOLDEN, TINY, needs_golden, randomize
 
@@ -65,8 +71,12 @@ def test_overrides_replace_the_checkpoint_s_settings():
     x = reference('pretrain_gelu')['pixel_values']
     assert not torch.allclose(get_model(address, causal=False).backbone(x)[0], get_model(address).backbone(x)[0])
     assert get_model(address, out_type='featmap').backbone(x)[0].shape == (2, 48, 5, 5)
-    with pytest.raises(RuntimeError, match='Missing key.*q_norm'):  # loading is strict
-        get_model(address, qk_norm='affine')
+    tuned = get_model(address, qk_norm='affine', out_type='avg_featmap').backbone  # added as the identity
+    features = get_model(address).backbone(x)[0][:, 1:].mean(dim=1)
+    expected = torch.nn.functional.layer_norm(features, (48, ), eps=1e-12)
+    torch.testing.assert_close(tuned(x)[0], expected, atol=1e-5, rtol=0)
+    with pytest.raises(CheckpointError, match=r'golden/pretrain_gelu: 3 blocks there and 12 here'):
+        get_model(address, arch='base')
 
 
 def save_released(folder, model, **config):
@@ -96,6 +106,110 @@ def test_classification_folder(tmp_path):
     assert logits.shape == (2, 5) and torch.equal(logits, model(x))
 
 
-def test_address_of_another_kind():
-    with pytest.raises(CheckpointError, match="'model.onnx' is not supported; choose 'hf:FOLDER'"):
-        get_model('model.onnx')
+def test_what_is_no_checkpoint(tmp_path):
+    torch.save(dict(state_dict={'blocks.0.norm1.weight': torch.ones(1)}), tmp_path / 'mae.pth')
+    segmentor = {**NEPA(NEPAViT(**TINY)).state_dict(), 'decode_head.a': torch.ones(1)}
+    torch.save(dict(state_dict=segmentor), tmp_path / 's.pth')
+    for name, message in [('model.onnx', "model.onnx': there is no such checkpoint"),
+                          ('mae.pth', r"mae.pth: it holds no NEPA model; first keys: \['blocks.0.norm1.weight'\]"),
+                          ('s.pth', 's.pth: a segmentor without its config; build it from its config file')]:
+        with pytest.raises(CheckpointError, match=message):
+            get_model(str(tmp_path / name))
+
+
+SEGMENTOR = """
+default_scope = 'mmseg'
+norm_cfg = dict(type='SyncBN', requires_grad=True)
+collate = something.that_is.no_data
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], bgr_to_rgb=True),
+    backbone=dict(
+        type='nepa_mm.NEPAViT', arch={arch}, img_size=28, patch_size=7, causal=False, out_type='featmap', out_indices=[0, 2],
+        init_cfg=dict(type='Pretrained', checkpoint='nowhere.pth', prefix='backbone.')),
+    decode_head=dict(
+        type='FCNHead', in_channels=16, in_index=1, channels=8, num_convs=1, concat_input=False, num_classes=4,
+        norm_cfg=dict(type='SyncBN', requires_grad=True), loss_decode=dict(type='CrossEntropyLoss', loss_weight=1.0)),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'))
+"""
+
+
+def test_a_segmentor_of_a_training(tmp_path):
+    text = SEGMENTOR.format(arch=TINY['arch'])
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = randomize(MODELS.build(dict(config_from_text(text)['model']))).eval()
+    state_dict = model.state_dict()
+    average = {'steps': torch.tensor(3), **{f'module.{name}': torch.zeros_like(value) for name, value in state_dict.items()}}
+    meta = dict(cfg=text, dataset_meta=dict(classes=('a', 'b', 'c', 'd'), palette=[[0, 0, 0]] * 4))
+    torch.save(dict(meta=meta, state_dict=state_dict, ema_state_dict=average, message_hub={}), tmp_path / 'iter_3.pth')
+    loaded = get_model(str(tmp_path / 'iter_3.pth'))
+    assert isinstance(loaded, EncoderDecoder) and not loaded.training and loaded.dataset_meta['classes'] == ('a', 'b', 'c', 'd')
+    x = torch.randn(1, 3, 28, 28)
+    assert torch.equal(loaded(x), model(x)) and loaded(x).shape[:2] == (1, 4)
+    assert get_model(f'raw:{tmp_path}/iter_3.pth').backbone.norm.weight.eq(0).all()
+
+    # What does not belong to the model of the config, or lacks.
+    for change, message in [({'extra.a': torch.ones(1)}, r"lacks \['extra \(1\)'\]"),
+                            ({'decode_head.conv_seg.bias': torch.ones(5)}, r'decode_head.conv_seg.bias at random for 4 classes')]:
+        torch.save(dict(meta=meta, state_dict={**state_dict, **change}), tmp_path / 'changed.pth')
+        with pytest.raises(CheckpointError, match=message):
+            get_model(str(tmp_path / 'changed.pth'))
+
+
+def test_a_pipeline_of_what_is_not_registered_is_left_out(tmp_path, monkeypatch):
+    """The inferencers of the hosts would build it, and mmengine import and call what it names."""
+    monkeypatch.chdir(tmp_path)
+    text = ("model = dict(type='nepa_mm.NEPA', backbone=dict(type='nepa_mm.NEPAViT', arch={}, img_size=28, patch_size=7))\n"
+            "visualizer = dict(type='os.system', command='touch ran')\n"
+            "test_dataloader = dict(dataset=dict(pipeline=[dict(type='{}', command='touch ran')]))\n")
+    weights = NEPA(NEPAViT(**TINY)).state_dict()
+    for kind, kept in (('os.system', False), ('PackInputs', True)):
+        torch.save(dict(state_dict=weights, meta=dict(cfg=text.format(TINY['arch'], kind))), 'a.pth')
+        config = get_model('a.pth')._config
+        assert ('test_dataloader' in config) == kept and 'visualizer' not in config
+    assert os.listdir() == ['a.pth']
+
+
+def test_weights_that_lack_are_refused_unless_overrides_ask_for_them(tmp_path):
+    backbone = randomize(NEPAViT(**TINY, causal=False, qk_norm='affine', out_type='avg_featmap'))
+    head = LinearClsHead(3, 16, loss=dict(type='mmpretrain.CrossEntropyLoss'))
+    model = ImageClassifier(backbone, head=head, data_preprocessor=ClsDataPreprocessor())
+    weights = {name: value for name, value in model.state_dict().items() if 'fc_norm' not in name}
+    released = {name: value.contiguous() for name, value in released_state_dict(weights).items()}
+    save_released(tmp_path, model, is_causal=False, qk_norm_affine=True, add_pooling_layer=True)
+    save_file(released, tmp_path / 'model.safetensors')
+    with pytest.raises(CheckpointError, match='get_model needs every weight, and these would be created: 2 of fc_norm'):
+        get_model(f'hf:{tmp_path}')
+
+
+@pytest.fixture
+def image(tmp_path):
+    pixels = np.random.RandomState(0).randint(0, 255, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'image.png')
+    return str(tmp_path / 'image.png')
+
+
+def test_hosts_inferencers_give_a_class_name_and_a_feature_vector(tmp_path, image):
+    backbone = NEPAViT(**TINY, causal=False, qk_norm='affine', out_type='avg_featmap')
+    head = LinearClsHead(3, 16, loss=dict(type='mmpretrain.CrossEntropyLoss'))
+    model = randomize(ImageClassifier(backbone, head=head, data_preprocessor=ClsDataPreprocessor())).eval()
+    save_released(tmp_path, model, is_causal=False, qk_norm_affine=True, add_pooling_layer=True,
+                  id2label={'0': 'cat', '1': 'dog', '2': 'eel'})
+    loaded = get_model(f'hf:{tmp_path}')
+    result = mmpretrain.ImageClassificationInferencer(loaded)(image)[0]
+    # Short side to 28 / 0.875, bicubic, the centre, RGB, [-1, 1]
+    pixels = Image.open(image).resize((48, 32), Image.BICUBIC).crop((10, 2, 38, 30))
+    x = torch.from_numpy(np.asarray(pixels, dtype=np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
+    expected = model(x).softmax(dim=1)[0]
+    np.testing.assert_allclose(result['pred_scores'], expected.detach().numpy(), atol=1e-5)
+    assert result['pred_class'] == ['cat', 'dog', 'eel'][int(expected.argmax())]
+    feature = mmpretrain.FeatureExtractor(loaded)(image)[0][0]
+    torch.testing.assert_close(feature, backbone(x)[0][0].detach(), atol=1e-5, rtol=0)
+
+    (tmp_path / 'pretrained').mkdir()
+    pretrained = randomize(NEPA(NEPAViT(**TINY))).eval()
+    save_released(tmp_path / 'pretrained', pretrained, is_causal=True)
+    feature = mmpretrain.FeatureExtractor(get_model(f'hf:{tmp_path}/pretrained', out_type='featmap'))(image)[0][0]
+    tokens = pretrained.backbone(x)[0][0, 1:].detach()
+    torch.testing.assert_close(feature.mean(dim=(1, 2)), tokens.mean(dim=0), atol=1e-5, rtol=0)

@@ -143,10 +143,10 @@ def test_tool_refuses(tmp_path, monkeypatch):
     torch.save([1], 'list.pth')
     save_file({'blocks.0.norm1.weight': torch.ones(2), 'head.weight': torch.ones(2)}, 'vit.safetensors')
     main = runpy.run_path(str(TOOL))['main']
-    for src, dst, message in [('gone.pth', 'new.pth', "SRC='gone.pth': there is no such file"),
-                              ('vit.safetensors', 'list.pth', "DST='list.pth' exists and would be written over"),
-                              ('harmful.pth', 'new.pth', "SRC='harmful.pth' cannot be read as a checkpoint of weights alone"),
-                              ('list.pth', 'new.pth', "SRC='list.pth' holds a list, not a dict of weights")]:
+    for src, dst, message in [('gone.pth', 'new.pth', "'gone.pth': there is no such checkpoint"),
+                              ('vit.safetensors', 'list.pth', "'list.pth' exists and would be written over"),
+                              ('harmful.pth', 'new.pth', "'harmful.pth' would run posix.mkdir as it loads"),
+                              ('list.pth', 'new.pth', "'list.pth' holds a list, not a dict of weights")]:
         monkeypatch.setattr(sys, 'argv', ['tool', src, dst])
         with pytest.raises(CheckpointError, match=message) as error:
             main()

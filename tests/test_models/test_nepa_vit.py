@@ -277,14 +277,14 @@ def test_image_smaller_than_a_patch():
 def test_init_cfg_with_a_prefix_that_no_key_has(tmp_path):
     torch.save({'blocks.0.weight': torch.zeros(1)}, tmp_path / 'foreign.pth')
     init_cfg = dict(type='Pretrained', checkpoint=f'{tmp_path}/foreign.pth', prefix='backbone.')
-    with pytest.raises(CheckpointError, match=r"checkpoint='.*/foreign.pth' starts with prefix='backbone.'"):
+    with pytest.raises(CheckpointError, match=r"foreign.pth: no weights of a NEPA ViT .* \['blocks.0.weight'\] .init_cfg"):
         tiny(init_cfg=init_cfg).init_weights()
 
 
 def test_init_cfg_with_other_shapes_names_the_checkpoint(tmp_path):
-    torch.save({f'backbone.{name}': value for name, value in tiny(patch_size=4).state_dict().items()}, tmp_path / 'a.pth')
+    torch.save({f'backbone.{name}': value for name, value in tiny(in_channels=1).state_dict().items()}, tmp_path / 'a.pth')
     init_cfg = dict(type='Pretrained', checkpoint=f'{tmp_path}/a.pth', prefix='backbone.')
-    with pytest.raises(CheckpointError, match=r"\[16, 3, 4, 4\] in the checkpoint .*init_cfg=.*/a.pth"):
+    with pytest.raises(CheckpointError, match=r"a.pth: .*\[16, 1, 7, 7\] there .*init_cfg=.*/a.pth"):
         tiny(init_cfg=init_cfg).init_weights()
 
 

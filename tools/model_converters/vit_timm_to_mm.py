@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from nepa_mm.checkpoints.files import new_file, read_checkpoint
 from nepa_mm.checkpoints.timm_keys import (
     DROPPED,
     KEYS,
@@ -11,7 +12,7 @@ from nepa_mm.checkpoints.timm_keys import (
     resize_relative_positions,
     timm_to_mmpretrain,
 )
-from nepa_mm.errors import CheckpointError, one_line_errors
+from nepa_mm.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,34 +24,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read(path: Path) -> dict:
-    """What a checkpoint holds; code in it is never run."""
-    if not path.is_file():
-        raise CheckpointError(f'SRC={str(path)!r}: there is no such file')
-    try:
-        if path.suffix == '.safetensors':
-            from safetensors.torch import load_file
-            return load_file(path)
-        with torch.serialization.safe_globals([argparse.Namespace]):  # DINO and iBOT keep their arguments beside the weights
-            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # many kinds: another format, a cut file, code inside
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f'SRC={str(path)!r} cannot be read as a checkpoint of weights alone ({reason})') from error
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(f'SRC={str(path)!r} holds a {type(checkpoint).__name__}, not a dict of weights')
-    return checkpoint
-
-
 def main() -> None:
     args = parse_args()
-    if args.dst.exists():
-        raise CheckpointError(f'DST={str(args.dst)!r} exists and would be written over; remove it or choose another name')
-    state_dict = extract_state_dict(read(args.src), args.key)
+    checkpoint = read_checkpoint(args.src, more=[argparse.Namespace])  # DINO and iBOT keep their arguments beside the weights
+    state_dict = extract_state_dict(checkpoint, args.key)
     converted = timm_to_mmpretrain(state_dict)
     if args.grid is not None:
         converted = resize_relative_positions(converted, args.grid)
-    args.dst.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict={f'backbone.{name}': value for name, value in converted.items()}), args.dst)
+    with new_file(args.dst) as temporary:
+        torch.save(dict(state_dict={f'backbone.{name}': value for name, value in converted.items()}), temporary)
     dropped = [name for name in state_dict if name.startswith(DROPPED)]
     print(f'{args.dst}: {len(converted)} tensors renamed, {len(dropped)} dropped{": " if dropped else ""}{", ".join(dropped)}')
 

@@ -1,0 +1,122 @@
+"""The config that a checkpoint carries, made safe to build: it may come from anywhere.
+
+mmengine imports and calls whatever a config names. So every name is looked up among what is registered, before anything is built.
+"""
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from inspect import isclass
+from types import ModuleType
+
+from mmengine.logging import print_log
+from mmengine.registry import MODELS, TRANSFORMS, Registry, registry
+
+from ..errors import CheckpointError
+
+SCOPES = ('mmpretrain', 'mmseg', 'nepa_mm')
+HOSTS = ('mmcv', 'mmengine', *SCOPES)
+RUN_AS_READ = ('.pkl', '.pickle', '.yml', '.yaml')
+# Of models elsewhere, which come with files and code of their own
+WRAPPERS = ('mmpretrain.models.classifiers.hugging', 'mmpretrain.models.classifiers.timm', 'mmpretrain.models.backbones.timm',
+            'mmpretrain.models.multimodal', 'mmpretrain.models.utils.huggingface', 'mmseg.models.backbones.timm', 'transformers')
+
+
+@contextmanager
+def importing_nothing() -> Iterator[None]:
+    """While a model is built, let mmengine look names up and import none: a padding or a norm may be a name as well.
+
+    Raises:
+        CheckpointError: If a name stands for a package beside the hosts.
+    """
+    def import_host(name: str) -> ModuleType:
+        if name.split('.')[0] not in HOSTS:
+            raise CheckpointError(f'a name in its config would import {name!r}')
+        return import_module(name)
+
+    before = {name: getattr(registry, name) for name in ('get_object_from_string', 'import_module')}
+    registry.get_object_from_string, registry.import_module = lambda name: None, import_host
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(registry, name, value)
+
+
+def without_init(config):
+    """A config of a model without what it would start, train or be built from beside its arguments; its weights are at hand."""
+    if isinstance(config, dict):
+        left_out = ('init_cfg', 'pretrained', 'train_cfg', '_scope_')  # the last makes mmengine import a package by that name
+        return {key: without_init(value) for key, value in config.items() if key not in left_out}
+    return [without_init(value) for value in config] if isinstance(config, (list, tuple)) else config
+
+
+def scope_of(config: dict) -> str:
+    """Where names of the config are looked up; only among what is imported."""
+    scope = config.get('default_scope') or 'mmpretrain'
+    if not isinstance(scope, str) or scope not in MODELS.children:
+        raise CheckpointError(f'default_scope={scope!r} of its config is none of {sorted(MODELS.children)}')
+    return scope
+
+
+def check_types(config, known: set[str], key: str = 'model', required: bool = True) -> None:
+    """Every ``type`` that a checkpoint names must be registered: mmengine would import any other name and call what it finds.
+
+    Losses and heads read files that they are given, as class weights; those that run code are refused.
+
+    Raises:
+        CheckpointError: For another one.
+    """
+    if isinstance(config, dict):
+        kind = config.get('type')
+        if ('type' in config or required) and not (isinstance(kind, str) and kind in known):
+            raise CheckpointError(f'{key}.type={kind!r} of its config is none that {", ".join(SCOPES)} have for it; if it is '
+                                  'yours, import the module that registers it first')
+        if 'trust_remote_code' in config:
+            raise CheckpointError(f'{key}.trust_remote_code of its config would run code')
+    elif isinstance(config, str) and config.lower().endswith(RUN_AS_READ):
+        raise CheckpointError(f'{key}={config!r} of its config names a file that mmengine would run')
+    if isinstance(config, (dict, list, tuple)):
+        for name, value in config.items() if isinstance(config, dict) else enumerate(config):
+            check_types(value, known, f'{key}.{name}', required=False)
+
+
+@cache
+def import_registries() -> None:
+    """Let the hosts that are installed register their models."""
+    for scope in SCOPES:
+        if find_spec(scope):
+            registries = import_module(f'{scope}.registry')
+            for kind in ('MODELS', 'TASK_UTILS', 'TRANSFORMS'):
+                if hasattr(registries, kind):
+                    getattr(registries, kind).import_from_location()
+
+
+def registered(*roots: Registry) -> set[str]:
+    """Names of all registered classes, with and without their scope, but for those that fetch models of others."""
+    import_registries()
+    registries, names = list(roots), set()
+    for found in registries:
+        registries += found.children.values()
+        for name, kind in found.module_dict.items():
+            if isclass(kind) and not kind.__module__.startswith(WRAPPERS):
+                names.update((name, f'{found.scope}.{name}'))
+    return names
+
+
+def pipeline_of(config: dict) -> dict:
+    """The test pipeline of a config, where the inferencers of the hosts look for it; without what is not registered."""
+    loader = config.get('test_dataloader')
+    dataset = loader.get('dataset') if isinstance(loader, dict) else None
+    pipeline = dataset.get('pipeline') if isinstance(dataset, dict) else None
+    if not isinstance(pipeline, list):
+        return {}
+    try:
+        for i, transform in enumerate(pipeline):
+            check_types(transform, registered(TRANSFORMS), f'test_dataloader.dataset.pipeline.{i}')
+    except CheckpointError as error:
+        print_log(f'{error}; the pipeline is left out, so that inferencers need one of yours', 'current', logging.WARNING)
+        return {}
+    return dict(test_dataloader=dict(dataset=dict(pipeline=without_init(pipeline))), test_pipeline=without_init(pipeline))

@@ -1,0 +1,150 @@
+"""Files of weights: read without ever running what is in them, written so that a kill leaves no half of one."""
+import hashlib
+import os
+import pickle
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from ..errors import CheckpointError
+from .pickled import allowed, plain
+from .safetensors_files import INDEX_SUFFIX, LazyTensors
+
+
+def is_safetensors(path: Path) -> bool:
+    return path.name.endswith(('.safetensors', INDEX_SUFFIX))
+
+
+def existing_file(path: str | Path) -> Path:
+    """The path of a file that has content.
+
+    Raises:
+        CheckpointError: If it has not.
+    """
+    try:
+        path = Path(path).expanduser()
+        if path.is_dir():
+            raise CheckpointError(f'{str(path)!r} is a folder; the address of a released checkpoint is hf:{path}')
+        if not path.is_file():
+            raise CheckpointError(f'{str(path)!r}: there is no such checkpoint')
+        if not path.stat().st_size:
+            raise CheckpointError(f'{str(path)!r} is empty (0 bytes); copy or download it again')
+    except (OSError, RuntimeError) as error:  # a name that is too long, a home of nobody
+        raise CheckpointError(f'{str(path)!r} cannot be opened ({error})') from error
+    return path
+
+
+def read_checkpoint(path: str | Path, map_location=None, more: Sequence[type] = ()) -> dict:
+    """Read weights or a runner's checkpoint: ``.safetensors``, the index of several, or what ``torch.save`` wrote.
+
+    Code in a file is never run: pickles load with ``weights_only=True``, and there is no second attempt.
+
+    Args:
+        path: The file.
+        map_location: As for ``torch.load``; safetensors go to the device that it names, else to the CPU.
+        more: Harmless classes that pickles may hold beside the usual.
+
+    Returns:
+        What ``torch.save`` wrote; for safetensors a dict with ``state_dict`` and ``metadata``, the text in their header.
+
+    Raises:
+        CheckpointError: If there is no such file, or it is cut, of another format or would run code.
+    """
+    path = existing_file(path)
+    with naming(path):
+        if is_safetensors(path):
+            lazy = LazyTensors(path)
+            device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+            state_dict = {name: value for file in lazy.files for name, value in load_file(file, device=str(device)).items()}
+            return dict(state_dict=state_dict, metadata=lazy.metadata)
+        with allowed(*more):
+            checkpoint = plain(torch.load(path, map_location=map_location, weights_only=True))
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f'{str(path)!r} holds a {type(checkpoint).__name__}, not a dict of weights')
+    return checkpoint
+
+
+@contextmanager
+def about(address: str) -> Iterator[None]:
+    """Every error that a checkpoint causes becomes one line with its address, however odd its content."""
+    try:
+        yield
+    except CheckpointError as error:
+        if str(address) in str(error):
+            raise
+        raise CheckpointError(f'{address}: {error}') from error
+    except Exception as error:  # of any kind: what a file can hold has no end
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        kind = type(error).__name__
+        raise CheckpointError(f'{address} is damaged, or no checkpoint of a NEPA model ({kind}: {reason})') from error
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Whatever goes wrong in reading a file becomes one line with its name."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # many kinds: a cut file, another format, code inside
+        message = str(error).strip() or type(error).__name__
+        code = re.search(r'GLOBAL (getattr\(.*\)|\S+)', message)
+        if isinstance(error, pickle.UnpicklingError) and code:
+            name = code[1][:200]
+            raise CheckpointError(f'{str(path)!r} would run {name} as it loads, which is no part of weights; nothing was run. '
+                                  'Only tensors and plain data are read: save them alone, or as safetensors') from error
+        reason = message.splitlines()[0]
+        if 'weights_only' in reason or ' ' not in reason:  # torch recommends to run it; or says a number
+            reason = 'it holds other than tensors and plain data'
+        raise CheckpointError(f'{str(path)!r} cannot be read as weights, it is cut or of another format ({reason})') from error
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` to write to, which takes its name when it is complete.
+
+    Raises:
+        CheckpointError: If ``path`` exists already; nothing is written over.
+    """
+    refuse_existing(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f'{str(path)!r} cannot be written ({error})') from error
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        yield temporary
+        with open(temporary, 'rb') as file:
+            os.fsync(file.fileno())
+        link_new(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise CheckpointError(f'{str(path)!r} exists and would be written over; remove it or choose another name')
+
+
+def link_new(temporary: Path, path: Path) -> None:
+    """Give a complete file its name, if nobody has made one of that name meanwhile."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        refuse_existing(path)
+    except OSError:  # of a file system without hard links
+        refuse_existing(path)
+        os.rename(temporary, path)
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,85 @@
+"""The config of a model whose weights come without one of ours."""
+import logging
+import math
+from collections.abc import Mapping
+
+from mmengine.logging import print_log
+from torch import Tensor
+
+from .prefixes import blocks_of
+
+PIXELS = dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True)  # from [0, 255] to [-1, 1], as the release
+
+
+def model_config(backbone: dict, num_classes: int | None = None) -> dict:
+    """A config with the model of a checkpoint, and the pipeline that mmpretrain's inferencers ask for.
+
+    Args:
+        backbone: Arguments of the :class:`NEPAViT`.
+        num_classes: Of the classifier; None for a pretraining checkpoint, which has none.
+    """
+    backbone = dict(type='nepa_mm.NEPAViT', **backbone)
+    if num_classes is None:
+        model = dict(type='nepa_mm.NEPA', backbone=backbone, data_preprocessor=dict(type='SelfSupDataPreprocessor', **PIXELS))
+    else:
+        model = dict(
+            type='ImageClassifier',
+            backbone=backbone,
+            head=dict(
+                type='LinearClsHead',
+                num_classes=num_classes,
+                in_channels=backbone['arch']['embed_dims'],
+                loss=dict(type='CrossEntropyLoss')),
+            data_preprocessor=dict(type='ClsDataPreprocessor', num_classes=num_classes, **PIXELS))
+    size = backbone['img_size']
+    crop = 0.95 if backbone['arch']['num_layers'] == 24 else 0.875  # the release's, for its large and its base model
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='ResizeEdge', scale=int(size / crop), edge='short', backend='pillow', interpolation='bicubic'),
+        dict(type='CenterCrop', crop_size=size),
+        dict(type='PackInputs'),
+    ]
+    return dict(default_scope='mmpretrain', model=model, test_dataloader=dict(dataset=dict(pipeline=pipeline)))
+
+
+def inferred_backbone(weights: Mapping[str, Tensor], reason: str) -> dict:
+    """Arguments of the :class:`NEPAViT` of a checkpoint, from shapes alone.
+
+    What no shape shows is the release's choice, and a warning says so.
+
+    Args:
+        weights: By our names, ``backbone.*``.
+        reason: Why there is nothing better, with the address, for the warning.
+    """
+    patch, first = weights['backbone.patch_embed.weight'], 'backbone.layers.0'
+    width, size = patch.shape[0], patch.shape[-1]
+    gated, affine = f'{first}.mlp.fc1_g.weight' in weights, f'{first}.attn.q_norm.weight' in weights
+    # 64 channels a head, as in every published model, or the largest power of 2 below that divides the width
+    head_dim = len(weights[f'{first}.attn.q_norm.weight']) if affine else math.gcd(width, 64)
+    pooled, positions = 'backbone.fc_norm.weight' in weights, 'backbone.pos_embed' in weights
+    guessed = dict(causal=not pooled, act='silu' if gated else 'gelu', rope=dict(theta=100., rescale=2.), norm_eps=1e-12)
+    arch = dict(
+        embed_dims=width,
+        num_layers=len(blocks_of(weights)),
+        num_heads=width // head_dim,
+        feedforward_channels=len(weights[f'{first}.mlp.fc1_x.weight' if gated else f'{first}.mlp.fc1.weight']))
+    # Only a position embedding depends on the image size.
+    shown = dict(
+        arch=arch,
+        img_size=round(weights['backbone.pos_embed'].shape[1]**0.5) * size if positions else 16 * size,
+        patch_size=size,
+        in_channels=patch.shape[1],
+        with_cls_token='backbone.cls_token' in weights,
+        use_abs_pos_embed=positions,
+        qk_norm='plain' if not affine else 'affine_bias' if f'{first}.attn.q_norm.bias' in weights else 'affine',
+        qkv_bias=f'{first}.attn.qkv.bias' in weights,
+        layer_scale_init_value=1e-5 if f'{first}.ls1.gamma' in weights else None,
+        gated_mlp=gated)
+    if 'head.fc.weight' in weights:
+        shown['out_type'] = 'avg_featmap' if pooled else 'last_token'
+    names = [f'{name}={value!r}' for name, value in guessed.items()]
+    if not affine:
+        names += ["qk_norm='plain'", f'num_heads={arch["num_heads"]}']
+    print_log(f'{reason}: sizes are taken from the shapes of the weights, and what no shape shows is assumed, {", ".join(names)}',
+              'current', logging.WARNING)
+    return {**shown, **guessed}

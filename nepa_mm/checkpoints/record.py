@@ -1,0 +1,141 @@
+"""What a checkpoint says about itself. Its config text is data: parsed, never executed."""
+import ast
+import json
+import math
+
+from ..errors import CheckpointError
+from ..version import __version__
+
+# What pickles keep under meta and safetensors, whose header takes text alone, as JSON
+KEY = 'nepa_mm'
+
+
+def record(weights: str, **facts) -> dict:
+    """Facts about weights: version, which they are ('raw', 'ema', ...), variant, source and digests, ..."""
+    return dict(version=__version__, weights=weights, **facts)
+
+
+def facts_in(meta) -> dict:
+    """The record that ``meta`` of a checkpoint holds; empty if there is none."""
+    facts = meta.get(KEY) if isinstance(meta, dict) else None
+    return facts if isinstance(facts, dict) else {}
+
+
+RELEASE = dict(with_cls_token=True, use_abs_pos_embed=False, gated_mlp=False, act='gelu')
+
+
+def check_kind(meta: dict | None, ema: bool) -> None:
+    """Refuse to take the one set of weights that a checkpoint holds for the other.
+
+    Raises:
+        CheckpointError: If the average is asked for and these are not known to be it, or the raw weights and these are not.
+    """
+    is_average = facts_in(meta).get('weights') == 'ema'
+    if ema and not is_average:
+        raise CheckpointError('the checkpoint holds no averaged weights; it was trained without EMAHook, or these '
+                              'are its raw ones alone. Leave ema: (--ema) out to take them')
+    if is_average and not ema:
+        raise CheckpointError('the checkpoint holds the averaged weights alone; take them by path or ema: (--ema)')
+
+
+def variant_of(backbone: dict) -> str:
+    """'release' or 'paper' for the arguments of a :class:`NEPAViT`, 'custom' for a mix of both."""
+    settings = tuple(backbone.get(name, default) for name, default in RELEASE.items())
+    return 'release' if settings == tuple(RELEASE.values()) else 'paper' if settings == (False, True, True, 'silu') else 'custom'
+
+
+def to_header(meta: dict) -> dict[str, str]:
+    """``meta`` of a checkpoint for the header of safetensors; 'format' is what Hugging Face's loaders ask for.
+
+    Raises:
+        CheckpointError: If JSON cannot hold it.
+    """
+    try:
+        text = json.dumps(meta, default=lambda value: value.tolist() if hasattr(value, 'tolist') else str(value))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f'meta of the checkpoint, with {list(meta)}, cannot be written as JSON ({error})') from error
+    return {'format': 'pt', KEY: text}
+
+
+def from_header(metadata: dict[str, str]) -> dict:
+    """The inverse; empty for safetensors that others wrote."""
+    try:
+        meta = json.loads(metadata.get(KEY, '{}'))
+    except (ValueError, RecursionError):
+        meta = {}
+    return meta if isinstance(meta, dict) else {}
+
+
+def config_text(config: dict) -> str:
+    """A config of plain data as the text of a config file."""
+    return ''.join(f'{name} = {text_of(value)}\n' for name, value in config.items())
+
+
+def text_of(value) -> str:
+    """A literal of plain data; numbers without bounds as mmengine can read them."""
+    if isinstance(value, dict):
+        return '{' + ', '.join(f'{key!r}: {text_of(inner)}' for key, inner in value.items()) + '}'
+    if isinstance(value, list):
+        return '[' + ', '.join(map(text_of, value)) + ']'
+    if isinstance(value, tuple):
+        return '(' + ''.join(f'{text_of(inner)}, ' for inner in value) + ')'
+    return f'float({str(value)!r})' if isinstance(value, float) and not math.isfinite(value) else repr(value)
+
+
+def config_from_text(text: str) -> dict:
+    """The settings of a config text that are plain data; nothing in it is executed, and what is no data is left out."""
+    return settings_in(text)[0]
+
+
+def plain_config_text(text: str) -> str:
+    """The text itself if all of it is plain data, else a text of that part: mmengine's inferencers execute what they find.
+
+    Data may make mmengine execute files and import modules, or fill in ``{{NAME}}``, in comments too: that part goes as well.
+    """
+    settings, is_plain = settings_in(text)
+    kept = {name: value for name, value in settings.items()
+            if name not in ('_base_', 'custom_imports') and '{{' not in repr(value)}
+    return text if is_plain and '{{' not in text and len(kept) == len(settings) else config_text(kept)
+
+
+def settings_in(text: str) -> tuple[dict, bool]:
+    """Settings that are plain data, and whether there is nothing else."""
+    try:
+        statements = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}, False
+    settings = {}
+    for statement in statements:
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name):
+            try:
+                settings[statement.targets[0].id] = plain_data(statement.value)
+            except (ValueError, TypeError, RecursionError, MemoryError):
+                pass
+    return settings, len(settings) == len(statements)
+
+
+def plain_data(node: ast.expr):
+    """The value of a literal, which may write dicts as ``dict(key=value)``."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
+        if any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError('** in a dict')
+        return {keyword.arg: plain_data(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.Dict):
+        if None in node.keys:
+            raise ValueError('** in a dict')
+        return {plain_data(key): plain_data(value) for key, value in zip(node.keys, node.values)}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        kind = list if isinstance(node, ast.List) else tuple
+        return kind(plain_data(element) for element in node.elts)
+    if isinstance(node, ast.Name) and node.id in ('inf', 'nan'):
+        return float(node.id)
+    if ast.unparse(node) in ("float('inf')", "float('-inf')", "float('nan')"):
+        return float(node.args[0].value)
+    return ast.literal_eval(node)
+
+
+def model_in(meta: dict | None) -> dict | None:
+    """``model`` of the config that a checkpoint carries; None without one that has a backbone."""
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    model = config_from_text(text).get('model') if isinstance(text, str) else None
+    return model if isinstance(model, dict) and isinstance(model.get('backbone'), dict) else None

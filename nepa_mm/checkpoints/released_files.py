@@ -1,0 +1,118 @@
+"""Find a checkpoint in the released format: a folder, a single file or a repository of the Hugging Face hub."""
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ..errors import CheckpointError
+from .files import existing_file
+from .fit import untraced_settings
+from .model_config import inferred_backbone, model_config
+from .record import KEY, config_text, record, variant_of
+from .released_config import backbone_kwargs, classes_of
+from .safetensors_files import INDEX_SUFFIX
+
+AVERAGE = 'pytorch_model_ema.bin'  # as the release's trainer saves it, beside the raw weights
+
+
+@dataclass
+class Released:
+    """Where a released checkpoint lies."""
+    address: str  # without hf:
+    weights: Path
+    config: dict | None  # None without config.json
+    ema: bool
+
+
+def find_released(address: str, ema: bool = False) -> Released:
+    """Find the weights and the config of a released checkpoint.
+
+    Args:
+        address: A folder, a file of weights, or ``ORG/NAME`` or ``ORG/NAME@REVISION`` of a repository, which is downloaded
+            once and kept in the cache of ``huggingface_hub``. ``hf:`` may stand before it.
+        ema: Take the averaged weights, which the release keeps in a file of their own.
+
+    Raises:
+        CheckpointError: If there is none, or the config is not of a NEPA model.
+    """
+    address = address.removeprefix('hf:')
+    path = Path(address).expanduser()
+    if path.is_file():
+        folder, weights = path.parent, path
+        if ema and path.name != AVERAGE:
+            raise CheckpointError(f'{str(path)!r}: averaged weights are in {AVERAGE}, beside it or in its repository: give that')
+    else:
+        folder = path if path.is_dir() else download(address, ema)
+        weights = folder / AVERAGE if ema else main_weights(folder)
+    if not weights.is_file():
+        holds = sorted(file.name for file in folder.iterdir())[:5]
+        raise CheckpointError(f'hf:{address} has no {weights.name}; a released checkpoint is a folder with config.json and '
+                              f'{weights.name}, and this one holds {holds}')
+    config = None
+    if (folder / 'config.json').is_file():
+        try:
+            config = json.loads(existing_file(folder / 'config.json').read_text())
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f'hf:{address}: config.json is no JSON ({error})') from error
+        kind = config.get('model_type') if isinstance(config, dict) else None
+        if kind != 'vit_nepa':
+            raise CheckpointError(f"hf:{address}: model_type={kind!r} in config.json is not 'vit_nepa'")
+    return Released(address, existing_file(weights), config, ema)
+
+
+def main_weights(folder: Path) -> Path:
+    """``model.safetensors``, the index of its parts, or a copy by another name, as long as there is no doubt which."""
+    for name in ('model.safetensors', f'model{INDEX_SUFFIX}'):
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(folder.glob('*.safetensors'))
+    return found[0] if len(found) == 1 else folder / 'model.safetensors'
+
+
+def download(repository: str, ema: bool) -> Path:
+    """Download a Hugging Face repository to its cache and return the local folder."""
+    if not re.fullmatch(r'[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?', repository):
+        raise CheckpointError(f'hf:{repository}: there is no such folder, and a repository of the Hugging Face hub is ORG/NAME '
+                              'or ORG/NAME@REVISION')
+    from huggingface_hub import snapshot_download  # slow to import, and seldom needed
+    name, _, revision = repository.partition('@')
+    files = [AVERAGE] if ema else ['model.safetensors', f'model{INDEX_SUFFIX}', 'model-*.safetensors']
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=['config.json', *files]))
+    except Exception as error:  # many kinds: a bad id, no network, a refusal
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f'hf:{repository}: there is no such folder, and the Hugging Face hub did not give it ({reason}); '
+                              'check the path, or the repository id and the network') from error
+
+
+def meta_of(released: Released, weights: Mapping[str, Tensor], **facts) -> dict:
+    """``meta`` as checkpoints of ours have it: the config of the model, names of classes, the record.
+
+    Args:
+        released: Where the weights come from; without a ``config.json`` their shapes are asked, and a warning says so.
+        weights: By our names.
+        **facts: More for the record.
+    """
+    if released.config is None:
+        backbone, settings = inferred_backbone(weights, f'hf:{released.address} has no config.json'), {}
+    else:
+        backbone = backbone_kwargs(released.config)
+        if 'head.fc.weight' in weights:  # released classifiers pool patch tokens, or else take the last one
+            backbone['out_type'] = 'avg_featmap' if released.config.get('add_pooling_layer') else 'last_token'
+        settings = untraced_settings(
+            backbone['arch']['num_heads'], *(backbone[key] for key in ('qk_norm', 'act', 'rope', 'norm_eps')))
+    num_classes = len(weights['head.fc.weight']) if 'head.fc.weight' in weights else None
+    classes = classes_of(released.config or {}, num_classes)
+    return dict(
+        cfg=config_text(model_config(backbone, num_classes)),
+        **(dict(dataset_meta=dict(classes=classes)) if classes else {}),
+        **{KEY: record('ema' if released.ema else 'as published', variant=variant_of(backbone), settings=settings,
+                       source=f'hf:{released.address}', config=without_labels(released.config), **facts)})
+
+
+def without_labels(config: dict | None) -> dict:
+    """``config.json`` but for the names of classes, which have a place of their own."""
+    return {key: value for key, value in (config or {}).items() if key not in ('id2label', 'label2id')}

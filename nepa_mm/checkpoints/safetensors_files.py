@@ -1,0 +1,117 @@
+"""Safetensors, tensor by tensor: a conversion of any size needs the memory of its largest tensor."""
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..errors import CheckpointError
+
+INDEX_SUFFIX = '.safetensors.index.json'  # of weights in several files
+
+DTYPES = {
+    torch.float64: 'F64', torch.float32: 'F32', torch.float16: 'F16', torch.bfloat16: 'BF16', torch.int64: 'I64',
+    torch.int32: 'I32', torch.int16: 'I16', torch.int8: 'I8', torch.uint8: 'U8', torch.bool: 'BOOL'}
+
+
+class LazyTensors(Mapping):
+    """Tensors of safetensors files by name, each read when it is asked for and released with it.
+
+    A file that stays open keeps every page that was read; so it is opened for each tensor.
+
+    Args:
+        path: A ``.safetensors`` file, or the index of several.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.files = [path] if path.name.endswith('.safetensors') else shards(path)
+        self.place: dict[str, Path] = {}
+        self.metadata: dict[str, str] = {}
+        for file in self.files:
+            try:
+                with safe_open(file, framework='pt') as weights:
+                    self.place.update(dict.fromkeys(weights.keys(), file))
+                    self.metadata.update(weights.metadata() or {})
+            except SafetensorError as error:
+                raise CheckpointError(
+                    f'{str(file)!r} cannot be read as weights, it is cut or of another format ({error})') from error
+
+    def __getitem__(self, name: str) -> Tensor:
+        with safe_open(self.place[name], framework='pt') as weights:
+            return weights.get_tensor(name)
+
+    def __contains__(self, name) -> bool:  # Mapping's would read the tensor
+        return name in self.place
+
+    def __iter__(self):
+        return iter(self.place)
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+
+class ComputedTensors(Mapping):
+    """Tensors by name, each computed when it is asked for."""
+
+    def __init__(self, makers: dict[str, Callable[[], Tensor]]) -> None:
+        self.makers = makers
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.makers[name]()
+
+    def __contains__(self, name) -> bool:  # Mapping's would compute the tensor
+        return name in self.makers
+
+    def __iter__(self):
+        return iter(self.makers)
+
+    def __len__(self) -> int:
+        return len(self.makers)
+
+
+def shards(index: Path) -> list[Path]:
+    """Files that an index names.
+
+    Raises:
+        CheckpointError: If it is no index, or names a file that is not there or lies outside its folder.
+    """
+    try:
+        names = sorted(set(json.loads(index.read_text())['weight_map'].values()))
+        if not names:
+            raise ValueError('no names')
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise CheckpointError(f'{str(index)!r} is no index of safetensors: its weight_map does not map names') from error
+    for name in names:
+        if not isinstance(name, str) or '\\' in name or Path(name).name != name:
+            raise CheckpointError(f'{str(index)!r} names {name!r}, which is not a file in its folder; refused')
+        if not (index.parent / name).is_file():
+            raise CheckpointError(f'{str(index)!r} names {name!r}, which is not there; download it as well')
+    return [index.parent / name for name in names]
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors one by one; ``safetensors.torch.save_file`` would want all of them in memory.
+
+    Each is asked for more than once, for its kind, its shape and its bytes.
+
+    Raises:
+        CheckpointError: For a tensor that the format has no place for.
+    """
+    for name in tensors:
+        if name == '__metadata__' or tensors[name].dtype not in DTYPES:
+            raise CheckpointError(f'safetensors have no place for {name!r} of {tensors[name].dtype}')
+    header, end = {'__metadata__': metadata}, 0
+    # Largest elements first keeps all of them aligned, whatever the shapes.
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    for name in names:
+        tensor = tensors[name]
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = dict(dtype=DTYPES[tensor.dtype], shape=list(tensor.shape), data_offsets=[begin, end])
+    text = json.dumps(header, separators=(',', ':')).encode()
+    text += b' ' * (-len(text) % 8)
+    with open(path, 'wb') as file:
+        file.write(len(text).to_bytes(8, 'little') + text)
+        for name in names:
+            file.write(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)

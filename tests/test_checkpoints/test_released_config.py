@@ -1,0 +1,107 @@
+import json
+
+import pytest
+from mmengine.registry import MODELS
+
+from nepa_mm import NEPAViT
+from nepa_mm.checkpoints import backbone_kwargs
+from nepa_mm.checkpoints.model_config import inferred_backbone, model_config
+from nepa_mm.checkpoints.released_config import classes_of, complete_arguments, preprocessing, released_config
+from nepa_mm.errors import CheckpointError
+from tiny import GOLDEN, TINY, needs_golden
+
+CONFIG = dict(
+    model_type='vit_nepa', hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, image_size=28,
+    patch_size=7, is_causal=True, rope_theta=100., pos_embed_rescale=2., qk_norm=True, qk_norm_affine=False, qk_norm_bias=False,
+    qkv_bias=True, layerscale_value=1e-5, hidden_act='gelu', use_gated_mlp=False, layer_norm_eps=1e-12)
+VARIANTS = [
+    dict(), dict(use_gated_mlp=True, hidden_act='silu'), dict(qk_norm_affine=True, is_causal=False), dict(qk_norm=False),
+    dict(layerscale_value=None, qkv_bias=False), dict(qk_norm_affine=True, qk_norm_bias=True), dict(pos_embed_rescale=None),
+    dict(hidden_act='gelu_pytorch_tanh', rope_theta=10., layer_norm_eps=1e-6, num_channels=1, drop_path_prob=0.1)]
+
+
+def test_backbone_kwargs_follow_the_config():
+    kwargs = backbone_kwargs({**CONFIG, 'hidden_act': 'silu', 'use_gated_mlp': True, 'qk_norm_affine': True, 'is_causal': False})
+    assert (kwargs['act'], kwargs['gated_mlp'], kwargs['qk_norm'], kwargs['causal']) == ('silu', True, 'affine', False)
+    assert kwargs['rope'] == dict(theta=100., rescale=2., jitter=None, shift=None)
+    assert backbone_kwargs({**CONFIG, 'qk_norm': False})['qk_norm'] is None
+
+
+def test_what_the_config_leaves_out_is_the_default_of_the_authors_class():
+    kwargs = backbone_kwargs(dict(model_type='vit_nepa'))
+    assert kwargs['arch'] == dict(embed_dims=768, num_layers=12, num_heads=12, feedforward_channels=3072)
+    assert (kwargs['patch_size'], kwargs['qk_norm'], kwargs['causal'], kwargs['rope']['rescale']) == (16, None, True, 2.)
+
+
+@pytest.mark.parametrize('changes', VARIANTS)
+@pytest.mark.parametrize('num_classes', [None, 3])
+def test_there_and_back_again(changes, num_classes):
+    config = {**CONFIG, **changes}
+    backbone = backbone_kwargs(config)
+    if num_classes:
+        backbone['out_type'] = 'last_token'
+    back = released_config(model_config(backbone, num_classes)['model'], num_classes)
+    assert {key: back[key] for key in config} == config
+    assert back['architectures'] == ['ViTNepaForImageClassification' if num_classes else 'ViTNepaForPreTraining']
+    assert len(back.get('id2label', [])) == (num_classes or 0)
+
+
+@needs_golden
+@pytest.mark.parametrize('case', ['pretrain_gelu', 'pretrain_plain', 'classify_pooled', 'classify_last_token'])
+def test_the_authors_configs_come_back(case):
+    config = json.loads((GOLDEN / case / 'config.json').read_text())
+    num_classes = 7 if case.startswith('classify') else None
+    backbone = backbone_kwargs(config)
+    backbone['out_type'] = 'avg_featmap' if config['add_pooling_layer'] else 'last_token' if num_classes else 'raw'
+    back = released_config(model_config(backbone, num_classes)['model'], num_classes, source=config)
+    assert {key: back[key] for key in config} == config
+
+
+def test_unsupported_settings_are_refused():
+    with pytest.raises(CheckpointError, match='hidden_dropout_prob=0.1 is not supported'):
+        backbone_kwargs({**CONFIG, 'hidden_dropout_prob': 0.1})
+    for backbone, message in [
+            (dict(with_cls_token=False), r'model.backbone.with_cls_token=False has no place in the released format'),
+            (dict(use_abs_pos_embed=True), 'use_abs_pos_embed=True has no place'),
+            (dict(rope=None, out_type='last_token'), 'model.backbone.rope=None has no place'),
+            (dict(out_type='cls_token'), r"out_type='cls_token' has no place .* knows \['avg_featmap', 'last_token'\]")]:
+        with pytest.raises(CheckpointError, match=message):
+            released_config(dict(backbone=dict(type='nepa_mm.NEPAViT', **TINY, **backbone)), 3)
+
+
+def test_complete_arguments():
+    arguments = complete_arguments(dict(type='nepa_mm.NEPAViT', arch='large', causal=False))
+    assert arguments['arch']['num_layers'] == 24 and not arguments['causal'] and arguments['norm_eps'] == 1e-12
+
+
+def test_classes():
+    assert classes_of(dict(id2label={'0': 'cat', '1': 'dog'}), 2) == ['cat', 'dog']
+    for names in (None, {'0': 'LABEL_0', '1': 'LABEL_1'}, {'0': 'cat'}, ['a', 'b'], {'0': 1, '1': 2}):
+        assert classes_of(dict(id2label=names), 2) is None
+    assert classes_of({}, 2) is None
+    names = released_config(dict(backbone=dict(**TINY, out_type='last_token')), 2, ['crane', 'crane'])  # as ImageNet has twice
+    assert names['id2label'] == {'0': 'crane', '1': 'crane'}
+
+
+def test_preprocessing_is_the_release_s():
+    settings = preprocessing(224)
+    assert settings['size'] == dict(height=224, width=224) and settings['image_mean'] == settings['image_std'] == [0.5] * 3
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(), dict(gated_mlp=True, act='silu'), dict(qk_norm='affine', out_type='avg_featmap', causal=False),
+    dict(qk_norm='affine_bias'), dict(layer_scale_init_value=None, qkv_bias=False),
+    dict(with_cls_token=False, use_abs_pos_embed=True), dict(in_channels=1)])
+def test_the_backbone_is_inferred_from_shapes(kwargs, monkeypatch):
+    expected = dict(arch=dict(TINY['arch'], num_heads=2 if 'qk_norm' in kwargs else 1), img_size=112, patch_size=7, **kwargs)
+    if 'use_abs_pos_embed' in kwargs:
+        expected['img_size'] = 28
+    weights = {f'backbone.{name}': value for name, value in NEPAViT(**TINY, **kwargs).state_dict().items()}
+    said = []
+    monkeypatch.setattr('nepa_mm.checkpoints.model_config.print_log', lambda message, *_: said.append(message))
+    backbone = inferred_backbone(weights, 'a.pth carries no config')
+    assert {key: backbone[key] for key in expected if key != 'out_type'} == {k: v for k, v in expected.items() if k != 'out_type'}
+    assert said[0].startswith('a.pth carries no config: sizes are taken from the shapes of the weights') and 'rope=' in said[0]
+    assert ('num_heads=1' in said[0]) == ('qk_norm' not in kwargs)
+    MODELS.build(model_config(backbone)['model']['backbone']).load_state_dict(
+        {name.removeprefix('backbone.'): value for name, value in weights.items() if 'fc_norm' not in name}, strict=True)

@@ -1,0 +1,111 @@
+from itertools import count
+
+import pytest
+import torch
+from mmengine.runner import Runner
+from mmpretrain.models import ClsDataPreprocessor, ImageClassifier, LinearClsHead
+from torch.utils.data import DataLoader
+
+from nepa_mm import NEPA, NEPAViT
+from nepa_mm.errors import CheckpointError
+from nepa_mm.version import __version__
+from tiny import TINY, randomize
+
+NUMBERS = count()  # mmengine's runners need names of their own
+HOOKS = dict(fit_checkpoint=dict(type='nepa_mm.FitCheckpointHook'), checkpoint_record=dict(type='nepa_mm.CheckpointRecordHook'))
+
+
+class Classifier(ImageClassifier):
+
+    def __init__(self, **kwargs):
+        backbone = NEPAViT(**TINY, qk_norm='affine', out_type='avg_featmap', **kwargs)
+        head = LinearClsHead(3, 16, loss=dict(type='mmpretrain.CrossEntropyLoss'))
+        super().__init__(backbone, head=head, data_preprocessor=ClsDataPreprocessor())
+
+    def train_step(self, data, optim_wrapper):
+        loss = self(data).square().mean()
+        optim_wrapper.update_params(loss)
+        return dict(loss=loss)
+
+
+def runner(folder, hooks=HOOKS, **kwargs):
+    loader = DataLoader(torch.randn(4, 3, 28, 28), batch_size=2)
+    train = dict(
+        train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)))
+    return Runner(
+        Classifier(), str(folder / 'work'), experiment_name=f'test{next(NUMBERS)}', default_hooks=hooks,
+        **train, **kwargs)
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    model = randomize(NEPA(NEPAViT(**TINY)))
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'pretrained.pth')
+    return str(tmp_path / 'pretrained.pth')
+
+
+def logged(folder):
+    return '\n'.join(path.read_text() for path in (folder / 'work').glob('*/*.log'))
+
+
+def test_load_from_names_what_it_creates_once_though_the_average_loads_it_too(tmp_path, pretrained):
+    run = runner(tmp_path, load_from=pretrained, custom_hooks=[dict(type='EMAHook')])
+    run.train()
+    line = (f'{pretrained}: 47 of 47 backbone tensors loaded; created: 6 affine QK-norm weights as ones, 2 of fc_norm as the '
+            'identity, head (2) at random; ignored: nothing')
+    assert logged(tmp_path).count(line) == 1 == logged(tmp_path).count('backbone tensors loaded')
+
+
+def test_a_backbone_without_the_hook_says_its_part(tmp_path, pretrained):
+    runner(tmp_path, load_from=pretrained, hooks={}, custom_hooks=[dict(type='EMAHook')]).train()
+    assert logged(tmp_path).count(f'{pretrained}: 47 of 47 backbone tensors loaded; created: 6 affine') == 1
+
+
+def test_a_checkpoint_tells_what_it_is_and_resumes(tmp_path, pretrained):
+    runner(tmp_path, load_from=pretrained, custom_hooks=[dict(type='EMAHook')]).train()
+    saved = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=False)
+    assert saved['meta']['nepa_mm'] == dict(
+        version=__version__, variant='release', weights='ema', started_from=pretrained,
+        settings=dict(num_heads=2, qk_norm=True, act='gelu', rope_theta=100., norm_eps=1e-12))
+    again = runner(tmp_path, load_from=str(tmp_path / 'work/epoch_1.pth'), resume=True, custom_hooks=[dict(type='EMAHook')])
+    again.train()
+    assert 'epoch_1.pth: 55 of 55 backbone tensors loaded; created: nothing; ignored: nothing' in logged(tmp_path)
+
+
+def test_a_resumed_training_needs_every_weight(tmp_path):
+    runner(tmp_path).train()
+    path = tmp_path / 'work/epoch_1.pth'
+    saved = torch.load(path, weights_only=False)
+    saved['state_dict'] = {name: value for name, value in saved['state_dict'].items() if 'fc_norm' not in name}
+    torch.save(saved, path)
+    with pytest.raises(CheckpointError, match='a resumed training needs every weight, .*: 2 of fc_norm as the identity; is it'):
+        runner(tmp_path, load_from=str(path), resume=True).train()
+
+
+def test_a_resumed_training_is_of_the_same_model(tmp_path):
+    runner(tmp_path).train()
+    path = tmp_path / 'work/epoch_1.pth'
+    saved = torch.load(path, weights_only=False)
+    saved['state_dict']['neck.a'] = torch.ones(1)
+    torch.save(saved, path)
+    with pytest.raises(CheckpointError, match=r'a resumed training needs the same model, and here would be neck \(1\)'):
+        runner(tmp_path, load_from=str(path), resume=True).train()
+
+
+def test_weights_alone_are_no_training_to_resume(tmp_path, pretrained):
+    with pytest.raises(CheckpointError, match='pretrained.pth: weights alone, no state of a training to resume; start a new one'):
+        runner(tmp_path, load_from=pretrained, resume=True).train()
+
+
+def test_weights_may_be_loaded_by_hand_before_training(tmp_path, pretrained):
+    run = runner(tmp_path)
+    run.load_checkpoint(pretrained)
+    assert 'head (2) at random' in logged(tmp_path)
+
+
+def test_a_record_asks_for_no_config(tmp_path):
+    run = runner(tmp_path, custom_hooks=[dict(type='EMAHook')])
+    run.model.backbone.init_cfg = [dict(type='TruncNormal', layer='Linear')]
+    run.train()
+    assert torch.load(tmp_path / 'work/epoch_1.pth', weights_only=False)['meta']['nepa_mm']['variant'] == 'release'
