@@ -61,8 +61,8 @@ def test_demo_runs_every_stage_and_prints_a_table(demo):
     assert 'epoch 18/18, loss -' in printed  # progress
     for name in ('query_patches.png', 'segmentation.png'):
         assert min(Image.open(out / name).size) > 300
-    assert 'load backbone. in model from' in (out / 'finetune/output.log').read_text()
-    assert 'load backbone. in model from' not in (out / 'scratch/output.log').read_text()
+    assert '61 of 61 backbone tensors loaded; created: 8 affine' in (out / 'finetune/output.log').read_text()
+    assert 'backbone tensors loaded' not in (out / 'scratch/output.log').read_text()
 
 
 def test_demo_data_is_the_same_for_the_same_seed_and_is_never_written_over(demo, tmp_path):
@@ -132,6 +132,30 @@ randomness = dict(seed=3)
     assert (tmp_path / 'one/epoch_3.pth').exists()
 
 
+def test_a_converted_checkpoint_starts_fine_tuning_and_segmentation(demo, tmp_path):
+    out, shapes, _ = demo
+    python('tools/model_converters/nepa_mm_to_hf.py', out / 'pretrain/epoch_18.pth', tmp_path / 'released')
+    python('tools/model_converters/nepa_hf_to_mm.py', tmp_path / 'released', tmp_path / 'nepa.safetensors')
+    norms = 'created: 8 affine QK-norm weights as ones'
+    for stage, data, length, address, created in [
+            ('finetune', 'imagenet', 'train_cfg.max_epochs=1', tmp_path / 'nepa.safetensors',
+             f'{norms}, 2 of fc_norm as the identity, head (2) at random'),
+            ('segmentation', 'ADEChallengeData2016', 'train_cfg.max_iters=1', f'hf:{tmp_path}/released',
+             f'{norms}, neck (11) at random, decode_head (74) at random, auxiliary_head (8) at random')]:
+        said = python(
+            'tools/train.py', next((out / stage).glob('*.py')), '--work-dir', tmp_path / stage, '--no-validate', '--cfg-options',
+            f'train_dataloader.dataset.data_root={shapes}/{data}', length, 'model.backbone.init_cfg=None', f'load_from={address}')
+        assert f'{address}: 61 of 61 backbone tensors loaded; {created}; ignored: nothing' in said
+
+    # Evaluation creates nothing.
+    process = start(
+        sys.executable, '-W', 'ignore', 'tools/test.py', next((out / 'finetune').glob('*.py')), tmp_path / 'nepa.safetensors',
+        '--work-dir', tmp_path / 'test', '--cfg-options', f'test_dataloader.dataset.data_root={shapes}/imagenet')
+    message = process.communicate(timeout=200)[1]
+    assert process.returncode == 4
+    assert 'nepa.safetensors: a test needs every weight, and these would be created: 8 affine QK-norm weights' in message
+
+
 def test_bad_input_ends_in_one_line(demo, tmp_path):
     out, shapes, _ = demo
     torch.save(dict(state_dict={'blocks.0.weight': torch.zeros(1)}), tmp_path / 'foreign.pth')
@@ -144,9 +168,9 @@ def test_bad_input_ends_in_one_line(demo, tmp_path):
         (pretrain, data[0], 'model.head.distance=cos'): (2, "distance='cos' is unknown; choose from"),
         (pretrain, data[0], f'work_dir={out}/pretrain'): (2, 'holds another run (epoch_18.pth)'),
         (classify, *data, f'model.backbone.init_cfg.checkpoint={tmp_path}/foreign.pth'):
-            (4, f"no key of checkpoint='{tmp_path}/foreign.pth' starts with prefix='backbone.'"),
+            (4, f"{tmp_path}/foreign.pth: no weights of a NEPA ViT here (of another architecture, or under another prefix?)"),
         (classify, *data, 'model.backbone.init_cfg=None', f'load_from={tmp_path}/foreign.pth'):
-            (4, "weights of NEPAViT, such as ['backbone.cls_token', 'backbone.patch_embed.weight']"),
+            (4, "none of its 1 tensors belongs to ImageClassifier; first keys: ['blocks.0.weight']"),
     }
     processes = {}
     for i, (config, *options) in enumerate(cases):

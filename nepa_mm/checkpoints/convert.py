@@ -1,0 +1,192 @@
+"""Files of weights from one format to another: the authors' release, ours, ours for publication.
+
+Safetensors are converted tensor by tensor, in the memory of the largest.
+"""
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from mmengine.runner import CheckpointLoader
+from torch import Tensor
+
+from ..errors import CheckpointError
+from .addresses import path_of
+from .files import about, existing_file, is_safetensors, new_file, read_checkpoint, refuse_existing, sha256
+from .model_config import inferred_backbone, model_config
+from .prefixes import RELEASED, checked, our_parts, prefix_of, state_dict_of
+from .record import KEY, check_kind, facts_in, from_header, model_in, record, to_header, variant_of
+from .released import released_parts, stacked, third_of
+from .released_config import preprocessing, released_config
+from .released_files import find_released, meta_of
+from .safetensors_files import ComputedTensors, LazyTensors, write_safetensors
+
+WRITTEN = ('.pth', '.safetensors')
+# Of a segmentor and of pretraining with masks, which the release has no place for
+OUTSIDE_RELEASE = ('decode_head.', 'auxiliary_head.', 'neck.', 'mask_token')
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file of a kind that is not written."""
+    if path.suffix not in WRITTEN:
+        raise CheckpointError(f'DST={str(path)!r} must end in {" or ".join(WRITTEN)}')
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor], meta: dict) -> None:
+    """Write weights and what is known of them to a ``.pth`` or ``.safetensors`` file, which must not exist."""
+    with new_file(path) as temporary:
+        if path.suffix == '.safetensors':
+            write_safetensors(temporary, tensors, to_header(meta))
+        else:
+            torch.save(dict(meta=meta, state_dict=dict(tensors)), temporary)
+
+
+def hf_to_mm(src: str, dst: Path, ema: bool = False) -> str:
+    """Convert a released checkpoint to ours.
+
+    Args:
+        src: A folder, a file of weights, or the id of a Hugging Face repository; ``hf:`` may stand before it.
+        dst: File to write, ``.pth`` or ``.safetensors``.
+        ema: Take the averaged weights, ``pytorch_model_ema.bin``.
+
+    Returns:
+        One line that says what was done.
+
+    Raises:
+        CheckpointError: If there is no such checkpoint, it is no NEPA model, or ``dst`` exists.
+    """
+    check_suffix(dst)
+    refuse_existing(dst)
+    with about(src):
+        released = find_released(src, ema)
+        if is_safetensors(released.weights):
+            source = LazyTensors(released.weights)
+            files = source.files
+        else:
+            checkpoint, files = read_checkpoint(released.weights), [released.weights]
+            source = state_dict_of(checkpoint) or checked(checkpoint)
+        parts = our_parts(source)
+        tensors = checked(ComputedTensors({name: partial(stacked, source, names) for name, names in parts.items()}))
+        if prefix_of(RELEASED, source) is None:
+            raise CheckpointError('it is no released checkpoint but one of ours already, which needs no conversion')
+        meta = meta_of(released, tensors, sha256={file.name: sha256(file) for file in files})
+        write_weights(dst, tensors, meta)
+    return (f'{dst}: {len(parts)} tensors of {released.weights} ({kind_of(tensors)}, {variant_in(meta)} variant, '
+            f'weights: {which(meta)})')
+
+
+def mm_to_hf(src: str, dst: Path, ema: bool = False) -> str:
+    """Convert a checkpoint of ours to a folder that the authors' classes load strictly.
+
+    Args:
+        src: A checkpoint of a training, converted or published.
+        dst: Folder to write: ``config.json``, ``model.safetensors``, ``preprocessor_config.json``.
+        ema: Take the averaged weights of a training.
+
+    Returns:
+        One line that says what was done, and what of a segmentor the release has no place for.
+
+    Raises:
+        CheckpointError: If a weight or a setting has no place in the release, or ``dst`` has a checkpoint already.
+    """
+    refuse_existing(dst / 'model.safetensors')
+    with about(src):
+        ours, meta = weights_of(src, ema)
+        left_out = [name for name in ours if name.startswith(OUTSIDE_RELEASE)]
+        places = released_parts(name for name in ours if name not in left_out)
+        num_classes = len(ours['head.fc.weight']) if 'head.fc.weight' in ours else None
+        model = model_in(meta)
+        if model is None:
+            model = model_config(inferred_backbone(ours, f'{src} carries no config'), num_classes)['model']
+        classes = meta['dataset_meta'].get('classes') if isinstance(meta.get('dataset_meta'), dict) else None
+        config = released_config(model, num_classes, classes, facts_in(meta).get('config'))
+        config['dtype'] = str(ours['backbone.norm.weight'].dtype).removeprefix('torch.')
+        tensors = ComputedTensors({name: partial(third_of, ours, *place) for name, place in places.items()})
+        with new_file(dst / 'model.safetensors') as weights, new_file(dst / 'config.json') as settings:
+            write_safetensors(weights, tensors, to_header({KEY: facts_in(meta)}))
+            settings.write_text(json.dumps(config, indent=2) + '\n')
+        if not (dst / 'preprocessor_config.json').exists():
+            (dst / 'preprocessor_config.json').write_text(json.dumps(preprocessing(config['image_size']), indent=2) + '\n')
+    line = f'{dst}: {len(places)} tensors of {src} ({kind_of(ours)}, weights: {which(meta)})'
+    return line if not left_out else f'{line}; left out, as the release has no place for them: {len(left_out)} of ' + ', '.join(
+        sorted({name.split('.')[0] for name in left_out}))
+
+
+def publish(src: str, dst: Path, ema: bool = False) -> str:
+    """Write the weights of a training alone, for others: no optimizer, no logs; the name carries the SHA-256.
+
+    Args:
+        src: A checkpoint of a training.
+        dst: ``NAME.safetensors`` or ``NAME.pth``; the first eight digits of the digest go before the suffix.
+        ema: Take the averaged weights.
+
+    Returns:
+        One line that says what was done.
+
+    Raises:
+        CheckpointError: If the weights asked for are not there, or the file exists.
+    """
+    dst = dst if dst.suffix in WRITTEN else dst.with_name(f'{dst.name}.safetensors')
+    with about(src):
+        tensors, meta = weights_of(src, ema)
+        kept = {key: meta[key] for key in ('cfg', 'dataset_meta', 'epoch', 'iter', 'seed', 'mmengine_version') if key in meta}
+        kept[KEY] = record(which(meta), **origin_facts(meta, Path(path_of(src))))
+        dst.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=dst.parent) as folder:
+            draft = Path(folder) / dst.name
+            write_weights(draft, tensors, kept)
+            path = dst.with_name(f'{dst.stem}-{sha256(draft)[:8]}{dst.suffix}')
+            with new_file(path) as temporary:
+                os.replace(draft, temporary)
+    return f'{path}: {len(tensors)} tensors of {src} ({kind_of(tensors)}, weights: {which(meta)}), without optimizer and logs'
+
+
+def origin_facts(meta: dict, path: Path) -> dict:
+    """What a published record says of where the weights come from; of places on this machine, the names alone."""
+    known = facts_in(meta)
+    facts = {key: known[key] for key in ('settings', 'source', 'sha256', 'config') if key in known}
+    if 'source' not in facts and path.is_file():
+        facts.update(source=path.name, sha256={path.name: sha256(path)})
+    started = known.get('started_from')
+    if isinstance(started, str):
+        facts['started_from'] = started if re.match('hf:[^/.~]|https?:', started) else Path(started).name
+    return dict(variant=variant_in(meta), **facts)
+
+
+def weights_of(address: str, ema: bool) -> tuple[Mapping[str, Tensor], dict]:
+    """Weights of a checkpoint of ours by our names, and its ``meta``."""
+    path = Path(path_of(address))
+    if path.suffix == '.safetensors' and path.is_file():
+        source = LazyTensors(existing_file(path))
+        meta = from_header(source.metadata)
+        check_kind(meta, ema)
+        if prefix_of(RELEASED, source) is not None:
+            raise CheckpointError('it is in the released format already')
+        parts = our_parts(source)
+        return checked(ComputedTensors({name: partial(stacked, source, names) for name, names in parts.items()})), meta
+    address = address if path_of(address) != address else f'{"ema" if ema else "raw"}:{address}'
+    checkpoint = CheckpointLoader.load_checkpoint(address, 'cpu', logger='silent')
+    meta = checkpoint.get('meta')
+    return checked(checkpoint), meta if isinstance(meta, dict) else {}
+
+
+def kind_of(names: Iterable[str]) -> str:
+    """What a model is trained for, by the names of its weights."""
+    if any(name.startswith('decode_head.') for name in names):
+        return 'segmentation'
+    return 'classification' if any(name.startswith('head.') for name in names) else 'pretraining'
+
+
+def variant_in(meta: dict) -> str:
+    """The variant that a checkpoint's record or config tells."""
+    told = facts_in(meta).get('variant')
+    return told or variant_of((model_in(meta) or {}).get('backbone') or {})
+
+
+def which(meta: dict) -> str:
+    """Which weights were taken, as far as that is known; of released ones nobody says whether they are raw or averaged."""
+    return facts_in(meta).get('weights', 'unknown')
