@@ -107,7 +107,7 @@ def mm_to_hf(src: str, dst: Path, ema: bool = False) -> str:
         config['dtype'] = str(ours['backbone.norm.weight'].dtype).removeprefix('torch.')
         tensors = ComputedTensors({name: partial(third_of, ours, *place) for name, place in places.items()})
         with new_file(dst / 'model.safetensors') as weights, new_file(dst / 'config.json') as settings:
-            write_safetensors(weights, tensors, to_header({KEY: facts_in(meta)}))
+            write_safetensors(weights, tensors, to_header({KEY: published_record(meta, Path(path_of(src)))}))
             settings.write_text(json.dumps(config, indent=2) + '\n')
         if not (dst / 'preprocessor_config.json').exists():
             (dst / 'preprocessor_config.json').write_text(json.dumps(preprocessing(config['image_size']), indent=2) + '\n')
@@ -134,7 +134,7 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
     with about(src):
         tensors, meta = weights_of(src, ema)
         kept = {key: meta[key] for key in ('cfg', 'dataset_meta', 'epoch', 'iter', 'seed', 'mmengine_version') if key in meta}
-        kept[KEY] = record(which(meta), **origin_facts(meta, Path(path_of(src))))
+        kept[KEY] = published_record(meta, Path(path_of(src)))
         dst.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=dst.parent) as folder:
             draft = Path(folder) / dst.name
@@ -145,16 +145,16 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
     return f'{path}: {len(tensors)} tensors of {src} ({kind_of(tensors)}, weights: {which(meta)}), without optimizer and logs'
 
 
-def origin_facts(meta: dict, path: Path) -> dict:
-    """What a published record says of where the weights come from; of places on this machine, the names alone."""
+def published_record(meta: dict, path: Path) -> dict:
+    """The record of weights that others get: of places on this machine, the names alone."""
     known = facts_in(meta)
-    facts = {key: known[key] for key in ('settings', 'source', 'sha256', 'config') if key in known}
+    facts = {key: known[key] for key in ('settings', 'source', 'sha256', 'config', 'started_from') if key in known}
     if 'source' not in facts and path.is_file():
         facts.update(source=path.name, sha256={path.name: sha256(path)})
-    started = known.get('started_from')
-    if isinstance(started, str):
-        facts['started_from'] = started if re.match('hf:[^/.~]|https?:', started) else Path(started).name
-    return dict(variant=variant_in(meta), **facts)
+    for key in ('source', 'started_from'):
+        if isinstance(facts.get(key), str) and not re.match('hf:[^/.~]|https?:', facts[key]):
+            facts[key] = Path(facts[key]).name
+    return record(which(meta), variant=variant_in(meta), **facts)
 
 
 def weights_of(address: str, ema: bool) -> tuple[Mapping[str, Tensor], dict]:
