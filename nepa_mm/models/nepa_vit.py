@@ -35,7 +35,7 @@ ARCHS = {
     'large': dict(embed_dims=1024, num_layers=24, num_heads=16, feedforward_channels=4096),
     'huge': dict(embed_dims=1280, num_layers=32, num_heads=16, feedforward_channels=5120),
 }
-OUT_TYPES = ('raw', 'cls_token', 'last_token', 'avg_featmap', 'featmap')
+OUT_TYPES = ('raw', 'cls_token', 'last_token', 'avg_featmap', 'featmap', 'padded_featmap')
 ACTIVATIONS = ('gelu', 'gelu_tanh', 'quick_gelu', 'relu', 'silu')
 # Arguments of the LayerNorm over head_dim that queries and keys pass; None leaves it out.
 QK_NORMS = {
@@ -90,7 +90,8 @@ class NEPAViT(PretrainedBackbone):
         in_channels: Channels of the image.
         causal: Each token sees itself and those before it (pretraining); False for attention in both directions.
         out_type: What each output is: 'raw' [B, L, D], 'cls_token' [B, D], 'last_token' [B, D], 'avg_featmap' [B, D] (mean of
-            the patch tokens, then another LayerNorm, the release's ``fc_norm``) or 'featmap' [B, D, h, w].
+            the patch tokens, then another LayerNorm, the release's ``fc_norm``), 'featmap' [B, D, h, w] of the image, or
+            'padded_featmap' [B, D, h, w] of whole patches, for :class:`PaddedEncoderDecoder`.
         out_indices: Blocks whose outputs are returned; negative ones count from the end.
         with_cls_token: Prepend a [CLS] token.
         use_abs_pos_embed: Add a learned position embedding to the patches; resized for other image sizes.
@@ -262,6 +263,8 @@ class NEPAViT(PretrainedBackbone):
             return self.fc_norm(patches.mean(dim=1))
         grid = self.grid(image_size)
         featmap = patches.transpose(1, 2).unflatten(2, grid)  # [B, D, h * w] -> [B, D, h, w]
+        if self.out_type == 'padded_featmap':
+            return featmap
         # Heads stretch a feature map over the image. One that still covered the padding would land up to a patch too far
         # left and up, so rows and columns are interpolated to h x w cells that cover the image alone.
         for dim, (cells, size) in enumerate(zip(grid, image_size), start=2):

@@ -1,7 +1,7 @@
 # UPerNet on a bidirectional NEPA ViT, as mmseg builds it for MAE
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
-    type='EncoderDecoder',
+    type='nepa_mm.PaddedEncoderDecoder',
     data_preprocessor=dict(
         type='SegDataPreProcessor',
         mean=[127.5] * 3,
@@ -15,7 +15,7 @@ model = dict(
         img_size=512,
         patch_size=14,
         causal=False,
-        out_type='featmap',  # 37 x 37, aligned with the 512 x 512 crop
+        out_type='padded_featmap',  # 37 x 37 patches of 14 pixels, 518; logits are cropped to 512
         out_indices=[3, 5, 7, 11],
         qk_norm='affine',
         init_cfg=dict(type='Pretrained', checkpoint='', prefix='backbone.')),
