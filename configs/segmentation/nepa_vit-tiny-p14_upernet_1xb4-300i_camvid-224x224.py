@@ -4,62 +4,24 @@
 #       --cfg-options model.backbone.init_cfg.checkpoint=PRETRAINED   # a ViT-Ti/14; model.backbone.init_cfg=None for none
 #
 # Hardware: 2 CPU cores. A run is in docs/runs.md.
-_base_ = ['../_base_/models/nepa_upernet.py', '../_base_/segmentation_runtime.py']
+_base_ = [
+    '../_base_/models/nepa_upernet.py',
+    '../_base_/datasets/camvid_224.py',
+    '../_base_/segmentation_runtime.py',
+]
 
-classes = ['sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign', 'fence', 'car', 'pedestrian', 'bicyclist']
-palette = [[128, 128, 128], [128, 0, 0], [192, 192, 128], [128, 64, 128], [60, 40, 222], [128, 128, 0], [192, 128, 128],
-           [64, 64, 128], [64, 0, 128], [64, 64, 0], [0, 128, 192]]
-unlabelled = 11
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
-    data_preprocessor=dict(size=(224, 224), seg_pad_val=unlabelled),
+    data_preprocessor=dict(size=_base_.crop_size, seg_pad_val=_base_.unlabelled),
     backbone=dict(
         arch='tiny',
         img_size=224,
         out_indices=[2, 5, 8, 11]),
     neck=dict(embed_dim=192, norm_cfg=norm_cfg),
     decode_head=dict(
-        in_channels=[192, 192, 192, 192], channels=96, num_classes=11, ignore_index=unlabelled, norm_cfg=norm_cfg),
-    auxiliary_head=dict(in_channels=192, channels=64, num_classes=11, ignore_index=unlabelled, norm_cfg=norm_cfg),
-    test_cfg=dict(mode='slide', crop_size=(224, 224), stride=(136, 128)))
-
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='RandomResize', scale=(480, 360), ratio_range=(0.75, 1.5), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(224, 224), cat_max_ratio=0.75, ignore_index=unlabelled),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
-dataset = dict(
-    type='BaseSegDataset',
-    data_root='data/camvid',
-    img_suffix='.jpg',
-    seg_map_suffix='.png',
-    metainfo=dict(classes=classes, palette=palette))
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'), pipeline=train_pipeline, **dataset))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'), pipeline=test_pipeline, **dataset))
-test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'], ignore_index=unlabelled)
-test_evaluator = val_evaluator
+        in_channels=[192, 192, 192, 192], channels=96, num_classes=11, ignore_index=_base_.unlabelled, norm_cfg=norm_cfg),
+    auxiliary_head=dict(in_channels=192, channels=64, num_classes=11, ignore_index=_base_.unlabelled, norm_cfg=norm_cfg),
+    test_cfg=dict(mode='slide', crop_size=_base_.crop_size, stride=(136, 128)))
 
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
