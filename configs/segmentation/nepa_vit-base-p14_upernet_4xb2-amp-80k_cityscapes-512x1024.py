@@ -1,0 +1,30 @@
+# UPerNet on Cityscapes, 19 classes, with a NEPA ViT-B/14 backbone.
+#
+#   bash tools/dist_train.sh configs/segmentation/nepa_vit-base-p14_upernet_4xb2-amp-80k_cityscapes-512x1024.py 4
+#
+# Hardware: 4 GPUs. mIoU, single scale: paper none, ours not run.
+# The recipe of ADE20K. Crop, batch and iterations are those of mmseg's longest UPerNet schedule for this data (4xb2-80k); its
+# transformers keep the learning rate of ADE20K at this batch (SegFormer: 6e-5 for both). Windows overlap by a third, as on ADE20K.
+# 8 GPUs: train_dataloader.batch_size=1. One GPU keeps 2: a 1 x 1 map of one image cannot be batch-normalised.
+_base_ = [
+    '../_base_/models/nepa_upernet.py',
+    '../_base_/datasets/cityscapes_512x1024.py',
+    '../_base_/schedules/160k_adamw.py',
+    '../_base_/segmentation_runtime.py',
+]
+
+model = dict(
+    data_preprocessor=dict(size=_base_.crop_size),
+    backbone=dict(
+        arch='base',
+        img_size=_base_.crop_size,
+        drop_path_rate=0.1,
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth')),
+    decode_head=dict(num_classes=19),
+    auxiliary_head=dict(num_classes=19),
+    test_cfg=dict(crop_size=_base_.crop_size, stride=(341, 682)))
+
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=80000)]
+train_cfg = dict(max_iters=80000, val_interval=8000)
+auto_scale_lr = dict(base_batch_size=8)
+default_hooks = dict(checkpoint=dict(interval=8000))

@@ -1,0 +1,135 @@
+"""Segmentation configs on made-up images in each data set's own folders: training steps and a slide-mode evaluation."""
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope, init_default_scope
+from mmengine.runner import Runner
+
+from tiny import ROOT
+
+CONFIGS = ROOT / 'configs/segmentation'
+NAMES = dict(
+    ade20k='nepa_vit-base-p14_upernet_8xb2-amp-160k_ade20k-512x512',
+    voc12aug='nepa_vit-base-p14_upernet_8xb2-amp-40k_voc12aug-512x512',
+    cityscapes='nepa_vit-base-p14_upernet_4xb2-amp-80k_cityscapes-512x1024',
+    camvid='nepa_vit-base-p14_upernet_8xb2-amp-20k_camvid-512x512')
+CLASSES = dict(ade20k=150, voc12aug=21, cityscapes=19, camvid=11)
+NO_CLASS = dict(ade20k=0, voc12aug=255, cityscapes=255, camvid=11)  # as it is in the files
+# Small model, crops and images; everything else is the config's.
+TINY_MODEL = {
+    'model.backbone.out_indices': [0, 1, 2, 3], 'model.backbone.patch_size': 8, 'model.backbone.init_cfg': None,
+    'model.neck.embed_dim': 16, 'model.neck.norm_cfg': dict(type='BN'),
+    'model.decode_head.in_channels': [16] * 4, 'model.decode_head.channels': 8, 'model.decode_head.norm_cfg': dict(type='BN'),
+    'model.auxiliary_head.in_channels': 16, 'model.auxiliary_head.channels': 8,
+    'model.auxiliary_head.norm_cfg': dict(type='BN'),
+}
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope('mmseg')
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+def draw(root: Path, data: str, size: tuple[int, int] = (120, 90)) -> tuple[np.ndarray, np.ndarray]:
+    """Write two images (W x H) and label maps for training, and two for validation, where the data set has them.
+
+    Returns the last image and its label map, as they are in the files.
+    """
+    number = np.random.default_rng(0)
+    for split in ('train', 'val'):
+        for i in range(2):
+            name = f'{split}{i}'
+            long = dict(train='training', val='validation')[split]
+            image, labels = dict(
+                ade20k=(f'images/{long}/{name}.jpg', f'annotations/{long}/{name}.png'),
+                camvid=(f'images/{long}/{name}.jpg', f'annotations/{long}/{name}.png'),
+                cityscapes=(f'leftImg8bit/{split}/town/{name}_leftImg8bit.png',
+                            f'gtFine/{split}/town/{name}_gtFine_labelTrainIds.png'),
+                voc12aug=(f'JPEGImages/{name}.jpg', f'SegmentationClass{"Aug" if name == "train1" else ""}/{name}.png'))[data]
+            blocks = number.integers(0, CLASSES[data], (3, 4)).astype(np.uint8) + (data == 'ade20k')
+            blocks[0, 0] = NO_CLASS[data]
+            label_map = cv2.resize(blocks, size, interpolation=cv2.INTER_NEAREST)
+            pixels = cv2.resize(number.integers(0, 256, (9, 12, 3), np.uint8), size)
+            for file, content in ((image, pixels), (labels, label_map)):
+                (root / file).parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(root / file), content)
+    if data == 'voc12aug':
+        lists = root / 'ImageSets/Segmentation'
+        lists.mkdir(parents=True)
+        for name, images in dict(train='train0', aug='train1', val='val0\nval1').items():
+            (lists / f'{name}.txt').write_text(images + '\n')
+    return cv2.imread(str(root / image)), label_map
+
+
+def shrink(step: dict) -> None:
+    """Sizes in a pipeline, by 8."""
+    for key in ('scale', 'crop_size'):
+        if key in step:
+            step[key] = tuple(side // 8 for side in step[key])
+    for steps in step.get('transforms', []):
+        for inner in steps:
+            shrink(inner)
+
+
+def small(name: str, root: Path, work_dir: Path) -> Config:
+    """The config with a tiny model, an eighth of its sizes, and data under ``root``."""
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg.merge_from_dict(TINY_MODEL)
+    model = cfg.model
+    model.backbone.arch = dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
+    model.data_preprocessor.size = model.backbone.img_size = tuple(side // 8 for side in cfg.crop_size)
+    model.test_cfg.update({key: tuple(side // 8 for side in model.test_cfg[key]) for key in ('crop_size', 'stride')})
+    loaders = cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader
+    for dataset in (part for loader in loaders for part in loader.dataset.get('datasets', [loader.dataset])):
+        dataset.data_root = str(root)
+        for step in dataset.pipeline:
+            shrink(step)
+    for loader in loaders:
+        loader.update(num_workers=0, persistent_workers=False)
+    cfg.train_cfg.update(max_iters=2, val_interval=2)
+    cfg.param_scheduler[0].end = cfg.param_scheduler[1].begin = 1
+    cfg.auto_scale_lr.base_batch_size = cfg.train_dataloader.batch_size
+    cfg.default_hooks.logger.interval = 1
+    cfg.work_dir = str(work_dir)
+    return cfg
+
+
+@pytest.mark.parametrize('data', NAMES)
+def test_the_classes_of_the_data_are_those_of_the_heads(data, tmp_path):
+    _, on_disk = draw(tmp_path, data)
+    cfg = small(NAMES[data], tmp_path, tmp_path)
+    heads = cfg.model.decode_head, cfg.model.auxiliary_head
+    ignored = cfg.model.data_preprocessor.seg_pad_val
+    assert {head.get('ignore_index', 255) for head in heads} == {ignored} == {cfg.val_evaluator.get('ignore_index', 255)}
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        dataset = DATASETS.build(loader.dataset)
+        assert len(dataset) == 2 and len(dataset.metainfo['palette']) == CLASSES[data]
+        assert {head.num_classes for head in heads} == {len(dataset.metainfo['classes'])} == {CLASSES[data]}
+        for sample in dataset:
+            labels = sample['data_samples'].gt_sem_seg.data
+            assert set(labels.unique().tolist()) <= {*range(CLASSES[data]), ignored}
+    # The last one of validation: the image is resized, the labels keep the size of the file and its classes
+    assert sample['inputs'].shape[1:] != labels.shape[1:] == on_disk.shape and labels[0, 0, 0] == ignored
+    known = labels[0] != ignored
+    assert torch.equal(labels[0][known], torch.from_numpy(on_disk).long()[known] - int(data == 'ade20k'))
+
+
+@pytest.mark.parametrize('data', NAMES)
+def test_two_training_steps_and_a_slide_mode_evaluation(data, tmp_path):
+    draw(tmp_path / 'data', data)
+    cfg = small(NAMES[data], tmp_path / 'data', tmp_path / 'run')
+    runner = Runner.from_cfg(cfg)
+    windows = []
+    runner.model.backbone.register_forward_pre_hook(lambda module, inputs: windows.append(tuple(inputs[0].shape)))
+    runner.train()
+    crop = tuple(cfg.model.test_cfg.crop_size)
+    assert windows[:2] == [(cfg.train_dataloader.batch_size, 3, *crop)] * 2
+    assert len(windows) > 2 + 2 and set(windows[2:]) == {(1, 3, *crop)}  # several of each image
+    scalars = runner.message_hub.log_scalars
+    assert np.isfinite(scalars['train/loss'].current()) and 0 <= scalars['val/mIoU'].current() <= 100
