@@ -236,6 +236,19 @@ def test_other_data_change_what_the_data_ask_for(data):
     assert path.stem.endswith(f'{height}x{width}') and cfg.model.data_preprocessor.size == cfg.crop_size
 
 
+@pytest.mark.parametrize('arch', ['base', 'large'])
+def test_a_multi_scale_config_changes_the_test_alone(arch):
+    name = f'configs/segmentation/nepa_vit-{arch}-p14_upernet_8xb2-amp-160k_ade20k-512x512'
+    single, multi = (Config.fromfile(ROOT / f'{name}{suffix}.py') for suffix in ('', '-ms'))
+    single.test_dataloader.dataset.pipeline = single.tta_pipeline
+    assert single.to_dict() == multi.to_dict()
+    sizes, flips, *_ = multi.test_dataloader.dataset.pipeline[-1].transforms
+    resize = multi.val_dataloader.dataset.pipeline[1]
+    assert [size.scale for size in sizes] == [
+        tuple(int(side * ratio) for side in resize.scale) for ratio in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)]
+    assert [flip.prob for flip in flips] == [0., 1.]
+
+
 def test_every_config_of_the_paper_is_in_the_table():
     page = (ROOT / 'docs/tables.md').read_text()
     listed = set()

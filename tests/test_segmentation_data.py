@@ -1,15 +1,18 @@
-"""Segmentation configs on made-up images in each data set's own folders: training steps and a slide-mode evaluation."""
+"""Segmentation configs on made-up images in each data set's own folders: training steps, a slide-mode and a multi-scale test."""
+import runpy
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.registry import DATASETS, DefaultScope, init_default_scope
+from mmengine.registry import DATASETS, MODELS, DefaultScope, init_default_scope
 from mmengine.runner import Runner
 
-from tiny import ROOT
+from tiny import ROOT, randomize
 
 CONFIGS = ROOT / 'configs/segmentation'
 NAMES = dict(
@@ -133,3 +136,45 @@ def test_two_training_steps_and_a_slide_mode_evaluation(data, tmp_path):
     assert len(windows) > 2 + 2 and set(windows[2:]) == {(1, 3, *crop)}  # several of each image
     scalars = runner.message_hub.log_scalars
     assert np.isfinite(scalars['train/loss'].current()) and 0 <= scalars['val/mIoU'].current() <= 100
+
+
+def probabilities(model, image: np.ndarray, ratio: float, mirrored: bool) -> torch.Tensor:
+    """Of an image [H, W, 3] at one size, mirrored or not: class probabilities [150, H, W], window by window."""
+    height, width = image.shape[:2]
+    factor = min(int(256 * ratio) / max(height, width), int(64 * ratio) / min(height, width))
+    size = int(height * factor + 0.5), int(width * factor + 0.5)
+    x = torch.from_numpy(cv2.resize(image, size[::-1])).permute(2, 0, 1)[None].float()  # [1, 3, h, w]
+    x = (x.flip(1) - 127.5) / 127.5  # to RGB
+    x = x.flip(3) if mirrored else x
+    total, count = torch.zeros(1, 150, *size), torch.zeros(size)
+    # Windows of 64 every 42 pixels; one that would cross the border is moved back, and a small image is a window by itself.
+    for top in sorted({max(min(top, size[0] - 64), 0) for top in range(0, size[0], 42)}):
+        for left in sorted({max(min(left, size[1] - 64), 0) for left in range(0, size[1], 42)}):
+            rows, columns = slice(top, top + 64), slice(left, left + 64)
+            window = x[..., rows, columns]
+            logits = model.decode_head(model.neck(model.backbone(window)))
+            total[..., rows, columns] += F.interpolate(logits, window.shape[-2:], mode='bilinear', align_corners=False)
+            count[rows, columns] += 1
+    logits = total / count
+    logits = logits.flip(3) if mirrored else logits
+    return F.interpolate(logits, (height, width), mode='bilinear', align_corners=False).softmax(1)[0]
+
+
+@pytest.mark.parametrize('size', [(120, 90), (40, 200)])  # the second is narrower than a window up to ratio 1
+@torch.no_grad()
+def test_a_multi_scale_config_means_over_sizes_and_mirror_images(size, tmp_path, monkeypatch):
+    image, _ = draw(tmp_path / 'data', 'ade20k', size)
+    cfg = small(NAMES['ade20k'] + '-ms', tmp_path / 'data', tmp_path / 'run')
+    model = randomize(MODELS.build(cfg.model)).eval()
+    torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'model.pth')
+    cfg.dump(tmp_path / 'config.py')
+    expected = sum(probabilities(model, image, ratio, mirrored)
+                   for ratio in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75) for mirrored in (False, True)) / 12
+    single = probabilities(model, image, 1., False).argmax(0)
+    assert (single != expected.argmax(0)).float().mean() > 0.05  # so that the test can tell
+    for name, options in dict(plain=[], tta=['--tta']).items() if size[0] == 120 else [('plain', [])]:
+        monkeypatch.setattr(sys, 'argv', [
+            'test.py', str(tmp_path / 'config.py'), str(tmp_path / 'model.pth'), '--out', str(tmp_path / name), *options])
+        runpy.run_path(str(ROOT / 'tools/test.py'))['main']()
+        written = cv2.imread(str(tmp_path / name / 'val1.png'), cv2.IMREAD_UNCHANGED).astype(int) - 1  # 0 is no class
+        assert (written == expected.argmax(0).numpy()).mean() > 0.999

@@ -62,11 +62,17 @@ def augment_at_test_time(cfg: Config) -> None:
         cfg.tta_pipeline = [load, dict(type='TestTimeAug', transforms=[flips, *([step] for step in pipeline)])]
         cfg.setdefault('tta_model', dict(type='mmpretrain.AverageClsScoreTTA'))
     if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
-        raise ConfigError('--tta needs tta_model and tta_pipeline in the config')
+        raise ConfigError('test-time augmentation needs tta_model and tta_pipeline in the config')
     # The hook would look for its average under the names of the wrapped model; the checkpoint's state_dict is the average.
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if not hook.type.endswith('EMAHook')]
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.model = dict(cfg.tta_model, module=cfg.model)
+
+
+def is_augmented(cfg: Config) -> bool:
+    """Whether the config's own test is one of augmented images, for which the model is not wrapped yet."""
+    steps = cfg.test_dataloader.dataset.get('pipeline', [])
+    return 'module' not in cfg.model and any(step.type.endswith('TestTimeAug') for step in steps)
 
 
 def main() -> None:
@@ -78,6 +84,9 @@ def main() -> None:
                           'judged by fine-tuning)')
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
+    if is_augmented(cfg):  # a -ms config
+        cfg.tta_pipeline = cfg.test_dataloader.dataset.pipeline
+        args.tta = True
     if args.tta:
         augment_at_test_time(cfg)
     if args.amp:
