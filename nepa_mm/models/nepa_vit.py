@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.registry import DefaultScope
 from timm.layers import (
     AttentionRope,
     DropPath,
@@ -150,6 +151,10 @@ class NEPAViT(PretrainedBackbone):
         checked_choice('act', act, ACTIVATIONS)
         if out_type == 'cls_token' and causal:
             warnings.warn("out_type='cls_token', causal=True: [CLS] is first and sees no patch; set causal=False", stacklevel=2)
+        scope = DefaultScope.get_current_instance()
+        if out_type == 'featmap' and causal and scope is not None and scope.scope_name == 'mmseg':
+            warnings.warn("out_type='featmap', causal=True: a patch sees none after it; dense prediction wants causal=False",
+                          stacklevel=2)
 
         self.patch_embed = nn.Conv2d(in_channels, self.embed_dims, patch_size, stride=patch_size)
         self.num_extra_tokens = int(with_cls_token)

@@ -1,9 +1,11 @@
 import math
 import re
+import warnings
 
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.registry import MODELS, DefaultScope
 
 from nepa_mm import NEPAViT
 from nepa_mm.errors import CheckpointError, ConfigError
@@ -173,6 +175,24 @@ def test_feature_map_keeps_its_precision_under_autocast():
 def test_cls_token_under_a_causal_mask_warns():
     with pytest.warns(UserWarning, match='sees no patch; set causal=False'):
         tiny(out_type='cls_token')
+
+
+def test_a_causal_feature_map_warns_once_under_mmseg():
+    def segmentor(**kwargs):
+        backbone = dict(type='nepa_mm.NEPAViT', **TINY, out_type='featmap', **kwargs)
+        head = dict(type='FCNHead', in_channels=16, in_index=0, channels=4, num_convs=1, num_classes=2)
+        MODELS.build(dict(type='EncoderDecoder', backbone=backbone, decode_head=head))
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter('ignore')
+        warnings.filterwarnings('default', message='.*dense prediction')  # Python's own: once for each place in the code
+        tiny(out_type='featmap')  # features for any use
+        with DefaultScope.overwrite_default_scope('mmseg'):
+            segmentor(causal=False)
+            assert not seen
+            for _ in range(2):
+                segmentor()
+    assert [str(warning.message).partition(':')[0] for warning in seen] == ["out_type='featmap', causal=True"]
 
 
 def test_position_embedding_is_resized_in_the_forward():
