@@ -153,7 +153,11 @@ def probabilities(model, image: np.ndarray, ratio: float, mirrored: bool) -> tor
             rows, columns = slice(top, top + 64), slice(left, left + 64)
             window = x[..., rows, columns]
             logits = model.decode_head(model.neck(model.backbone(window)))
-            total[..., rows, columns] += F.interpolate(logits, window.shape[-2:], mode='bilinear', align_corners=False)
+            height_here, width_here = window.shape[-2:]
+            patch = model.backbone.patch_size
+            patches = [-(-side // patch) * patch for side in (height_here, width_here)]  # logits cover whole patches
+            logits = F.interpolate(logits, patches, mode='bilinear', align_corners=False)[..., :height_here, :width_here]
+            total[..., rows, columns] += logits
             count[rows, columns] += 1
     logits = total / count
     logits = logits.flip(3) if mirrored else logits

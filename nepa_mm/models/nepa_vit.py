@@ -152,8 +152,8 @@ class NEPAViT(PretrainedBackbone):
         if out_type == 'cls_token' and causal:
             warnings.warn("out_type='cls_token', causal=True: [CLS] is first and sees no patch; set causal=False", stacklevel=2)
         scope = DefaultScope.get_current_instance()
-        if out_type == 'featmap' and causal and scope is not None and scope.scope_name == 'mmseg':
-            warnings.warn("out_type='featmap', causal=True: a patch sees none after it; dense prediction wants causal=False",
+        if out_type.endswith('featmap') and causal and scope is not None and scope.scope_name == 'mmseg':
+            warnings.warn(f'out_type={out_type!r}, causal=True: a patch sees none after it; dense prediction wants causal=False',
                           stacklevel=2)
 
         self.patch_embed = nn.Conv2d(in_channels, self.embed_dims, patch_size, stride=patch_size)
