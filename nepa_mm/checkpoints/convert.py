@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zipfile import ZipFile
 
 import torch
 from mmengine.runner import CheckpointLoader
@@ -23,7 +24,7 @@ from .record import KEY, check_kind, facts_in, from_header, model_in, record, to
 from .released import released_parts, stacked, third_of
 from .released_config import preprocessing, released_config
 from .released_files import find_released, meta_of
-from .safetensors_files import ComputedTensors, LazyTensors, write_safetensors
+from .safetensors_files import ComputedTensors, LazyTensors, tensor_bytes, write_safetensors
 
 WRITTEN = ('.pth', '.safetensors')
 # Of a segmentor and of pretraining with masks, which the release has no place for
@@ -42,7 +43,27 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], meta: dict) -> None
         if path.suffix == '.safetensors':
             write_safetensors(temporary, tensors, to_header(meta))
         else:
-            torch.save(dict(meta=meta, state_dict=dict(tensors)), temporary)
+            write_pth(temporary, tensors, meta)
+
+
+def write_pth(path: Path, tensors: Mapping[str, Tensor], meta: dict) -> None:
+    """What ``torch.save`` writes of ``meta`` and ``state_dict``, tensor by tensor.
+
+    PyTorch leaves the place of each (``skip_data``), and it is filled in here. As with ``set_crc32_options(False)``, the zip file
+    has no checksums of them, which ``torch.load`` does not ask for.
+    """
+    places = {name: torch.empty(tensors[name].shape, dtype=tensors[name].dtype) for name in tensors}  # takes no memory untouched
+    with torch.serialization.skip_data():
+        torch.save(dict(meta=meta, state_dict=places), path)
+    with ZipFile(path) as archive:
+        begins = {int(entry.filename.rpartition('/')[2]): entry.header_offset for entry in archive.infolist()
+                  if '/data/' in entry.filename}
+    with open(path, 'r+b') as file:
+        for number, name in enumerate(tensors):
+            file.seek(begins[number] + 26)  # lengths of the name and of what follows it, in the header of 30 bytes
+            lengths = (int.from_bytes(file.read(2), 'little') for _ in range(2))
+            file.seek(begins[number] + 30 + sum(lengths))
+            file.write(tensor_bytes(tensors[name]))
 
 
 def hf_to_mm(src: str, dst: Path, ema: bool = False) -> str:

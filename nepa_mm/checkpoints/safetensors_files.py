@@ -114,4 +114,9 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[
     with open(path, 'wb') as file:
         file.write(len(text).to_bytes(8, 'little') + text)
         for name in names:
-            file.write(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            file.write(tensor_bytes(tensors[name]))
+
+
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """The content of a tensor, row by row."""
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from nepa_mm import NEPA, NEPAViT, get_model
 from nepa_mm.checkpoints import released_state_dict
-from nepa_mm.checkpoints.convert import hf_to_mm, mm_to_hf, publish
+from nepa_mm.checkpoints.convert import hf_to_mm, mm_to_hf, publish, write_weights
 from nepa_mm.checkpoints.files import sha256
 from nepa_mm.checkpoints.record import from_header
 from nepa_mm.errors import CheckpointError
@@ -70,6 +70,19 @@ def test_precision_is_kept(dtype, tmp_path):
     mm_to_hf(str(tmp_path / 'a.safetensors'), tmp_path / 'back')
     assert_same_bytes(tmp_path / 'src/model.safetensors', tmp_path / 'back/model.safetensors')
     assert json.loads((tmp_path / 'back/config.json').read_text())['dtype'] == str(dtype).removeprefix('torch.')
+
+
+def test_a_pickle_is_what_torch_save_writes(tmp_path):
+    tensors = dict(
+        a=torch.randn(3, 5).t(), b=torch.tensor(2.), c=torch.zeros(0, 4), d=torch.randn(7).bfloat16(), e=torch.arange(5),
+        f=torch.randn(2, 3, 4, 5).half(), g=torch.tensor([True, False]))
+    write_weights(tmp_path / 'a.pth', tensors, dict(epoch=3, classes=('cat', 'dog')))
+    for options in (dict(), dict(mmap=True)):
+        read = torch.load(tmp_path / 'a.pth', weights_only=True, **options)
+        assert read['meta'] == dict(epoch=3, classes=('cat', 'dog')) and list(read['state_dict']) == list(tensors)
+        for name, value in tensors.items():
+            found = read['state_dict'][name]
+            assert found.dtype == value.dtype and torch.equal(found, value), name
 
 
 @pytest.fixture
