@@ -20,6 +20,11 @@ class CheckpointError(RuntimeError):
     exit_code = 4
 
 
+def first_line(error: Exception) -> str:
+    """What an error of another library says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """End with one line and an exit code for what a user can mend; with NEPA_DEBUG=1, and for all else, with a traceback."""

@@ -10,7 +10,7 @@ from ..checkpoints.files import about
 from ..checkpoints.model_config import inferred_backbone, model_config
 from ..checkpoints.prefixes import blocks_of, checked
 from ..checkpoints.record import config_from_text
-from ..errors import CheckpointError
+from ..errors import CheckpointError, first_line
 from .untrusted_config import check_types, importing_nothing, pipeline_of, registered, scope_of, without_init
 
 
@@ -50,7 +50,7 @@ def built(checkpoint: dict, address: str, overrides: dict) -> BaseModel:
         with importing_nothing(), DefaultScope.overwrite_default_scope(scope_of(config)):
             model = MODELS.build(Config(dict(model=model_cfg)).model)
     except Exception as error:  # of many kinds, as the arguments that a checkpoint may name
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise CheckpointError(f'no model can be built from its config and {overrides or "no overrides"} ({reason})') from error
     fit = fit_model(model, weights)
     if fit.unused_parts or fit.new_parts:

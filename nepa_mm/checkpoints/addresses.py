@@ -22,9 +22,9 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_loaders
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, first_line
 from .files import about, read_checkpoint, sha256
-from .fit import Origin, Origins, untraced_settings
+from .fit import Origin, Origins, untraced_in
 from .prefixes import backbone_in, checked, state_dict_of, with_our_names
 from .record import KEY, check_kind, facts_in, from_header, model_in, plain_config_text
 from .released_config import complete_arguments
@@ -56,8 +56,7 @@ def load_from_http(filename: str, map_location=None) -> dict:
         try:
             torch.hub.download_url_to_file(filename, path, digest and digest[1], progress=os.isatty(0))
         except Exception as error:  # many kinds: no network, no such file, another digest
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise CheckpointError(f'{filename} cannot be downloaded ({reason})') from error
+            raise CheckpointError(f'{filename} cannot be downloaded ({first_line(error)})') from error
     barrier()
     with about(filename):
         if digest and not sha256(path).startswith(digest[1]):
@@ -180,8 +179,7 @@ def saved_settings(meta: dict | None) -> dict:
     backbone = (model_in(meta) or {}).get('backbone', {})
     if backbone.get('type') not in ('NEPAViT', 'nepa_mm.NEPAViT', 'nepa_mm.MAENEPAViT'):
         return {}
-    backbone = complete_arguments(backbone)
-    return untraced_settings(backbone['arch']['num_heads'], *(backbone[key] for key in ('qk_norm', 'act', 'rope', 'norm_eps')))
+    return untraced_in(complete_arguments(backbone))
 
 
 def path_of(address: str) -> str:

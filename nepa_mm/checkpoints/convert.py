@@ -52,7 +52,8 @@ def write_pth(path: Path, tensors: Mapping[str, Tensor], meta: dict) -> None:
     PyTorch leaves the place of each (``skip_data``), and it is filled in here. As with ``set_crc32_options(False)``, the zip file
     has no checksums of them, which ``torch.load`` does not ask for.
     """
-    places = {name: torch.empty(tensors[name].shape, dtype=tensors[name].dtype) for name in tensors}  # takes no memory untouched
+    # Untouched, they take no memory.
+    places = {name: torch.empty_like(tensors[name], memory_format=torch.contiguous_format) for name in tensors}
     with torch.serialization.skip_data():
         torch.save(dict(meta=meta, state_dict=places), path)
     with ZipFile(path) as archive:

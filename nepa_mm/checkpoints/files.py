@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, first_line
 from .pickled import allowed, plain
 from .safetensors_files import INDEX_SUFFIX, LazyTensors
 
@@ -78,9 +78,8 @@ def about(address: str) -> Iterator[None]:
             raise
         raise CheckpointError(f'{address}: {error}') from error
     except Exception as error:  # of any kind: what a file can hold has no end
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        kind = type(error).__name__
-        raise CheckpointError(f'{address} is damaged, or no checkpoint of a NEPA model ({kind}: {reason})') from error
+        reason = f'{type(error).__name__}: {first_line(error)}'
+        raise CheckpointError(f'{address} is damaged, or no checkpoint of a NEPA model ({reason})') from error
 
 
 @contextmanager

@@ -89,6 +89,11 @@ def untraced_settings(num_heads: int, qk_norm: str | None, act: str, rope: dict 
     return dict(num_heads=num_heads, qk_norm=qk_norm is not None, act=act, rope_theta=theta, norm_eps=norm_eps)
 
 
+def untraced_in(arguments: dict) -> dict:
+    """The same, from all arguments of a :class:`NEPAViT`."""
+    return untraced_settings(arguments['arch']['num_heads'], *(arguments[key] for key in ('qk_norm', 'act', 'rope', 'norm_eps')))
+
+
 def fit_backbone(backbone: nn.Module, weights: dict[str, Tensor], source: str = 'the checkpoint',
                  settings: dict | None = None) -> Fit:
     """Change weights, in place, so that they load into a :class:`NEPAViT` strictly and compute what they did.

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, first_line
 from .files import existing_file
-from .fit import untraced_settings
+from .fit import untraced_in
 from .model_config import inferred_backbone, model_config
 from .record import KEY, config_text, record, variant_of
 from .released_config import backbone_kwargs, classes_of
@@ -83,9 +83,8 @@ def download(repository: str, ema: bool) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=['config.json', *files]))
     except Exception as error:  # many kinds: a bad id, no network, a refusal
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f'hf:{repository}: there is no such folder, and the Hugging Face hub did not give it ({reason}); '
-                              'check the path, or the repository id and the network') from error
+        raise CheckpointError(f'hf:{repository}: there is no such folder, and the Hugging Face hub did not give it '
+                              f'({first_line(error)}); check the path, or the repository id and the network') from error
 
 
 def meta_of(released: Released, weights: Mapping[str, Tensor], **facts) -> dict:
@@ -102,8 +101,7 @@ def meta_of(released: Released, weights: Mapping[str, Tensor], **facts) -> dict:
         backbone = backbone_kwargs(released.config)
         if 'head.fc.weight' in weights:  # released classifiers pool patch tokens, or else take the last one
             backbone['out_type'] = 'avg_featmap' if released.config.get('add_pooling_layer') else 'last_token'
-        settings = untraced_settings(
-            backbone['arch']['num_heads'], *(backbone[key] for key in ('qk_norm', 'act', 'rope', 'norm_eps')))
+        settings = untraced_in(backbone)
     num_classes = len(weights['head.fc.weight']) if 'head.fc.weight' in weights else None
     classes = classes_of(released.config or {}, num_classes)
     return dict(

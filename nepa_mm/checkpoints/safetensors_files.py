@@ -94,21 +94,24 @@ def shards(index: Path) -> list[Path]:
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """Write tensors one by one; ``safetensors.torch.save_file`` would want all of them in memory.
 
-    Each is asked for more than once, for its kind, its shape and its bytes.
+    Each is asked for twice, for its kind and for its bytes.
 
     Raises:
         CheckpointError: For a tensor that the format has no place for.
     """
+    kinds = {}
     for name in tensors:
-        if name == '__metadata__' or tensors[name].dtype not in DTYPES:
-            raise CheckpointError(f'safetensors have no place for {name!r} of {tensors[name].dtype}')
+        tensor = tensors[name]
+        if name == '__metadata__' or tensor.dtype not in DTYPES:
+            raise CheckpointError(f'safetensors have no place for {name!r} of {tensor.dtype}')
+        kinds[name] = tensor.dtype, list(tensor.shape), tensor.numel() * tensor.element_size()
     header, end = {'__metadata__': metadata}, 0
     # Largest elements first keeps all of them aligned, whatever the shapes.
-    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    names = sorted(kinds, key=lambda name: (-kinds[name][0].itemsize, name))
     for name in names:
-        tensor = tensors[name]
-        begin, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = dict(dtype=DTYPES[tensor.dtype], shape=list(tensor.shape), data_offsets=[begin, end])
+        dtype, shape, size = kinds[name]
+        begin, end = end, end + size
+        header[name] = dict(dtype=DTYPES[dtype], shape=shape, data_offsets=[begin, end])
     text = json.dumps(header, separators=(',', ':')).encode()
     text += b' ' * (-len(text) % 8)
     with open(path, 'wb') as file:
