@@ -35,6 +35,8 @@ def one_line_errors() -> Iterator[None]:
             raise
         # From a loader's worker comes a traceback that ends in the message.
         message = str(error).strip().splitlines()[-1].removeprefix(f'{type(error).__module__}.{type(error).__name__}: ')
-        if os.environ.get('RANK', '0') == '0':
+        # Every process meets a wrong setting, and the first says it; a bad file may be met by any one of them alone.
+        trains_together = 'torch' in sys.modules and sys.modules['torch'].distributed.is_initialized()
+        if os.environ.get('RANK', '0') == '0' or (trains_together and isinstance(error, DataError)):
             print(f'nepa_mm: error: {message}', file=sys.stderr)
         sys.exit(error.exit_code)

@@ -6,15 +6,16 @@ import mmengine
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 
+from nepa_mm.engine.data_checks import check_data, naming_data
 from nepa_mm.engine.launch import (
     add_common_arguments,
     build_runner,
     check_checkpoint,
-    check_data,
     load_config,
     naming_checkpoints,
     naming_keys,
 )
+from nepa_mm.engine.segmentation_checks import check_segmentor
 from nepa_mm.errors import ConfigError, one_line_errors
 
 
@@ -84,6 +85,7 @@ def main() -> None:
                           'judged by fine-tuning)')
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
+    check_segmentor(cfg)
     if is_augmented(cfg):  # a -ms config
         cfg.tta_pipeline = cfg.test_dataloader.dataset.pipeline
         args.tta = True
@@ -104,7 +106,7 @@ def main() -> None:
         runner = build_runner(cfg)
     if args.out and not save_maps and args.out_item != 'metrics':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    with naming_checkpoints(cfg):
+    with naming_checkpoints(cfg), naming_data(cfg, ('test', )):
         metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)

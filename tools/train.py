@@ -2,11 +2,11 @@
 import argparse
 
 from nepa_mm.checkpoints import path_of
+from nepa_mm.engine.data_checks import check_data, naming_data
 from nepa_mm.engine.launch import (
     add_common_arguments,
     build_runner,
     check_checkpoint,
-    check_data,
     check_frozen,
     check_numbers,
     check_work_dir,
@@ -14,6 +14,7 @@ from nepa_mm.engine.launch import (
     naming_checkpoints,
     naming_keys,
 )
+from nepa_mm.engine.segmentation_checks import check_segmentor
 from nepa_mm.errors import ConfigError, one_line_errors
 
 
@@ -57,10 +58,12 @@ def main() -> None:
     check_work_dir(cfg)
     check_checkpoint(cfg, 'load_from')
     check_checkpoint(cfg, 'model.backbone.init_cfg.checkpoint')
-    check_data(cfg, ('train', ) if args.no_validate else ('train', 'val'))
+    splits = ('train', ) if args.no_validate else ('train', 'val')
+    check_data(cfg, splits)
     check_frozen(cfg)
     check_numbers(cfg)
-    with naming_keys(cfg), naming_checkpoints(cfg):
+    check_segmentor(cfg)
+    with naming_keys(cfg), naming_checkpoints(cfg), naming_data(cfg, splits):
         build_runner(cfg).train()
 
 

@@ -24,7 +24,7 @@ model = dict(
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
     dict(type='RandomResize', scale=(144, 112), ratio_range=(0.9, 1.4), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(76, 76)),
     dict(type='RandomFlip', prob=0.5),
@@ -32,7 +32,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
     dict(type='PackSegInputs'),
 ]
 dataset = dict(

@@ -2,7 +2,8 @@
 from .hf_images import HFImageDataset
 from .knn_bank import KNNBank
 from .load_image import LoadImage
+from .load_seg_annotations import LoadSegAnnotations
 from .timm_mixup import TimmMixup
 from .timm_transform import TimmTransform
 
-__all__ = ['HFImageDataset', 'KNNBank', 'LoadImage', 'TimmMixup', 'TimmTransform']
+__all__ = ['HFImageDataset', 'KNNBank', 'LoadImage', 'LoadSegAnnotations', 'TimmMixup', 'TimmTransform']

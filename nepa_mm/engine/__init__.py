@@ -1,4 +1,5 @@
 from .bf16_optim_wrapper import Bf16OptimWrapper
+from .check_seg_inputs_hook import CheckSegInputsHook
 from .cpu_data_parallel import CPUDistributedDataParallel
 from .effective_batch import AccumulatingEpochLoop, AccumulatingIterLoop
 from .fit_checkpoint_hook import CheckpointRecordHook, FitCheckpointHook
@@ -10,6 +11,7 @@ __all__ = [
     'AccumulatingIterLoop',
     'Bf16OptimWrapper',
     'CPUDistributedDataParallel',
+    'CheckSegInputsHook',
     'CheckpointRecordHook',
     'FitCheckpointHook',
     'LayerDecayCosineLR',

@@ -14,9 +14,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoints import path_of
-from ..errors import CheckpointError, ConfigError, DataError
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')  # what mmpretrain's folders of images read
+from ..errors import CheckpointError, ConfigError
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,68 +116,26 @@ def check_numbers(cfg: Config) -> None:
                           '(and num_classes of model.train_cfg.augments) to that of the dataset')
 
 
-def check_data(cfg: Config, splits: tuple[str, ...] = ('train', 'val', 'test')) -> None:
-    """Look for the data of each loader before a model is built."""
-    for split in splits:
-        key = f'{split}_dataloader'
-        if cfg.get(key):
-            check_dataset(cfg[key].get('dataset', {}), f'{key}.dataset')
-
-
-def check_dataset(dataset: dict, key: str) -> None:
-    """Check the folders of a dataset config, of the datasets inside a wrapper too."""
-    if 'dataset' in dataset:
-        return check_dataset(dataset['dataset'], f'{key}.dataset')
-    for i, part in enumerate(dataset.get('datasets', [])):
-        check_dataset(part, f'{key}.datasets.{i}')
-    # Others may download their data, or name folders in ways of their own.
-    kind = dataset.get('type', '').split('.')[-1]
-    by_class = kind in ('CustomDataset', 'ImageNet') and dataset.get('split') != 'test'
-    is_hf = kind == 'HFImageDataset'
-    if not dataset.get('data_root') or not (by_class or is_hf or isinstance(dataset.get('data_prefix'), dict)):
-        return
-    root = Path(dataset['data_root'])
-    if not root.is_dir():
-        raise DataError(f'{key}.data_root={str(root)!r} does not exist; link the data there, or give its place with '
-                        f'--cfg-options {key}.data_root=PATH')
-    if is_hf:  # splits are in files, which the dataset reads
-        return
-    prefix = dataset.get('data_prefix') or dataset.get('split') or ''
-    prefixes = prefix if isinstance(prefix, dict) else {'': prefix}
-    for name, folder in prefixes.items():
-        where = f'{key}.data_prefix.{name}' if name else f'{key}.{"data_prefix" if dataset.get("data_prefix") else "split"}'
-        if not (root / folder).is_dir():
-            raise DataError(f"{where}={folder!r}: there is no folder {str(root / folder)!r}; data_root={str(root)!r} holds "
-                            f'{sorted(path.name for path in root.iterdir())[:10]}')
-    listed = dataset.get('ann_file') or (root / 'meta' / f'{prefix}.txt').is_file()
-    if by_class and dataset.get('with_label', True) and not listed:
-        classes = check_class_folders(root / prefix, key)
-        if kind == 'ImageNet' and not dataset.get('metainfo') and classes != 1000:
-            raise DataError(f"{key}.type='ImageNet' has 1000 classes, but {str(root / prefix)!r} has {classes} folders; name "
-                            f'them in order: --cfg-options {key}.metainfo.classes="[a,b]"')
-
-
-def check_class_folders(folder: Path, key: str) -> int:
-    """Each class folder must hold an image: an empty one shifts nothing but quietly loses a class. Returns their number."""
-    classes = sorted(path for path in folder.iterdir() if path.is_dir())
-    if not classes:
-        raise DataError(f'{key}: {str(folder)!r} has no class folders; it must hold one folder of images for each class')
-    for path in classes:
-        if not any(image.suffix.lower() in IMAGE_SUFFIXES for image in path.rglob('*')):
-            raise DataError(f'{key}: class folder {str(path)!r} holds no image; fill it or remove it (known: '
-                            f'{", ".join(IMAGE_SUFFIXES)})')
-    return len(classes)
-
-
 @contextmanager
 def naming_checkpoints(cfg: Config) -> Iterator[None]:
     """Add ``load_from`` to an error about the content of a checkpoint; the backbone itself names its ``init_cfg``."""
     try:
         yield
     except CheckpointError as error:
-        if not cfg.get('load_from'):
+        said = class_counts(cfg, str(error))
+        if cfg.get('load_from'):
+            said.insert(0, f'load_from={cfg.load_from!r}')
+        if not said:
             raise
-        raise CheckpointError(f'{error} (load_from={cfg.load_from!r})') from error
+        raise CheckpointError(f'{error} ({", ".join(said)})') from error
+
+
+def class_counts(cfg: Config, message: str) -> list[str]:
+    """Keys and values of the heads that have another number of classes than a checkpoint, from the message that says so."""
+    found = re.findall(r'(\w+(?:\.\d+)?)\.\S+ at random for (\d+) classes', message)
+    model = 'model.module' if value_at(cfg, 'model.module') else 'model'  # as --tta wraps it
+    return [f'model.{head}.num_classes={count}' for head, count in dict(found).items()
+            if str(value_at(cfg, f'{model}.{head}.num_classes')) == count]
 
 
 @contextmanager

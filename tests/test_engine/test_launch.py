@@ -8,7 +8,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nepa_mm.engine.launch import (
     check_checkpoint,
-    check_data,
     check_frozen,
     check_numbers,
     check_work_dir,
@@ -17,70 +16,14 @@ from nepa_mm.engine.launch import (
     naming_checkpoints,
     naming_keys,
 )
-from nepa_mm.errors import CheckpointError, ConfigError, DataError
-
-
-def image(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-
-
-def loader(type='ImageNet', **dataset):
-    return Config(dict(train_dataloader=dict(dataset=dict(type=type, **dataset))))
-
-
-def test_missing_data_root_names_key_and_path(tmp_path):
-    with pytest.raises(DataError, match=r"train_dataloader.dataset.data_root='.*/nowhere' does not exist; .*--cfg-options"):
-        check_data(loader(data_root=str(tmp_path / 'nowhere')))
-
-
-def test_missing_folder_lists_what_is_there(tmp_path):
-    image(tmp_path / 'training/cat/1.jpg')
-    with pytest.raises(DataError, match=r"split='train': there is no folder '.*/train'; .* holds \['training'\]"):
-        check_data(loader(data_root=str(tmp_path), split='train'))
-    with pytest.raises(DataError, match=r"data_prefix.seg_map_path='maps'"):
-        check_data(loader(data_root=str(tmp_path), data_prefix=dict(img_path='training', seg_map_path='maps')))
-
-
-def test_empty_class_folder_is_named(tmp_path):
-    image(tmp_path / 'train/cat/1.JPEG')
-    check_data(loader(data_root=str(tmp_path), split='train', metainfo=dict(classes=['cat'])))
-    with pytest.raises(DataError, match=r"dataset.type='ImageNet' has 1000 classes, but '.*/train' has 1 folders; name them"):
-        check_data(loader(data_root=str(tmp_path), split='train'))
-    image(tmp_path / 'train/dog/1.webp')  # which mmpretrain does not read
-    with pytest.raises(DataError, match=r"train_dataloader.dataset: class folder '.*/train/dog' holds no image"):
-        check_data(loader(data_root=str(tmp_path), split='train'))
-    check_data(loader(data_root=str(tmp_path), data_prefix='train', with_label=False))  # no labels, no classes
-    (tmp_path / 'empty').mkdir()
-    with pytest.raises(DataError, match='has no class folders'):
-        check_data(loader(data_root=str(tmp_path), data_prefix='empty'))
-
-
-def test_datasets_with_ways_of_their_own_are_left_to_themselves(tmp_path):
-    check_data(loader(type='CIFAR10', data_root=str(tmp_path / 'to-be-downloaded'), split='train'))
-    image(tmp_path / 'test/1.jpg')
-    check_data(loader(data_root=str(tmp_path), split='test'))  # ImageNet's has no labels
-
-
-def test_of_a_hugging_face_dataset_only_the_folder_is_checked(tmp_path):
-    dataset = dict(type='nepa_mm.HFImageDataset', data_root=str(tmp_path), split='train')
-    check_data(loader(**dataset))
-    with pytest.raises(DataError, match=r"train_dataloader.dataset.data_root='.*/nowhere' does not exist; .*--cfg-options"):
-        check_data(loader(**{**dataset, 'data_root': str(tmp_path / 'nowhere')}))
-
-
-def test_datasets_inside_wrappers_are_checked():
-    missing = dict(type='mmpretrain.CustomDataset', data_root='/nowhere')
-    with pytest.raises(DataError, match='train_dataloader.dataset.dataset.data_root'):
-        check_data(loader(type='RepeatDataset', dataset=missing))
-    with pytest.raises(DataError, match=r'train_dataloader.dataset.datasets.0.data_root'):
-        check_data(loader(type='ConcatDataset', datasets=[missing]))
+from nepa_mm.errors import CheckpointError, ConfigError
 
 
 def test_a_work_dir_with_another_run_is_refused_unless_it_is_resumed(tmp_path):
     cfg = Config(dict(work_dir=str(tmp_path)))
     check_work_dir(cfg)
-    image(tmp_path / '20260101_000000/vis_data/scalars.json')
+    (tmp_path / '20260101_000000/vis_data').mkdir(parents=True)
+    (tmp_path / '20260101_000000/vis_data/scalars.json').touch()
     with pytest.raises(ConfigError, match=r'holds another run \(scalars.json\)'):
         check_work_dir(cfg)
     (tmp_path / 'epoch_3.pth').touch()
@@ -176,3 +119,19 @@ def test_an_error_about_a_checkpoint_gets_its_place():
         raise CheckpointError('lacks a weight')
     with pytest.raises(CheckpointError, match='^lacks a weight$'), naming_checkpoints(Config(dict(load_from=None))):
         raise CheckpointError('lacks a weight')
+
+
+@pytest.mark.parametrize('wrapper', ['', 'module'])
+def test_an_error_about_classes_of_a_checkpoint_gets_the_keys_of_the_heads(wrapper):
+    model = dict(decode_head=dict(num_classes=19), auxiliary_head=[dict(num_classes=7), dict(num_classes=19)])
+    cfg = Config(dict(model=dict(module=model) if wrapper else model, load_from='a.pth'))
+    message = ('decode_head.conv_seg.weight at random for 19 classes (150 there), decode_head.conv_seg.bias at random for 19 '
+               'classes (150 there), auxiliary_head.1.conv_seg.bias at random for 19 classes (150 there)')
+    keys = 'model.decode_head.num_classes=19, model.auxiliary_head.1.num_classes=19'
+    with pytest.raises(CheckpointError) as error, naming_checkpoints(cfg):
+        raise CheckpointError(message)
+    assert str(error.value) == f"{message} (load_from='a.pth', {keys})"
+    cfg.load_from = None
+    with pytest.raises(CheckpointError) as error, naming_checkpoints(cfg):
+        raise CheckpointError(message)
+    assert str(error.value) == f'{message} ({keys})'

@@ -4,7 +4,7 @@ _base_ = './camvid_512.py'
 crop_size = (224, 224)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='nepa_mm.LoadSegAnnotations'),
     dict(type='RandomResize', scale=(480, 360), ratio_range=(0.75, 1.5), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75, ignore_index=_base_.unlabelled),
     dict(type='RandomFlip', prob=0.5),
@@ -13,7 +13,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='nepa_mm.LoadSegAnnotations'),
     dict(type='PackSegInputs'),
 ]
 tta_pipeline = [
@@ -23,7 +23,7 @@ tta_pipeline = [
         transforms=[
             [dict(type='Resize', scale_factor=r, keep_ratio=True) for r in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)],
             [dict(type='RandomFlip', prob=0.), dict(type='RandomFlip', prob=1., direction='horizontal')],
-            [dict(type='LoadAnnotations')],
+            [dict(type='nepa_mm.LoadSegAnnotations')],
             [dict(type='PackSegInputs')],
         ]),
 ]

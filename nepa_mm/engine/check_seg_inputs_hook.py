@@ -1,0 +1,144 @@
+"""Refuse, before the model sees them, labels and images that a segmentation cannot mean."""
+from collections.abc import Collection
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop, Runner
+from mmengine.structures import BaseDataElement
+from torch import nn
+
+from ..checkpoints import PretrainedBackbone, unwrapped
+from ..errors import ConfigError, DataError
+from ..registry import HOOKS
+
+
+@HOOKS.register_module()
+class CheckSegInputsHook(Hook):
+    """Compare the classes of the data with those of the heads, once, and the labels of every batch, in training and tests.
+
+    A label that a head does not have ends training in an ``IndexError`` on a CPU and in a failed device assertion on a GPU, and
+    a test counts it silently as nothing. Only here are heads, metric and file known at once. Batches are met where they enter
+    the data preprocessor, still on the CPU: hooks of the loop are called for the last batch alone that a step accumulates.
+
+    Raises:
+        ConfigError: If heads have another number of classes than a dataset, or labels are padded with what is no class.
+        DataError: For a label that is neither a class nor ignored; in a test, for an image smaller than a patch.
+    """
+
+    def __init__(self) -> None:
+        self.handle = None
+
+    def before_run(self, runner: Runner) -> None:
+        """Check the classes, and from here on every batch."""
+        model = unwrapped(runner.model)
+        heads = heads_of(model)
+        if not heads:
+            return
+        loops = {split: getattr(runner, f'_{split}_loop') for split in ('train', 'val', 'test')}
+        loops = {split: loop for split, loop in loops.items() if isinstance(loop, BaseLoop)}
+        for split, loop in loops.items():
+            check_classes(heads, loop.dataloader.dataset, f'{split}_dataloader.dataset')
+        metric_ignores = {f'{split}_evaluator.ignore_index': metric.ignore_index for split, loop in loops.items()
+                          if split != 'train' for metric in loop.evaluator.metrics if hasattr(metric, 'ignore_index')}
+        patch_size = model.backbone.patch_size if isinstance(model.backbone, PretrainedBackbone) else 1
+
+        # No method: the average is a copy of the model, and would copy this hook with it.
+        def check(preprocessor: nn.Module, args: tuple, kwargs: dict) -> None:
+            if kwargs.get('training', args[-1]):
+                check_training(preprocessor, args[0], heads)
+            else:
+                check_test(preprocessor, args[0], heads, metric_ignores, patch_size)
+
+        self.after_run(runner)
+        self.handle = model.data_preprocessor.register_forward_pre_hook(check, with_kwargs=True)
+
+    def after_run(self, runner: Runner) -> None:
+        """Leave the model as it was."""
+        if self.handle is not None:
+            self.handle.remove()
+            self.handle = None
+
+
+def heads_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Heads of a model that are trained on labels as they are, by their keys in a config."""
+    from mmseg.models.decode_heads.decode_head import BaseDecodeHead  # which the other tasks do without
+    found = {}
+    for name in ('decode_head', 'auxiliary_head'):
+        part = getattr(model, name, None)
+        heads = {f'model.{name}.{i}': head for i, head in enumerate(part)} if isinstance(part, nn.ModuleList) else {
+            f'model.{name}': part}
+        # Others, such as STDCHead, make labels of their own from them.
+        found.update({key: head for key, head in heads.items()
+                      if getattr(type(head), 'loss_by_feat', None) is BaseDecodeHead.loss_by_feat})
+    return found
+
+
+def classes_of(head: nn.Module) -> int:
+    """How many labels a head has; one output tells two."""
+    return max(head.num_classes, 2) if head.out_channels == 1 else head.num_classes
+
+
+def check_classes(heads: dict[str, nn.Module], dataset, key: str) -> None:
+    """Each head must have the classes of the dataset, if that says which it has."""
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    differing = [head for head, module in heads.items()
+                 if classes is not None and len(classes) not in (module.num_classes, classes_of(module))]
+    if differing:
+        raise ConfigError(f'{differing[0]}.num_classes={heads[differing[0]].num_classes} differs from the {len(classes)} classes '
+                          f'of {key} (metainfo.classes, or those of its type): --cfg-options ' +
+                          ' '.join(f'{head}.num_classes={len(classes)}' for head in differing))
+
+
+def check_training(preprocessor: nn.Module, data: dict, heads: dict[str, nn.Module]) -> None:
+    """Every head must take every label, and what labels are padded with."""
+    pad = getattr(preprocessor, 'seg_pad_val', None)
+    is_padded = pad is not None and pads(preprocessor, {tuple(image.shape[-2:]) for image in data['inputs']})
+    for (classes, ignored), key in {(classes_of(head), head.ignore_index): key for key, head in reversed(heads.items())}.items():
+        for sample in data['data_samples']:
+            check_labels(sample, classes, {ignored}, key, f'{key}.ignore_index={ignored}')
+        if is_padded and pad >= classes and pad != ignored:
+            raise ConfigError(f'model.data_preprocessor.seg_pad_val={pad} pads labels where an image is smaller than '
+                              f'model.data_preprocessor.size, and is neither one of {key}.num_classes={classes} nor '
+                              f'{key}.ignore_index={ignored}; set it to the latter')
+
+
+def pads(preprocessor: nn.Module, shapes: Collection[tuple[int, int]]) -> bool:
+    """Whether a preprocessor pads a training batch of images of these sizes (H, W)."""
+    size, divisor = preprocessor.size, preprocessor.size_divisor or 1
+    if size is not None:
+        return any(height < size[-2] or width < size[-1] for height, width in shapes)
+    return len(shapes) > 1 or any(height % divisor or width % divisor for height, width in shapes)
+
+
+def check_test(preprocessor: nn.Module, data: dict, heads: dict[str, nn.Module], metric_ignores: dict[str, int],
+               patch_size: int) -> None:
+    """The metric must know every label, and the backbone needs one patch."""
+    key, head = next(iter(heads.items()))
+    ignores = metric_ignores or {f'{key}.ignore_index': head.ignore_index}
+    said = ' or '.join(f'{name}={label}' for name, label in ignores.items())
+    for image, sample in zip(data['inputs'], data.get('data_samples') or []):
+        height, width = image.shape[-2:]
+        if min(height, width) < patch_size and not getattr(preprocessor, 'test_cfg', None):
+            raise DataError(f'img_path={sample.metainfo.get("img_path")!r} has {width}x{height} pixels as the model gets it, '
+                            f'less than one patch, model.backbone.patch_size={patch_size}; enlarge it by Resize in the pipeline, '
+                            'or take it out of the dataset')
+        check_labels(sample, classes_of(head), ignores.values(), key, said)
+
+
+def check_labels(sample: BaseDataElement, classes: int, ignored: Collection[int | None], key: str, ignored_key: str) -> None:
+    """Labels of a sample, if it has any, must be below the number of classes or ignored."""
+    if 'gt_sem_seg' not in sample:
+        return
+    labels = sample.gt_sem_seg.data.cpu().numpy()  # comparing int64 is four times faster than in PyTorch
+    is_wrong = labels >= classes
+    for label in ignored:
+        is_wrong &= labels != label
+    if not is_wrong.any():
+        return
+    wrong = np.unique(labels[is_wrong]).tolist()
+    reduced = sample.metainfo.get('reduce_zero_label')
+    in_file = f' ({[label + 1 for label in wrong[:5]]} in the file, before reduce_zero_label)' if reduced else ''
+    shift = ', or reduce_zero_label=True of dataset and LoadSegAnnotations if 0 is no class' if (
+        classes in wrong and not reduced) else ''
+    raise DataError(f'seg_map_path={sample.metainfo.get("seg_map_path")!r} has labels {wrong[:5]}{in_file}, which are neither '
+                    f'below {key}.num_classes={classes} nor {ignored_key}; mend the label map, or set one of the two{shift}')

@@ -1,0 +1,173 @@
+"""Look for the data that a config names before anything is built, and name its keys in errors about a file."""
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..errors import ConfigError, DataError, first_line
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')  # what mmpretrain's folders of images read
+
+
+def check_data(cfg: Config, splits: tuple[str, ...] = ('train', 'val', 'test')) -> None:
+    """Look for the data of each loader before a model is built."""
+    for key, dataset in datasets_of(cfg, splits):
+        check_dataset(dataset, key)
+
+
+def datasets_of(cfg: Config, splits: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
+    """Dotted key and config of each dataset of the loaders, of those inside wrappers too."""
+    for split in splits:
+        if cfg.get(f'{split}_dataloader'):
+            yield from parts_of(cfg[f'{split}_dataloader'].get('dataset', {}), f'{split}_dataloader.dataset')
+
+
+def parts_of(dataset: dict, key: str) -> Iterator[tuple[str, dict]]:
+    """A dataset with its key, after those that it holds; one that wraps a single one is passed over."""
+    if 'dataset' in dataset:
+        yield from parts_of(dataset['dataset'], f'{key}.dataset')
+        return
+    for i, part in enumerate(dataset.get('datasets', [])):
+        yield from parts_of(part, f'{key}.datasets.{i}')
+    yield key, dataset
+
+
+def check_dataset(dataset: dict, key: str) -> None:
+    """Check the folders and lists of a dataset config."""
+    # Others may download their data, or name folders in ways of their own.
+    kind = dataset.get('type', '').split('.')[-1]
+    by_class = kind in ('CustomDataset', 'ImageNet') and dataset.get('split') != 'test'
+    is_hf = kind == 'HFImageDataset'
+    if not dataset.get('data_root') or not (by_class or is_hf or isinstance(dataset.get('data_prefix'), dict)):
+        return
+    root = Path(dataset['data_root'])
+    if not root.is_dir():
+        raise DataError(f'{key}.data_root={str(root)!r} does not exist; link the data there, or give its place with '
+                        f'--cfg-options {key}.data_root=PATH')
+    if is_hf:  # splits are in files, which the dataset reads
+        return
+    prefix = dataset.get('data_prefix') or dataset.get('split') or ''
+    prefixes = prefix if isinstance(prefix, dict) else {'': prefix}
+    for name, folder in prefixes.items():
+        where = f'{key}.data_prefix.{name}' if name else f'{key}.{"data_prefix" if dataset.get("data_prefix") else "split"}'
+        if not (root / folder).is_dir():
+            raise DataError(f"{where}={folder!r}: there is no folder {str(root / folder)!r}; data_root={str(root)!r} holds "
+                            f'{some_names(root)}')
+    ann_file = dataset.get('ann_file')
+    if ann_file and not (root / ann_file).exists():
+        raise DataError(f'{key}.ann_file={ann_file!r}: there is no file {str(root / ann_file)!r}; give the list of images')
+    listed = ann_file or (root / 'meta' / f'{prefix}.txt').is_file()
+    if by_class and dataset.get('with_label', True) and not listed:
+        classes = check_class_folders(root / prefix, key)
+        if kind == 'ImageNet' and not dataset.get('metainfo') and classes != 1000:
+            raise DataError(f"{key}.type='ImageNet' has 1000 classes, but {str(root / prefix)!r} has {classes} folders; name "
+                            f'them in order: --cfg-options {key}.metainfo.classes="[a,b]"')
+    if 'seg_map_path' in prefixes:
+        check_label_maps(dataset, key)
+
+
+def some_names(folder: Path) -> list[str]:
+    """Names of the first ten things in a folder."""
+    return sorted(path.name for path in folder.iterdir())[:10]
+
+
+def check_class_folders(folder: Path, key: str) -> int:
+    """Each class folder must hold an image: an empty one shifts nothing but quietly loses a class. Returns their number."""
+    classes = sorted(path for path in folder.iterdir() if path.is_dir())
+    if not classes:
+        raise DataError(f'{key}: {str(folder)!r} has no class folders; it must hold one folder of images for each class')
+    for path in classes:
+        if not any(image.suffix.lower() in IMAGE_SUFFIXES for image in path.rglob('*')):
+            raise DataError(f'{key}: class folder {str(path)!r} holds no image; fill it or remove it (known: '
+                            f'{", ".join(IMAGE_SUFFIXES)})')
+    return len(classes)
+
+
+def check_label_maps(dataset: dict, key: str) -> None:
+    """A segmentation dataset of mmseg must find images, and a label map for each."""
+    from mmseg.datasets import BaseSegDataset  # which the other tasks do without
+    from mmseg.registry import DATASETS
+    try:
+        kind = DATASETS.get(dataset['type'])
+    except RuntimeError:  # not registered yet
+        return
+    if getattr(kind, 'load_data_list', None) is not BaseSegDataset.load_data_list:
+        return
+    arguments = {name: value for name, value in dataset.items() if name not in ('type', 'pipeline')}
+    try:
+        built = kind(**{**arguments, 'lazy_init': True})
+    except (AssertionError, ValueError) as error:
+        wrong = f'metainfo does not fit {dataset["type"]}: {first_line(error)}' if str(error) else (  # classes or palette
+            f'ann_file={dataset.get("ann_file")!r} is no list of images, which {dataset["type"]} needs')
+        raise ConfigError(f'{key}.{wrong}') from error
+    for step_key, step in steps_of(dataset.get('pipeline', []), f'{key}.pipeline'):
+        reduced = step.get('reduce_zero_label')
+        if step.get('type', '').endswith('Annotations') and reduced not in (None, built.reduce_zero_label):
+            raise ConfigError(f'{step_key}.reduce_zero_label={reduced} differs from {key}.reduce_zero_label='
+                              f'{built.reduce_zero_label}; set both to True if 0 in the label maps is no class, else to False')
+    pairs = built.load_data_list()
+    if not pairs:
+        folder = built.data_prefix['img_path']
+        raise DataError(f'{key}.ann_file={dataset["ann_file"]!r} lists no image' if built.ann_file else
+                        f'{key}.img_suffix={built.img_suffix!r}: no file in {folder!r} ends so; it holds '
+                        f'{some_names(Path(folder))}')
+    if dataset.get('indices') is None:  # or else the loader says what is missing among those
+        check_pairs(built, pairs, key)
+
+
+def check_pairs(built, pairs: list[dict], key: str) -> None:
+    """Each image that a file lists, and each label map, must be there."""
+    images, labels = ([os.path.normpath(pair[kind]) for pair in pairs] for kind in ('img_path', 'seg_map_path'))
+    if built.ann_file:
+        absent = sorted(set(images) - files_under(built.data_prefix['img_path']))
+        if absent:
+            raise DataError(f'{key}.ann_file={built.ann_file!r} lists {len(pairs)} images, of which {len(absent)} are not there, '
+                            f'such as {absent[0]!r}; check data_prefix.img_path and img_suffix={built.img_suffix!r}')
+    there = files_under(built.data_prefix['seg_map_path'])
+    absent = [(image, label) for image, label in zip(images, labels) if label not in there]
+    if absent:
+        raise DataError(f'{key}.data_prefix.seg_map_path={built.data_prefix["seg_map_path"]!r}: {len(absent)} of {len(pairs)} '
+                        f'images have no label map, such as {absent[0][0]!r}, whose would be {absent[0][1]!r}; check '
+                        f'seg_map_suffix={built.seg_map_suffix!r} too')
+
+
+def files_under(folder: str) -> set[str]:
+    """Paths of all files in a folder and those inside it, as one listing gives them: asking for each is slow on a network."""
+    listing = os.walk(folder, followlinks=True)
+    return {os.path.normpath(os.path.join(place, name)) for place, _, names in listing for name in names}
+
+
+def steps_of(pipeline: list, key: str) -> Iterator[tuple[str, dict]]:
+    """Dotted key and config of each transform of a pipeline, of those that others hold too."""
+    for i, step in enumerate(pipeline):
+        if isinstance(step, dict):
+            yield f'{key}.{i}', step
+            yield from steps_of(step.get('transforms', []), f'{key}.{i}.transforms')
+        elif isinstance(step, (list, tuple)):  # TestTimeAug's choices
+            yield from steps_of(step, f'{key}.{i}')
+
+
+@contextmanager
+def naming_data(cfg: Config, splits: tuple[str, ...]) -> Iterator[None]:
+    """Name the dotted key that led to a file in an error about one, ``seg_map_path='...' has 3 channels``."""
+    try:
+        yield
+    except DataError as error:
+        found = re.search(r"(img_path|seg_map_path)='([^']+)'", str(error).strip().splitlines()[-1])
+        if found is None:
+            raise
+        kind, path = found.groups()
+        keys = [f'{key}.data_prefix.{kind}' for key, dataset in datasets_of(cfg, splits) if is_inside(path, dataset, kind)]
+        if not keys:
+            raise
+        raise DataError(f'{str(error).rstrip()} ({" or ".join(keys)})') from error  # a worker's ends in a line break
+
+
+def is_inside(path: str, dataset: dict, kind: str) -> bool:
+    """Whether a file is under a dataset's folder of one kind."""
+    prefix = dataset.get('data_prefix')
+    return isinstance(prefix, dict) and isinstance(prefix.get(kind), str) and Path(path).is_relative_to(
+        Path(dataset.get('data_root') or '') / prefix[kind])

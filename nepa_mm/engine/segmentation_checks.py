@@ -1,0 +1,125 @@
+"""Check the model of a segmentation config before it is built: what backbone, neck and heads hand on, and windows."""
+from typing import NamedTuple
+
+from mmengine.config import Config
+
+from ..errors import ConfigError
+from .data_checks import datasets_of, steps_of
+
+
+def check_segmentor(cfg: Config) -> None:
+    """Contradictions in a segmentation config with a :class:`NEPAViT`, by their keys; another model is left to itself.
+
+    Raises:
+        ConfigError: For feature maps that neck or heads do not take, crops smaller than a patch, windows with gaps.
+    """
+    model = cfg.get('model') or {}
+    backbone = model.get('backbone') or {}
+    if 'decode_head' not in model or backbone.get('type') not in ('nepa_mm.NEPAViT', 'NEPAViT'):
+        return
+    maps = check_neck(model, feature_maps(backbone))
+    for name in ('decode_head', 'auxiliary_head'):
+        heads = model.get(name) or []
+        for i, head in enumerate(heads if isinstance(heads, (list, tuple)) else [heads]):
+            check_head(head, f'model.{name}.{i}' if isinstance(heads, (list, tuple)) else f'model.{name}', maps)
+    check_windows(model.get('test_cfg') or {})
+    check_crops(cfg, backbone.get('patch_size', 14))
+
+
+class Maps(NamedTuple):
+    """What is known of feature maps: the channels of each, None if nothing, and the key that says so."""
+    widths: list[int] | None
+    said: str
+
+
+def feature_maps(backbone: dict) -> Maps:
+    """Of a backbone."""
+    from ..models.nepa_vit import arch_settings  # with it comes timm
+    arch, indices = backbone.get('arch', 'base'), backbone.get('out_indices', -1)
+    try:
+        settings = arch_settings(arch)
+    except ConfigError as error:
+        raise ConfigError(f'model.backbone.{error}') from error
+    layers, indices = settings['num_layers'], [indices] if isinstance(indices, int) else list(indices)
+    said = f'model.backbone.out_indices={indices}'
+    outside = [index for index in indices if not -layers <= index < layers]
+    if outside:
+        raise ConfigError(f'{said}: {outside[0]} is not in [{-layers}, {layers - 1}], the blocks of model.backbone.arch={arch!r}')
+    out_type = backbone.get('out_type', 'raw')
+    if not out_type.endswith('featmap') or out_type == 'avg_featmap':
+        raise ConfigError(f"model.backbone.out_type={out_type!r} gives no feature maps [B, D, h, w]; set 'padded_featmap' for "
+                          "nepa_mm.PaddedEncoderDecoder, else 'featmap'")
+    widths = [settings['embed_dims']] * len({index % layers for index in indices})  # each block gives one map
+    return Maps(widths, said)
+
+
+def check_neck(model: dict, maps: Maps) -> Maps:
+    """Whether the neck takes the backbone's maps. Returns what it gives, as far as that is known."""
+    neck = model.get('neck')
+    if not neck:
+        return maps
+    kind, count, width = neck.get('type', '').split('.')[-1], len(maps.widths), maps.widths[0]
+    if kind in ('Feature2Pyramid', 'SimplePyramid'):
+        name = 'embed_dim' if kind == 'Feature2Pyramid' else 'embed_dims'
+        scales = neck.get('rescales' if kind == 'Feature2Pyramid' else 'scales', (4, 2, 1, 0.5))
+        if neck.get(name) != width:
+            raise ConfigError(f'model.neck.{name}={neck.get(name)} differs from the width of model.backbone.arch, {width}')
+        if kind == 'Feature2Pyramid' and count != len(scales):
+            raise ConfigError(f'{maps.said}: outputs of {count} block{"s" * (count > 1)}, but model.neck.rescales={list(scales)} '
+                              f'takes {len(scales)}')
+        return Maps([neck.get('out_channels', 256) if kind == 'SimplePyramid' else width] * len(scales),
+                    f'model.neck.type={neck["type"]!r}')
+    if kind == 'MultiLevelNeck':
+        if list(neck.get('in_channels', [])) != maps.widths:
+            raise ConfigError(f'model.neck.in_channels={neck.get("in_channels")} differs from the maps of {maps.said}, of '
+                              f'widths {maps.widths}')
+        return Maps([neck.get('out_channels')] * len(neck.get('scales', (0.5, 1, 2, 4))), "model.neck.type='MultiLevelNeck'")
+    return Maps(None, '')
+
+
+def check_head(head: dict, key: str, maps: Maps) -> None:
+    """Whether a head takes maps that are there, of the width that they have."""
+    channels, indices = head.get('in_channels'), head.get('in_index', -1)
+    if isinstance(channels, int) and isinstance(indices, int):
+        chosen = [(indices, channels)]
+    elif isinstance(channels, (list, tuple)) and isinstance(indices, (list, tuple)):
+        if len(channels) != len(indices):
+            raise ConfigError(f'{key}.in_channels={list(channels)} and {key}.in_index={list(indices)} must be as many')
+        chosen = list(zip(indices, channels))
+    else:  # a head with ways of its own
+        return
+    if maps.widths is None:
+        return
+    count = len(maps.widths)
+    for index, width in chosen:
+        if not -count <= index < count:
+            raise ConfigError(f'{key}.in_index={indices}: {index} is not in [{-count}, {count - 1}], the {count} feature maps of '
+                              f'{maps.said}')
+        if width != maps.widths[index]:
+            raise ConfigError(f'{key}.in_channels={channels}: map {index} of {maps.said} has {maps.widths[index]} channels')
+
+
+def check_windows(test_cfg: dict) -> None:
+    """Windows of a test in slide mode have a size and leave no gaps."""
+    if test_cfg.get('mode') != 'slide':
+        return
+    for key in ('crop_size', 'stride'):
+        if not isinstance(test_cfg.get(key), (list, tuple)) or len(test_cfg[key]) != 2:
+            raise ConfigError(f"model.test_cfg.{key}={test_cfg.get(key)!r}, but mode='slide' needs a pair (height, width)")
+    crop, stride = test_cfg['crop_size'], test_cfg['stride']
+    if not all(0 < step <= side for step, side in zip(stride, crop)):
+        raise ConfigError(f'model.test_cfg.stride={tuple(stride)} is not in 1 to model.test_cfg.crop_size={tuple(crop)}: larger '
+                          'steps leave pixels between the windows without a prediction')
+
+
+def check_crops(cfg: Config, patch_size: int) -> None:
+    """Crops, windows and the size that they are padded to are at least one patch."""
+    sizes = {'model.test_cfg.crop_size': (cfg.model.get('test_cfg') or {}).get('crop_size'),
+             'model.data_preprocessor.size': (cfg.model.get('data_preprocessor') or {}).get('size')}
+    for key, dataset in datasets_of(cfg, ('train', )):
+        for step_key, step in steps_of(dataset.get('pipeline', []), f'{key}.pipeline'):
+            sizes[f'{step_key}.crop_size'] = step.get('crop_size')
+    for key, size in sizes.items():
+        if size is not None and min(size if isinstance(size, (list, tuple)) else [size]) < patch_size:
+            raise ConfigError(f'{key}={size} is smaller than one patch, model.backbone.patch_size={patch_size}; use larger crops '
+                              'or smaller patches')

@@ -1,0 +1,65 @@
+import cv2
+import numpy as np
+import pytest
+from mmengine.dataset import Compose
+from mmengine.registry import DefaultScope, init_default_scope
+
+from nepa_mm.datasets import LoadSegAnnotations
+from nepa_mm.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope('mmseg')
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """An image of 6 x 4 pixels and its label map, as a dataset of mmseg gives them."""
+    cv2.imwrite(str(tmp_path / 'a.jpg'), np.zeros((4, 6, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / 'a.png'), np.arange(24, dtype=np.uint8).reshape(4, 6))
+    return dict(img_path=str(tmp_path / 'a.jpg'), seg_map_path=str(tmp_path / 'a.png'), reduce_zero_label=True,
+                label_map={3: 7}, seg_fields=[])
+
+
+def loaded(pair, *steps, kind='nepa_mm.LoadSegAnnotations'):
+    return Compose([dict(type='LoadImageFromFile'), *steps, dict(type=kind)])({**pair, 'seg_fields': []})
+
+
+@pytest.mark.parametrize('steps', [[], [dict(type='Resize', scale=(12, 8), keep_ratio=True)]])
+def test_a_label_map_is_loaded_as_mmseg_does(steps, pair):
+    ours, theirs = (loaded(pair, *steps, kind=kind) for kind in ('nepa_mm.LoadSegAnnotations', 'LoadAnnotations'))
+    assert ours.keys() == theirs.keys() and ours['seg_fields'] == ['gt_seg_map']
+    np.testing.assert_array_equal(ours['gt_seg_map'], theirs['gt_seg_map'])
+    assert ours['gt_seg_map'][0].tolist() == [255, 0, 1, 2, 7, 4]
+
+
+@pytest.mark.parametrize('labels, message', [
+    (np.zeros((2, 3), np.uint8), "^seg_map_path='.*/a.png' has 3x2 pixels, but img_path='.*/a.jpg' has 6x4; a label map is as"),
+    (np.zeros((6, 4), np.uint8), 'has 4x6 pixels, but .* has 6x4 .is the image turned by its EXIF orientation..; a label map'),
+    (np.zeros((4, 6, 3), np.uint8), "^seg_map_path='.*/a.png' has 3 channels, and a label map has one, of class numbers; write"),
+    (np.zeros((4, 6, 4), np.uint8), "^seg_map_path='.*/a.png' has 4 channels"),
+])
+@pytest.mark.parametrize('steps', [[], [dict(type='Resize', scale=(3, 2), keep_ratio=True)]])
+def test_a_label_map_that_is_none_of_the_image(labels, message, steps, pair):
+    cv2.imwrite(pair['seg_map_path'], labels)
+    with pytest.raises(DataError, match=message):
+        loaded(pair, *steps)
+
+
+def test_a_file_that_is_missing_or_no_image(pair, tmp_path):
+    with pytest.raises(DataError, match=r"^seg_map_path='.*/b.png' cannot be read as a label map \(FileNotFoundError: .*\); "):
+        loaded({**pair, 'seg_map_path': str(tmp_path / 'b.png')})
+    content = (tmp_path / 'a.png').read_bytes()
+    (tmp_path / 'a.png').write_bytes(content[:40])
+    with pytest.raises(DataError, match=r"^seg_map_path='.*/a.png' cannot be read as a label map \(\w+: .*\); mend") as error:
+        loaded(pair)
+    assert '\n' not in str(error.value)
+
+
+def test_inference_has_no_label_map(pair):
+    del pair['seg_map_path']
+    results = dict(pair)
+    assert LoadSegAnnotations().transform(results) is results and results == pair

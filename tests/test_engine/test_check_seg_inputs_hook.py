@@ -1,0 +1,173 @@
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.model import BaseTTAModel
+from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.runner import BaseLoop
+from mmengine.structures import PixelData
+from mmseg.models import EncoderDecoder, SegDataPreProcessor
+from mmseg.models.decode_heads import FCNHead, STDCHead
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from nepa_mm import NEPAViT
+from nepa_mm.engine import CheckSegInputsHook
+from nepa_mm.errors import ConfigError, DataError
+from tiny import TINY
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope('mmseg')
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+class Loop(BaseLoop):
+    """What a loop of mmengine holds: a dataset with so many classes, and metrics."""
+
+    def __init__(self, classes, *metrics):
+        metainfo = {} if classes is None else dict(classes=list(range(classes)))
+        self.dataloader = SimpleNamespace(dataset=SimpleNamespace(metainfo=metainfo))
+        self.evaluator = SimpleNamespace(metrics=metrics)
+
+    def run(self):
+        pass
+
+
+class Wrapped(BaseTTAModel):
+
+    def merge_preds(self, data_samples_list):
+        pass
+
+
+def head(kind=FCNHead, **kwargs):
+    return kind(in_channels=16, channels=4, **{'num_classes': 3, **kwargs})
+
+
+class Segmentor(EncoderDecoder):
+
+    def __init__(self, *auxiliary, preprocessor=None, **kwargs):
+        nn.Module.__init__(self)
+        self.backbone = NEPAViT(**TINY, out_type='featmap')
+        self.decode_head = head(**kwargs)
+        if auxiliary:
+            self.auxiliary_head = nn.ModuleList(auxiliary)
+        self.data_preprocessor = SegDataPreProcessor(**(preprocessor or dict(size=(14, 14))))
+
+
+METRICS = SimpleNamespace(ignore_index=255), object()
+
+
+def runner(model, train=3, val=3, metrics=METRICS):
+    return SimpleNamespace(model=model, _train_loop=Loop(train), _val_loop=Loop(val, *metrics), _test_loop=dict(type='TestLoop'))
+
+
+def batch(*labels, size=(14, 14), **meta):
+    """Two images whose label maps hold these labels, and 0."""
+    first, second = torch.zeros(2, 1, *size, dtype=torch.int64)
+    first.view(-1)[:len(labels)] = torch.tensor(labels)
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=data),
+                             metainfo=dict(seg_map_path=f'{name}.png', img_path=f'{name}.jpg', **meta))
+               for name, data in (('good', second), ('bad', first))]
+    return dict(inputs=[torch.zeros(3, *size)] * 2, data_samples=samples)
+
+
+def watched(model, **kwargs):
+    CheckSegInputsHook().before_run(runner(model, **kwargs))
+    return model.data_preprocessor
+
+
+def test_good_labels_pass_in_training_and_tests():
+    check = watched(Segmentor(head(ignore_index=255)))
+    for training in (True, False):
+        check(batch(1, 2, 255), training)
+        check(batch(1, 2, 255), training=training)
+    check(dict(inputs=[torch.zeros(3, 14, 14)], data_samples=[SegDataSample()]), False)  # a test without labels
+    check(dict(inputs=[torch.zeros(3, 14, 14)]), False)
+
+
+@pytest.mark.parametrize('labels, meta, message', [
+    ((5, 4, 5), {}, r"^seg_map_path='bad.png' has labels \[4, 5\], which are neither below model.decode_head.num_classes=3 nor "
+                    'model.decode_head.ignore_index=255; mend the label map, or set one of the two$'),
+    ((4, ), dict(reduce_zero_label=True), r'has labels \[4\] \(\[5\] in the file, before reduce_zero_label\), which'),
+    ((3, ), {}, 'set one of the two, or reduce_zero_label=True of dataset and LoadSegAnnotations if 0 is no class$'),
+    ((3, ), dict(reduce_zero_label=True), r'\[4\] in the file, before reduce_zero_label\).* set one of the two$'),
+])
+def test_labels_of_no_class_are_named_with_their_file(labels, meta, message):
+    with pytest.raises(DataError, match=message):
+        watched(Segmentor())(batch(*labels, **meta), True)
+
+
+def test_each_head_has_its_own_labels():
+    check = watched(Segmentor(head(), head(ignore_index=7), ignore_index=7), metrics=[])
+    with pytest.raises(DataError, match=r'has labels \[7\].* model.auxiliary_head.0.num_classes=3 nor model.auxiliary_head.0.ig'):
+        check(batch(7), True)
+    check(batch(7), False)  # a test is the decode head's
+    check = watched(Segmentor(head(STDCHead, num_classes=2), ignore_index=None))  # STDC's labels are edges
+    check(batch(2), True)
+    with pytest.raises(DataError, match='has labels .255.*model.decode_head.ignore_index=None'):
+        check(batch(255), True)
+
+
+def test_a_test_ignores_what_the_metric_ignores():
+    model = Segmentor(ignore_index=9)
+    watched(model, metrics=[SimpleNamespace(ignore_index=8)])(batch(8), False)
+    with pytest.raises(DataError, match=r'has labels \[9\].* nor val_evaluator.ignore_index=8; mend'):
+        watched(model, metrics=[SimpleNamespace(ignore_index=8)])(batch(9), False)
+
+
+def test_one_output_tells_two_classes():
+    watched(Segmentor(num_classes=1, out_channels=1), train=2, val=1)(batch(1, 255), True)
+    watched(Segmentor(num_classes=2, out_channels=1), train=2, val=2)(batch(1, 255), True)
+    with pytest.raises(DataError, match=r'has labels \[2\]'):
+        watched(Segmentor(num_classes=1, out_channels=1), train=2, val=2)(batch(2), True)
+
+
+def test_classes_of_data_and_heads_are_the_same():
+    model = Segmentor(head(), head(STDCHead, num_classes=2), head(num_classes=5), num_classes=4)
+    with pytest.raises(ConfigError, match='^model.decode_head.num_classes=4 differs from the 3 classes of train_dataloader'
+                                          '.dataset .*: --cfg-options model.decode_head.num_classes=3 '
+                                          'model.auxiliary_head.2.num_classes=3$'):
+        watched(model)
+    with pytest.raises(ConfigError, match='the 2 classes of val_dataloader.dataset'):
+        watched(Segmentor(), val=2)
+    watched(model, train=None, val=None)  # the dataset does not say
+
+
+@pytest.mark.parametrize('preprocessor, size, is_padded', [
+    (dict(size=(14, 14)), (14, 14), False), (dict(size=(14, 14)), (14, 13), True), (dict(size_divisor=7), (14, 21), False),
+    (dict(size_divisor=8), (14, 14), True)])
+def test_labels_are_padded_with_what_is_ignored(preprocessor, size, is_padded):
+    good = watched(Segmentor(preprocessor=dict(preprocessor, seg_pad_val=9), ignore_index=9))
+    bad = watched(Segmentor(preprocessor=dict(preprocessor, seg_pad_val=255), ignore_index=9))
+    background = watched(Segmentor(preprocessor=dict(preprocessor, seg_pad_val=0), ignore_index=9))
+    for check in (good, background) if is_padded else (good, background, bad):
+        check(batch(size=size), True)
+    if is_padded:
+        with pytest.raises(ConfigError, match='^model.data_preprocessor.seg_pad_val=255 pads labels .* neither one of '
+                                              'model.decode_head.num_classes=3 nor model.decode_head.ignore_index=9; set it to'):
+            bad(batch(size=size), True)
+
+
+def test_an_image_smaller_than_a_patch_is_named():
+    with pytest.raises(DataError, match="^img_path='good.jpg' has 14x6 pixels as the model gets it, less than one patch, "
+                                        'model.backbone.patch_size=7; enlarge it'):
+        watched(Segmentor())(batch(size=(6, 14)), False)
+    watched(Segmentor(preprocessor=dict(size=(14, 14), test_cfg=dict(size=(14, 14)))))(batch(size=(6, 14)), False)
+
+
+def test_the_model_inside_others_is_watched_until_the_run_ends():
+    model, hook = Segmentor(), CheckSegInputsHook()
+    run = runner(Wrapped(model))
+    hook.before_run(run)
+    hook.before_run(run)
+    assert len(model.data_preprocessor._forward_pre_hooks) == 1
+    with pytest.raises(DataError):
+        model.data_preprocessor(batch(3), False)
+    copy.deepcopy(model)  # as EMAHook does; it must not copy the runner
+    hook.after_run(run)
+    model.data_preprocessor(batch(3), False)
+    hook.before_run(runner(nn.Linear(1, 1)))  # no segmentor

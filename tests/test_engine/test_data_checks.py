@@ -1,0 +1,178 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DefaultScope, init_default_scope
+
+from nepa_mm.engine.data_checks import check_data, datasets_of, naming_data, steps_of
+from nepa_mm.errors import ConfigError, DataError
+
+
+def image(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def loader(type='ImageNet', **dataset):
+    return Config(dict(train_dataloader=dict(dataset=dict(type=type, **dataset))))
+
+
+def test_missing_data_root_names_key_and_path(tmp_path):
+    with pytest.raises(DataError, match=r"train_dataloader.dataset.data_root='.*/nowhere' does not exist; .*--cfg-options"):
+        check_data(loader(data_root=str(tmp_path / 'nowhere')))
+
+
+def test_missing_folder_lists_what_is_there(tmp_path):
+    image(tmp_path / 'training/cat/1.jpg')
+    with pytest.raises(DataError, match=r"split='train': there is no folder '.*/train'; .* holds \['training'\]"):
+        check_data(loader(data_root=str(tmp_path), split='train'))
+    with pytest.raises(DataError, match=r"data_prefix.seg_map_path='maps'"):
+        check_data(loader(data_root=str(tmp_path), data_prefix=dict(img_path='training', seg_map_path='maps')))
+
+
+def test_empty_class_folder_is_named(tmp_path):
+    image(tmp_path / 'train/cat/1.JPEG')
+    check_data(loader(data_root=str(tmp_path), split='train', metainfo=dict(classes=['cat'])))
+    with pytest.raises(DataError, match=r"dataset.type='ImageNet' has 1000 classes, but '.*/train' has 1 folders; name them"):
+        check_data(loader(data_root=str(tmp_path), split='train'))
+    image(tmp_path / 'train/dog/1.webp')  # which mmpretrain does not read
+    with pytest.raises(DataError, match=r"train_dataloader.dataset: class folder '.*/train/dog' holds no image"):
+        check_data(loader(data_root=str(tmp_path), split='train'))
+    check_data(loader(data_root=str(tmp_path), data_prefix='train', with_label=False))  # no labels, no classes
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(DataError, match='has no class folders'):
+        check_data(loader(data_root=str(tmp_path), data_prefix='empty'))
+
+
+def test_datasets_with_ways_of_their_own_are_left_to_themselves(tmp_path):
+    check_data(loader(type='CIFAR10', data_root=str(tmp_path / 'to-be-downloaded'), split='train'))
+    image(tmp_path / 'test/1.jpg')
+    check_data(loader(data_root=str(tmp_path), split='test'))  # ImageNet's has no labels
+
+
+def test_of_a_hugging_face_dataset_only_the_folder_is_checked(tmp_path):
+    dataset = dict(type='nepa_mm.HFImageDataset', data_root=str(tmp_path), split='train')
+    check_data(loader(**dataset))
+    with pytest.raises(DataError, match=r"train_dataloader.dataset.data_root='.*/nowhere' does not exist; .*--cfg-options"):
+        check_data(loader(**{**dataset, 'data_root': str(tmp_path / 'nowhere')}))
+
+
+def test_datasets_inside_wrappers_are_checked():
+    missing = dict(type='mmpretrain.CustomDataset', data_root='/nowhere')
+    with pytest.raises(DataError, match='train_dataloader.dataset.dataset.data_root'):
+        check_data(loader(type='RepeatDataset', dataset=missing))
+    with pytest.raises(DataError, match=r'train_dataloader.dataset.datasets.0.data_root'):
+        check_data(loader(type='ConcatDataset', datasets=[missing]))
+
+
+@pytest.fixture
+def scope():
+    init_default_scope('mmseg')
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture
+def seg(tmp_path, scope):
+    """Folders of two images with a label map each, one a town further down, and the config of their dataset."""
+    for name in ('a', 'town/b'):
+        for path in (tmp_path / f'images/{name}.jpg', tmp_path / f'labels/{name}.png'):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), np.zeros((4, 4), np.uint8))
+    return tmp_path, dict(
+        type='BaseSegDataset', data_root=str(tmp_path), data_prefix=dict(img_path='images', seg_map_path='labels'),
+        metainfo=dict(classes=['x']), pipeline=[dict(type='nepa_mm.LoadSegAnnotations')])
+
+
+def test_good_segmentation_data_passes(seg):
+    root, dataset = seg
+    check_data(loader(**dataset))
+    check_data(loader(**{**dataset, 'data_prefix': dict(img_path='images')}))  # a test without labels
+    (root / 'list.txt').write_text('town/b\n')
+    (root / 'labels/a.png').unlink()
+    check_data(loader(**dataset, ann_file='list.txt'))
+    check_data(loader(**{**dataset, 'type': 'PascalVOCDataset', 'metainfo': None}, ann_file='list.txt'))
+    check_data(loader(**dataset, indices=[1]))
+    check_data(loader(**{**dataset, 'type': 'OfAnotherPackage'}))
+
+
+@pytest.mark.parametrize('type', ['BaseSegDataset', 'PascalVOCDataset'])
+def test_a_missing_list_of_images_is_named_inside_a_wrapper_too(type, seg):
+    root, dataset = seg
+    dataset.update(type=type, ann_file='lists/train.txt', metainfo=None)
+    message = r"ann_file='lists/train.txt': there is no file '.*/lists/train.txt'; give the list of images"
+    with pytest.raises(DataError, match=f'^train_dataloader.dataset.{message}'):
+        check_data(loader(**dataset))
+    with pytest.raises(DataError, match=f'^train_dataloader.dataset.datasets.1.dataset.{message}'):
+        good = dict(dataset, type='BaseSegDataset', ann_file='')
+        check_data(loader(type='ConcatDataset', datasets=[good, dict(type='RepeatDataset', dataset=dataset)]))
+    if type == 'PascalVOCDataset':
+        with pytest.raises(ConfigError, match="^train_dataloader.dataset.ann_file='' is no list of images, which Pascal"):
+            check_data(loader(**{**dataset, 'ann_file': ''}))
+
+
+def test_a_list_of_images_that_are_not_there(seg):
+    root, dataset = seg
+    (root / 'list.txt').write_text('a\nc\n')
+    with pytest.raises(DataError, match="ann_file='.*/list.txt' lists 2 images, of which 1 are not there, such as "
+                                        "'.*/images/c.jpg'; check data_prefix.img_path and img_suffix='.jpg'"):
+        check_data(loader(**dataset, ann_file='list.txt'))
+    (root / 'list.txt').write_text('')
+    with pytest.raises(DataError, match="ann_file='list.txt' lists no image"):
+        check_data(loader(**dataset, ann_file='list.txt'))
+
+
+def test_images_and_label_maps_of_another_suffix(seg):
+    root, dataset = seg
+    with pytest.raises(DataError, match=r"\.img_suffix='.tif': no file in '.*/images' ends so; it holds \['a.jpg', 'town'\]"):
+        check_data(loader(**dataset, img_suffix='.tif'))
+    with pytest.raises(DataError, match=r"\.data_prefix.seg_map_path='.*/labels': 2 of 2 images have no label map, such as "
+                                        "'.*/images/a.jpg', whose would be '.*/labels/a_ids.png'; check seg_map_suffix='_ids"):
+        check_data(loader(**dataset, seg_map_suffix='_ids.png'))
+    (root / 'labels/town/b.png').unlink()
+    with pytest.raises(DataError, match="1 of 2 images have no label map, such as '.*/images/town/b.jpg', whose would be"):
+        check_data(loader(**dataset))
+
+
+def test_reduce_zero_label_of_dataset_and_pipeline(seg):
+    load = dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True)
+    dataset = dict(seg[1], pipeline=[dict(type='TestTimeAug', transforms=[[dict(type='RandomFlip')], [load]])])
+    with pytest.raises(ConfigError, match='^train_dataloader.dataset.pipeline.0.transforms.1.0.reduce_zero_label=True differs '
+                                          'from train_dataloader.dataset.reduce_zero_label=False; set both to True if 0'):
+        check_data(loader(**dataset))
+    check_data(loader(**dataset, reduce_zero_label=True))
+
+
+def test_metainfo_that_is_none_of_the_dataset(seg):
+    dataset = dict(seg[1], type='CityscapesDataset', img_suffix='.jpg', seg_map_suffix='.png', metainfo=dict(classes=['x']))
+    with pytest.raises(ConfigError, match='^train_dataloader.dataset.metainfo does not fit CityscapesDataset: new classes .*not'):
+        check_data(loader(**dataset))
+
+
+def test_an_error_about_a_file_gets_the_key_of_its_folder(seg):
+    root, dataset = seg
+    cfg = Config(dict(train_dataloader=dict(dataset=dict(datasets=[dataset, {**dataset, 'data_root': '/other'}])),
+                      val_dataloader=dict(dataset=dataset)))
+    assert [key for key, _ in datasets_of(cfg, ('train', ))] == [
+        'train_dataloader.dataset.datasets.0', 'train_dataloader.dataset.datasets.1', 'train_dataloader.dataset']
+    message = f"seg_map_path='{root}/labels/town/b.png' is bad, but img_path='{root}/images/town/b.jpg' is good"
+    key = 'train_dataloader.dataset.datasets.0.data_prefix.seg_map_path'
+    for text in (message, f'Caught DataError in a worker.\nTraceback\nnepa_mm.errors.DataError: {message}\n'):
+        with pytest.raises(DataError) as error, naming_data(cfg, ('train', )):
+            raise DataError(text)
+        assert str(error.value) == f'{text.rstrip()} ({key})'
+    with pytest.raises(DataError) as error, naming_data(cfg, ('train', 'val')):
+        raise DataError(message)
+    assert str(error.value).endswith(f' ({key} or val_dataloader.dataset.data_prefix.seg_map_path)')
+    for text in ('no file here', "seg_map_path='/elsewhere/b.png' is bad"):
+        with pytest.raises(DataError) as error, naming_data(cfg, ('train', )):
+            raise DataError(text)
+        assert str(error.value) == text
+
+
+def test_steps_inside_other_steps_have_keys_that_the_config_knows():
+    pipeline = [dict(type='A'), dict(type='T', transforms=[[dict(type='B'), dict(type='C')], dict(type='D')])]
+    assert {key: step['type'] for key, step in steps_of(pipeline, 'p')} == {
+        'p.0': 'A', 'p.1': 'T', 'p.1.transforms.0.0': 'B', 'p.1.transforms.0.1': 'C', 'p.1.transforms.1': 'D'}

@@ -1,0 +1,86 @@
+import pytest
+from mmengine.config import Config
+
+from nepa_mm.engine.segmentation_checks import check_segmentor
+from nepa_mm.errors import ConfigError
+from tiny import ROOT, TINY
+
+SEGMENTATION = sorted((ROOT / 'configs/segmentation').glob('*.py'))
+
+
+@pytest.mark.parametrize('path', SEGMENTATION, ids=[path.stem for path in SEGMENTATION])
+def test_configs_pass(path):
+    check_segmentor(Config.fromfile(path))
+
+
+def segmentor(**parts) -> Config:
+    """UPerNet's parts around a tiny backbone of 3 blocks; a part given as None is left out."""
+    model = dict(
+        backbone=dict(type='nepa_mm.NEPAViT', out_type='featmap', out_indices=[0, 1, 2], **TINY),
+        neck=dict(type='Feature2Pyramid', embed_dim=16, rescales=[4, 2, 1]),
+        decode_head=dict(type='UPerHead', in_channels=[16, 16, 16], in_index=[0, 1, 2]),
+        auxiliary_head=dict(type='FCNHead', in_channels=16, in_index=-1),
+        data_preprocessor=dict(type='SegDataPreProcessor', size=(28, 28)),
+        test_cfg=dict(mode='slide', crop_size=(28, 28), stride=(20, 28)))
+    for name, part in parts.items():
+        model[name] = {**model[name], **part} if isinstance(part, dict) else part
+    crop = dict(type='RandomCrop', crop_size=(28, 28))
+    return Config(dict(model=model, train_dataloader=dict(dataset=dict(type='BaseSegDataset', pipeline=[crop]))))
+
+
+@pytest.mark.parametrize('parts', [
+    dict(),
+    dict(auxiliary_head=None),
+    dict(auxiliary_head=[dict(in_channels=16), dict(in_channels=16, in_index=0)]),
+    dict(neck=None),
+    dict(neck=dict(type='nepa_mm.SimplePyramid', embed_dims=16, out_channels=16), backbone=dict(out_indices=-1)),
+    dict(neck=dict(type='mmseg.MultiLevelNeck', in_channels=[16] * 3, out_channels=16, scales=[2, 1, 0.5])),
+    dict(neck=dict(type='NeckOfAnother'), decode_head=dict(in_channels=[8] * 5, in_index=[0, 1, 2, 3, 4])),
+    dict(decode_head=dict(type='HeadOfAnother', in_channels=[8, 8], in_index=None)),
+    dict(backbone=dict(type='mmpretrain.VisionTransformer', out_indices=[99])),
+    dict(test_cfg=dict(mode='whole', stride=None, crop_size=None)),
+])
+def test_what_works_passes(parts):
+    check_segmentor(segmentor(**parts))
+
+
+@pytest.mark.parametrize('parts, message', [
+    (dict(backbone=dict(out_indices=[0, 1, 3])),
+     r'model.backbone.out_indices=\[0, 1, 3\]: 3 is not in \[-3, 2\], the blocks of model.backbone.arch='),
+    (dict(backbone=dict(out_indices=[0, 2])),
+     r'model.backbone.out_indices=\[0, 2\]: outputs of 2 blocks, but model.neck.rescales=\[4, 2, 1\] takes 3$'),
+    (dict(backbone=dict(out_indices=[2, 2, -1])), r'model.backbone.out_indices=\[2, 2, -1\]: outputs of 1 block, but'),
+    (dict(backbone=dict(out_indices=[0, 2]), neck=None),
+     r'model.decode_head.in_index=\[0, 1, 2\]: 2 is not in \[-2, 1\], the 2 feature maps of model.backbone.out_indices=\[0, 2\]'),
+    (dict(auxiliary_head=dict(in_index=3)),
+     r"model.auxiliary_head.in_index=3: 3 is not in \[-3, 2\], the 3 feature maps of model.neck.type='Feature2Pyramid'"),
+    (dict(auxiliary_head=[dict(in_channels=16), dict(in_channels=8)]),
+     r"model.auxiliary_head.1.in_channels=8: map -1 of model.neck.type='Feature2Pyramid' has 16 channels"),
+    (dict(decode_head=dict(in_channels=[16, 32, 16])),
+     r'model.decode_head.in_channels=\[16, 32, 16\]: map 1 of .* has 16 channels'),
+    (dict(decode_head=dict(in_channels=[16, 16])),
+     r'model.decode_head.in_channels=\[16, 16\] and model.decode_head.in_index=\[0, 1, 2\] must be as many'),
+    (dict(neck=dict(embed_dim=768)), 'model.neck.embed_dim=768 differs from the width of model.backbone.arch, 16'),
+    (dict(neck=dict(type='MultiLevelNeck', in_channels=[16, 16])),
+     r'model.neck.in_channels=\[16, 16\] differs from the maps of model.backbone.out_indices=.*, of widths \[16, 16, 16\]'),
+    (dict(backbone=dict(arch='basic')), "model.backbone.arch='basic' is unknown; choose from"),
+    (dict(backbone=dict(out_type='raw')), "model.backbone.out_type='raw' gives no feature maps .*; set 'padded_featmap' for"),
+    (dict(backbone=dict(out_type='avg_featmap')), "model.backbone.out_type='avg_featmap' gives no feature maps"),
+    (dict(test_cfg=dict(crop_size=None)), "model.test_cfg.crop_size=None, but mode='slide' needs a pair"),
+    (dict(test_cfg=dict(stride=20)), "model.test_cfg.stride=20, but mode='slide' needs a pair"),
+    (dict(test_cfg=dict(stride=(20, 29))),
+     r'model.test_cfg.stride=\(20, 29\) is not in 1 to model.test_cfg.crop_size=\(28, 28\): larger steps leave pixels between'),
+    (dict(test_cfg=dict(crop_size=(28, 6), stride=(6, 6))),
+     r'model.test_cfg.crop_size=\(28, 6\) is smaller than one patch, model.backbone.patch_size=7; use larger crops or smaller'),
+    (dict(data_preprocessor=dict(size=(6, 28))), r'model.data_preprocessor.size=\(6, 28\) is smaller than one patch'),
+    (dict(backbone=dict(patch_size=32), data_preprocessor=dict(size=None), test_cfg=dict(crop_size=(32, 32))),
+     r'train_dataloader.dataset.pipeline.0.crop_size=\(28, 28\) is smaller than one patch, model.backbone.patch_size=32'),
+])
+def test_what_cannot_work_is_named_by_its_keys(parts, message):
+    with pytest.raises(ConfigError, match=f'^{message}'):
+        check_segmentor(segmentor(**parts))
+
+
+def test_configs_without_a_segmentor_pass():
+    check_segmentor(Config(dict()))
+    check_segmentor(Config.fromfile(next((ROOT / 'configs/pretrain').glob('nepa*.py'))))
