@@ -94,6 +94,7 @@ class NEPAViT(PretrainedBackbone):
             the patch tokens, then another LayerNorm, the release's ``fc_norm``), 'featmap' [B, D, h, w] of the image, or
             'padded_featmap' [B, D, h, w] of whole patches, for :class:`PaddedEncoderDecoder`.
         out_indices: Blocks whose outputs are returned; negative ones count from the end.
+        final_norm: Outputs that the final LayerNorm is applied to: 'last', that of the last block alone, or 'all'.
         with_cls_token: Prepend a [CLS] token.
         use_abs_pos_embed: Add a learned position embedding to the patches; resized for other image sizes.
         rope: Arguments of :class:`RoPE2D`; None for no rotary position embedding.
@@ -121,6 +122,7 @@ class NEPAViT(PretrainedBackbone):
                  causal: bool = True,
                  out_type: str = 'raw',
                  out_indices: int | Sequence[int] = -1,
+                 final_norm: str = 'last',
                  with_cls_token: bool = True,
                  use_abs_pos_embed: bool = False,
                  rope: dict | None = dict(theta=100., rescale=2.),
@@ -145,6 +147,7 @@ class NEPAViT(PretrainedBackbone):
             raise ConfigError("out_type='cls_token' needs with_cls_token=True; choose 'last_token', 'avg_featmap' or 'featmap'")
         self.out_indices = [checked_index(i, self.num_layers)
                             for i in ([out_indices] if isinstance(out_indices, int) else out_indices)]
+        self.final_norm = checked_choice('final_norm', final_norm, ('last', 'all'))
         if not 0 <= drop_path_rate < 1:
             raise ConfigError(f'drop_path_rate={drop_path_rate} is not in [0, 1): it is the share of dropped last blocks')
         checked_choice('qk_norm', qk_norm, QK_NORMS)
@@ -218,7 +221,7 @@ class NEPAViT(PretrainedBackbone):
         return x
 
     def hidden_states(self, z: Tensor, image_size: tuple[int, int]) -> Iterator[Tensor]:
-        """Yield the output [B, L, D] of each block in turn, the last one after the final norm."""
+        """Yield the output [B, L, D] of each block in turn, the last one, or as ``final_norm`` says, after the final norm."""
         return self.run_blocks(self.add_position(z, self.grid(image_size)), self.rope_table(image_size, z.device))
 
     def run_blocks(self, x: Tensor, rope: Tensor | None) -> Iterator[Tensor]:
@@ -228,7 +231,8 @@ class NEPAViT(PretrainedBackbone):
                 x = checkpoint(layer, x, rope, self.causal, use_reentrant=False)
             else:
                 x = layer(x, rope, self.causal)
-            yield x if i + 1 < self.num_layers else self.norm(x)
+            is_normed = i + 1 == self.num_layers or (self.final_norm == 'all' and i in self.out_indices)
+            yield self.norm(x) if is_normed else x
 
     def rope_table(self, image_size: tuple[int, int], device: torch.device) -> Tensor | None:
         """Rotations [h * w, 2 * head_dim] of the patches of an image of H x W pixels; None without RoPE."""

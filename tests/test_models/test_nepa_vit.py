@@ -130,6 +130,10 @@ def test_out_types_and_indices():
         layer.register_forward_hook(lambda module, args, out: blocks.append(out))
     raw(x)
     assert torch.equal(outs[0], blocks[0]) and torch.equal(outs[1], raw.norm(blocks[2]))  # final norm on the last alone
+    normed = tiny(out_indices=[0, -1], final_norm='all')
+    normed.load_state_dict(raw.state_dict())
+    assert all(torch.equal(out, raw.norm(block)) for out, block in zip(normed(x), (blocks[0], blocks[2]), strict=True))
+    assert torch.equal(normed.predict(normed.embed(x), (28, 35)), outs[1])
 
 
 @pytest.mark.parametrize('size', [(28, 28), (7, 7), (30, 9), (50, 41), (8, 71)])
@@ -274,6 +278,7 @@ def test_layer_depth_is_the_release_s():
     (dict(out_type='cls'), "out_type='cls' is unknown; choose from .*'last_token'"),
     (dict(out_type='cls_token', with_cls_token=False), 'needs with_cls_token=True'),
     (dict(out_indices=[0, 3]), r'out_indices: 3 is not in \[-3, 2\]'),
+    (dict(final_norm='first'), r"final_norm='first' is unknown; choose from \['last', 'all'\]"),
     (dict(out_indices=-4), r'out_indices: -4 is not in \[-3, 2\]'),
     (dict(qk_norm='rms'), "qk_norm='rms' is unknown"),
     (dict(act='swish2'), "act='swish2' is unknown; choose from"),
