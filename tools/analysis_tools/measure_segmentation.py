@@ -1,0 +1,113 @@
+"""Memory and work of a training step of segmentation, with and without checkpointing of the backbone's activations.
+
+    python tools/analysis_tools/measure_segmentation.py CONFIG [CONFIG ...] --batch-size 2
+
+On a GPU the peak memory and the time of an iteration are measured. Elsewhere both are counted, on tensors without content: the
+largest sum of all tensors alive at a time in two iterations (in the second the optimizer has its state), and the floating-point
+operations of one, forward, backward and recomputed. Not counted: the CUDA context, cuDNN's workspaces, what the allocator loses,
+and the second copy of the gradients that several GPUs exchange. The table is in Markdown.
+"""
+import argparse
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+HEADER = ['config', 'images', 'checkpointing', 'parameters, M', 'peak memory, GiB']
+
+
+def training_step(cfg: Config, batch_size: int) -> tuple[Callable, torch.nn.Module, torch.optim.Optimizer]:
+    """A function that takes one training step of the config's model on made-up images; and its model and optimizer."""
+    model = revert_sync_batchnorm(MODELS.build(cfg.model)).train()
+    if torch.cuda.is_available():
+        model.cuda()
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    height, width = cfg.crop_size
+    images = [torch.zeros(3, height, width, dtype=torch.uint8) for _ in range(batch_size)]
+    labels = [PixelData(data=torch.zeros(1, height, width, dtype=torch.long)) for _ in range(batch_size)]
+    samples = [SegDataSample(gt_sem_seg=label, metainfo=dict(img_shape=(height, width))) for label in labels]
+    return lambda: model.train_step(dict(inputs=images, data_samples=samples), optim_wrapper), model, optim_wrapper.optimizer
+
+
+def counted(cfg: Config, batch_size: int) -> tuple[int, int, int]:
+    """Parameters, bytes of peak memory and floating-point operations of a step, without computing anything."""
+    # PyTorch has formulas for the attention kernels of GPUs alone.
+    cpu_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    formulas = {
+        cpu_attention: lambda q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v),
+        # Five products of the sizes of the two of the forward pass: attention is computed again for its gradients.
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward:
+            lambda grad, q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v) * 5 // 2,
+    }
+    with ExitStack() as stack:
+        stack.enter_context(FakeTensorMode())
+        # The head's accuracy, a number for the log, has a shape that depends on the labels.
+        stack.enter_context(mock.patch('mmseg.models.decode_heads.decode_head.accuracy', lambda *args, **kwargs: torch.zeros(1)))
+        step, model, optimizer = training_step(cfg, batch_size)
+        memory = MemTracker()
+        memory.track_external(model, optimizer)
+        with memory:
+            step()
+            memory.reset_mod_stats()  # of single modules, which it keeps for one step alone
+            with FlopCounterMode(display=False, custom_mapping=formulas) as flops:
+                step()
+        peak = memory.get_tracker_snapshot('peak')[torch.device('cpu')]['Total']
+        return size(model), peak, flops.get_total_flops()
+
+
+def measured(cfg: Config, batch_size: int, iterations: int) -> tuple[int, int, float]:
+    """Parameters, bytes of peak memory and seconds of a step on the GPU."""
+    step, model, _ = training_step(cfg, batch_size)
+    for _ in range(5):  # cuDNN chooses its algorithms
+        step()
+    torch.cuda.reset_peak_memory_stats()
+    torch.cuda.synchronize()
+    begin = time.perf_counter()
+    for _ in range(iterations):
+        step()
+    torch.cuda.synchronize()
+    seconds = (time.perf_counter() - begin) / iterations
+    return size(model), torch.cuda.max_memory_allocated(), seconds
+
+
+def size(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', metavar='CONFIG', nargs='+', help='config file')
+    parser.add_argument('--batch-size', type=int, default=2, help='images in a step')
+    parser.add_argument('--iterations', type=int, default=20, help='steps that are timed on a GPU')
+    args = parser.parse_args()
+    on_gpu = torch.cuda.is_available()
+    print(f'{torch.cuda.get_device_name()}, measured' if on_gpu else 'Counted', f'with PyTorch {torch.__version__}\n')
+    header = [*HEADER, 'ms an iteration' if on_gpu else 'TFLOPs an iteration']
+    print(f'| {" | ".join(header)} |\n| --- {"| ---: " * (len(header) - 1)}|')
+    for path in args.configs:
+        for with_cp in (False, True):
+            cfg = Config.fromfile(path)
+            init_default_scope(cfg.default_scope)
+            cfg.model.backbone.update(init_cfg=None, with_cp=with_cp)
+            figures = measured(cfg, args.batch_size, args.iterations) if on_gpu else counted(cfg, args.batch_size)
+            parameters, peak, cost = figures
+            cells = [Path(path).stem, str(args.batch_size), 'yes' if with_cp else 'no', f'{parameters / 1e6:.1f}',
+                     f'{peak / 2**30:.1f}', f'{1000 * cost:.0f}' if on_gpu else f'{cost / 1e12:.1f}']
+            print(f'| {" | ".join(cells)} |', flush=True)
+            torch.cuda.empty_cache()
+
+
+if __name__ == '__main__':
+    main()
