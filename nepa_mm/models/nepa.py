@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..registry import MODELS
+from .causal_backbone import check_protocol
 from .next_embedding_loss import NextEmbeddingLoss
 
 
@@ -16,14 +17,18 @@ class NEPA(BaseSelfSupervisor):
     """Next-embedding predictive autoregression.
 
     The backbone needs two methods: ``embed(images) -> z`` and ``predict(z, image_size) -> z_hat``, both [B, L, D], where
-    ``z_hat[:, t]`` sees ``z[:, :t + 1]`` only. :class:`NEPAViT` has them.
+    ``z_hat[:, t]`` sees ``z[:, :t + 1]`` only. :class:`CausalBackbone` says it exactly; :class:`NEPAViT` has them, and so have
+    mmpretrain's and timm's ViTs by adapters (docs/mixing.md).
 
     Args:
-        backbone: Config or module with the two methods above.
+        backbone: Config or module of a :class:`CausalBackbone`.
         head: Config or module of the loss; a plain :class:`NextEmbeddingLoss` when not given.
         mask_ratio: Share of patch embeddings replaced by a learned token in the input, never in the target
             (Table 1c; the paper's best is 0).
         **kwargs: ``data_preprocessor``, ``init_cfg``, ... of mmpretrain's ``BaseSelfSupervisor``.
+
+    Raises:
+        ConfigError: For a ``mask_ratio`` out of range, or a backbone that lacks one of the methods.
     """
 
     def __init__(self,
@@ -38,6 +43,7 @@ class NEPA(BaseSelfSupervisor):
             kwargs['data_preprocessor'] = {
                 'type': 'mmpretrain.SelfSupDataPreprocessor', **(kwargs.get('data_preprocessor') or {})}
         super().__init__(backbone, head=head or NextEmbeddingLoss(), **kwargs)
+        check_protocol(self.backbone)
         self.mask_ratio = mask_ratio
         if mask_ratio:
             self.mask_token = nn.Parameter(torch.zeros(1, 1, self.backbone.embed_dims))

@@ -24,13 +24,14 @@ class NextEmbeddingLoss(nn.Module):
         distance: 'cosine' (negative cosine similarity), 'l2' (squared) or 'smooth_l1', of normalised embeddings.
         shift: Compare with the next embedding; False compares with the same position (Table 1a: fails).
         stop_grad: Treat the target as a constant; False lets gradients reach it (Table 1a: collapses).
+        loss_weight: Factor of ``loss`` beside other losses; ``cosine`` and ``collapse`` are reported as they are.
     """
 
-    def __init__(self, distance: str = 'cosine', shift: bool = True, stop_grad: bool = True) -> None:
+    def __init__(self, distance: str = 'cosine', shift: bool = True, stop_grad: bool = True, loss_weight: float = 1.) -> None:
         super().__init__()
         if distance not in DISTANCES:
             raise ConfigError(f'distance={distance!r} is unknown; choose from {list(DISTANCES)}')
-        self.distance, self.shift, self.stop_grad = distance, shift, stop_grad
+        self.distance, self.shift, self.stop_grad, self.loss_weight = distance, shift, stop_grad, loss_weight
 
     def forward(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compare predictions with targets, both [B, L, D], in float32 whatever their type.
@@ -49,7 +50,8 @@ class NextEmbeddingLoss(nn.Module):
         if self.stop_grad:
             target = target.detach()
         p, t = F.normalize(prediction.float(), dim=-1), F.normalize(target.float(), dim=-1)
-        result = dict(loss=DISTANCES[self.distance](p, t).mean(), cosine=(p * t).sum(-1).mean().detach())
+        loss = DISTANCES[self.distance](p, t).mean()
+        result = dict(loss=self.loss_weight * loss, cosine=(p * t).sum(-1).mean().detach())
         if len(t) > 1:
             result['collapse'] = mean_pairwise_cosine(t.detach())
         return result

@@ -68,3 +68,10 @@ def test_loss_is_float32_for_low_precision_inputs():
 def test_unknown_distance_names_the_choices():
     with pytest.raises(ConfigError, match=r"distance='cos' is unknown; choose from \['cosine', 'l2', 'smooth_l1'\]"):
         NextEmbeddingLoss('cos')
+
+
+def test_weight_is_of_the_loss_alone():
+    p, z = torch.randn(2, 4, 3), torch.randn(2, 4, 3)
+    plain, weighted = NextEmbeddingLoss()(p, z), NextEmbeddingLoss(loss_weight=0.25)(p, z)
+    assert weighted['loss'] == 0.25 * plain['loss']
+    assert weighted['cosine'] == plain['cosine'] and weighted['collapse'] == plain['collapse']
