@@ -1,4 +1,5 @@
 """Segmentation configs on made-up images in each data set's own folders: training steps, a slide-mode and a multi-scale test."""
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -9,8 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS, DefaultScope, init_default_scope
 from mmengine.runner import Runner
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 
 from tiny import ROOT, randomize
 
@@ -123,6 +128,38 @@ def test_the_classes_of_the_data_are_those_of_the_heads(data, tmp_path):
     assert torch.equal(labels[0][known], torch.from_numpy(on_disk).long()[known] - int(data == 'ade20k'))
 
 
+HEADS = {  # the config's settings for a backbone of width 16
+    'linear': {'decode_head.in_channels': 16, 'decode_head.channels': 16},
+    'fcn': {'decode_head.in_channels': 16, 'decode_head.channels': 8},
+    'segformer': {'decode_head.in_channels': [16] * 4, 'decode_head.channels': 8},
+    'simple-pyramid-upernet': {
+        'neck.embed_dims': 16, 'neck.out_channels': 8, 'decode_head.in_channels': [8] * 4, 'decode_head.channels': 8,
+        'auxiliary_head.in_channels': 8, 'auxiliary_head.channels': 8},
+}
+
+
+@pytest.mark.parametrize('head', HEADS)
+def test_other_heads_train_what_they_should_and_give_logits_of_the_image(head):
+    cfg = Config.fromfile(CONFIGS / f'{NAMES["ade20k"].replace("upernet", head)}.py')
+    cfg.merge_from_dict({f'model.{key}': value for key, value in HEADS[head].items()})
+    backbone = cfg.model.backbone
+    backbone.update(arch=dict(embed_dims=16, num_layers=12, num_heads=2, feedforward_channels=32), init_cfg=None)
+    cfg.model.data_preprocessor.size = (64, 70)
+    torch.manual_seed(0)
+    model = revert_sync_batchnorm(MODELS.build(cfg.model)).train()
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=torch.randint(150, (1, 64, 70)))) for _ in range(2)]
+    images = [torch.randint(256, (3, 64, 70), dtype=torch.uint8) for _ in range(2)]
+    losses = model.train_step(dict(inputs=images, data_samples=samples), optim_wrapper)
+    assert losses['loss'].isfinite()
+    changed = {name.split('.')[0] for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert changed == {name.split('.')[0] for name in before} - ({'backbone'} if head == 'linear' else set())
+    assert model.eval()(torch.zeros(1, 3, 64, 70), None).shape[:2] == (1, 150)
+    model.test_cfg.update(crop_size=(42, 42), stride=(28, 28))
+    assert model.inference(torch.zeros(1, 3, 64, 70), [dict(img_shape=(64, 70), ori_shape=(64, 70))]).shape == (1, 150, 64, 70)
+
+
 @pytest.mark.parametrize('data', NAMES)
 def test_two_training_steps_and_a_slide_mode_evaluation(data, tmp_path):
     draw(tmp_path / 'data', data)
@@ -177,8 +214,32 @@ def test_a_multi_scale_config_means_over_sizes_and_mirror_images(size, tmp_path,
     single = probabilities(model, image, 1., False).argmax(0)
     assert (single != expected.argmax(0)).float().mean() > 0.05  # so that the test can tell
     for name, options in dict(plain=[], tta=['--tta']).items() if size[0] == 120 else [('plain', [])]:
-        monkeypatch.setattr(sys, 'argv', [
-            'test.py', str(tmp_path / 'config.py'), str(tmp_path / 'model.pth'), '--out', str(tmp_path / name), *options])
-        runpy.run_path(str(ROOT / 'tools/test.py'))['main']()
+        run_tool(monkeypatch, 'tools/test.py', tmp_path / 'config.py', tmp_path / 'model.pth', '--out', tmp_path / name, *options)
         written = cv2.imread(str(tmp_path / name / 'val1.png'), cv2.IMREAD_UNCHANGED).astype(int) - 1  # 0 is no class
         assert (written == expected.argmax(0).numpy()).mean() > 0.999
+
+
+@pytest.mark.parametrize('name, options', [
+    (NAMES['ade20k'], ['--num-classes=150', '--reduce-zero-label']),
+    (NAMES['ade20k'] + '-ms', ['--num-classes=150', '--reduce-zero-label']),
+    (NAMES['camvid'], ['--num-classes=11']),
+])
+def test_miou_is_that_of_an_independent_confusion_matrix(name, options, tmp_path, monkeypatch, capsys):
+    data = name.split('_')[-1].split('-')[0]
+    draw(tmp_path / 'data', data)
+    cfg = small(name, tmp_path / 'data', tmp_path / 'run')
+    model = randomize(MODELS.build(cfg.model))
+    torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'model.pth')
+    cfg.dump(tmp_path / 'config.py')
+    maps = tmp_path / 'maps'
+    run_tool(monkeypatch, 'tools/test.py', tmp_path / 'config.py', tmp_path / 'model.pth', '--out', maps)
+    logged = json.loads(next((tmp_path / 'run').glob('*/*.json')).read_text())
+    capsys.readouterr()
+    run_tool(monkeypatch, 'tools/analysis_tools/compute_miou.py', maps, tmp_path / 'data/annotations/validation', *options)
+    computed = json.loads(capsys.readouterr().out)
+    assert 0 < computed['mIoU'] < 100 and computed == pytest.approx({key: logged[key] for key in computed}, abs=1e-4)
+
+
+def run_tool(monkeypatch, tool: str, *arguments) -> None:
+    monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
+    runpy.run_path(str(ROOT / tool))['main']()

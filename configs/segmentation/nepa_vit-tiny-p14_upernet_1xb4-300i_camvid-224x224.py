@@ -1,9 +1,9 @@
 # UPerNet on CamVid (480 x 360 street scenes, 11 classes) with a NEPA ViT-Ti/14, small enough for a laptop.
 #
 #   python tools/train.py configs/segmentation/nepa_vit-tiny-p14_upernet_1xb4-300i_camvid-224x224.py \
-#       --cfg-options model.backbone.init_cfg.checkpoint=PRETRAINED   # a ViT-Ti/14; model.backbone.init_cfg=None for none
+#       --cfg-options train_cfg.val_interval=50   # and model.backbone.init_cfg=None to start from random weights
 #
-# Hardware: 2 CPU cores. A run is in docs/runs.md.
+# Hardware: 2 CPU cores, about 5 minutes. After pretrain/nepa_vit-tiny-p14_1xb64-coslr-480e_camvid-112px.py; runs are in docs/runs.md.
 _base_ = [
     '../_base_/models/nepa_upernet.py',
     '../_base_/datasets/camvid_224.py',
@@ -16,7 +16,8 @@ model = dict(
     backbone=dict(
         arch='tiny',
         img_size=224,
-        out_indices=[2, 5, 8, 11]),
+        out_indices=[2, 5, 8, 11],
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-tiny-p14_1xb64-coslr-480e_camvid-112px/epoch_480.pth')),
     neck=dict(embed_dim=192, norm_cfg=norm_cfg),
     decode_head=dict(
         in_channels=[192, 192, 192, 192], channels=96, num_classes=11, ignore_index=_base_.unlabelled, norm_cfg=norm_cfg),

@@ -1,0 +1,375 @@
+"""The pairs of docs/mixing.md: which algorithm, backbone and head go together, as configs of tiny models."""
+from dataclasses import dataclass
+from importlib import import_module
+
+from mmengine.config import Config
+
+from tiny import ROOT, TINY
+
+WORKS = 'works'
+D = 16
+ARCH = TINY['arch']
+NEPA_VIT = dict(type='nepa_mm.NEPAViT', **TINY)  # 16 patches of 7 pixels
+PREPROCESSOR = dict(type='mmpretrain.SelfSupDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3)
+
+
+@dataclass
+class Pair:
+    """One row of the table.
+
+    Attributes:
+        group: Heading of its table.
+        whole: The algorithm, or what else stands around the backbone.
+        part: The backbone, or the head.
+        cfg: Config of the model; None for what is not tried.
+        data: Kind of batch, a name in ``tests/test_mixing.py``.
+        outcome: 'works', or why not: 'refused: ...' or 'fails: ...' with the error below, or 'not tried: ...' with no config.
+        error: What building it or training it a step says.
+        scope: The host whose default scope it is built under.
+        needs: Module without which it is skipped.
+    """
+    group: str
+    whole: str
+    part: str
+    cfg: dict | None
+    data: str = 'images'
+    outcome: str = WORKS
+    error: str = ''
+    scope: str = 'mmpretrain'
+    needs: str | None = None
+
+    def __str__(self) -> str:
+        return f'{self.whole}-{self.part}'.replace(' ', '_')
+
+
+def importable(name):
+    try:
+        import_module(name)
+    except (ImportError, AssertionError):  # mmdet asserts a range of mmcv's versions, and needs its compiled ops
+        return False
+    return True
+
+
+# NEPA over other backbones
+
+def timm_backbone(name, **kwargs):
+    return dict(type='nepa_mm.CausalTIMMBackbone', model_name=name, img_size=28, patch_size=7, embed_dim=D, depth=2, num_heads=2,
+                **kwargs)
+
+
+def over(backbone, **kwargs):
+    return dict(type='nepa_mm.NEPA', backbone=backbone, **kwargs)
+
+
+HOST_VIT = dict(arch=ARCH, img_size=28, patch_size=7)
+BACKBONES = {
+    'NEPAViT': NEPA_VIT,
+    'VisionTransformer, by CausalVisionTransformer': dict(type='nepa_mm.CausalVisionTransformer', **HOST_VIT),
+    'BEiTViT, by CausalBEiTViT': dict(type='nepa_mm.CausalBEiTViT', **HOST_VIT),
+    'timm ViT, by CausalTIMMBackbone': timm_backbone('vit_tiny_patch16_224'),
+    'timm ViT with registers': timm_backbone('vit_base_patch14_reg4_dinov2'),
+    'timm ViT without [CLS] (SigLIP)': timm_backbone('vit_base_patch16_siglip_224'),
+    'timm ViT of CLIP': timm_backbone('vit_base_patch16_clip_224'),
+    'timm DeiT III': timm_backbone('deit3_small_patch16_224'),
+    'timm EVA-02': timm_backbone('eva02_tiny_patch14_224'),
+    'timm DINOv3': timm_backbone('vit_small_patch16_dinov3'),
+    'timm Perception Encoder': timm_backbone('vit_pe_core_base_patch16_224'),
+}
+LACKING = {
+    'VisionTransformer as it is': (dict(type='mmpretrain.VisionTransformer', **HOST_VIT), 'use CausalVisionTransformer'),
+    'SwinTransformer': (dict(type='mmpretrain.SwinTransformer', arch='tiny'), 'windows and merged patches have no raster order'),
+    'ResNet': (dict(type='mmpretrain.ResNet', depth=18), 'a convolution has no sequence of patches'),
+}
+REFUSED_TIMM = {
+    'timm BEiT': (timm_backbone('beit_base_patch16_224'), 'takes no is_causal', 'no is_causal in timm; use CausalBEiTViT'),
+    'timm Swin': (
+        dict(type='nepa_mm.CausalTIMMBackbone', model_name='swin_tiny_patch4_window7_224', embed_dim=8, depths=(1, ),
+             num_heads=(1, )), 'takes no is_causal', 'no is_causal in timm'),
+    'timm ResNet': (
+        dict(type='nepa_mm.CausalTIMMBackbone', model_name='resnet18'), 'takes no is_causal', 'no is_causal in timm'),
+    'timm distilled DeiT': (
+        timm_backbone('deit_tiny_distilled_patch16_224'), 'does more than', 'its head averages two tokens before NEPA sees any'),
+    'timm hybrid ViT': (
+        dict(type='nepa_mm.CausalTIMMBackbone', model_name='vit_tiny_r_s16_p8_224', img_size=64, depth=1), 'share pixels',
+        'convolutions under the patches see the next ones'),
+}
+NEPA_OVER = 'NEPA over other backbones'
+PAIRS = [Pair(NEPA_OVER, 'NEPA', name, over(cfg)) for name, cfg in BACKBONES.items()]
+PAIRS += [Pair(NEPA_OVER, 'NEPA with mask_ratio', name, over(BACKBONES[name], mask_ratio=0.4)) for name in (
+    'NEPAViT', 'VisionTransformer, by CausalVisionTransformer', 'timm ViT with registers')]
+PAIRS += [
+    Pair(NEPA_OVER, 'NEPA', name, over(cfg), outcome=f'refused: {why}', error='has no embed, which NEPA asks for')
+    for name, (cfg, why) in LACKING.items()]
+PAIRS += [
+    Pair(NEPA_OVER, 'NEPA', name, over(cfg), outcome=f'refused: {why}', error=error)
+    for name, (cfg, error, why) in REFUSED_TIMM.items()]
+PAIRS += [
+    Pair(NEPA_OVER, 'NEPA and labels, SupervisedNEPA', name,
+         over(BACKBONES[name], cls_head=dict(type='mmpretrain.LinearClsHead', num_classes=3, in_channels=D))
+         | dict(type='nepa_mm.SupervisedNEPA'), 'labels')
+    for name in ('NEPAViT', 'VisionTransformer, by CausalVisionTransformer')]
+
+
+# Algorithms of mmpretrain over NEPA's backbone
+
+def features(out_type, **kwargs):
+    return dict(NEPA_VIT, causal=False, out_type=out_type, **kwargs)
+
+
+def mlp(in_channels=D, **kwargs):
+    return dict(type='NonLinearNeck', in_channels=in_channels, hid_channels=8, out_channels=8, with_avg_pool=False, **kwargs)
+
+
+def algorithm(name, backbone, neck, head, **kwargs):
+    return dict(type=name, data_preprocessor=PREPROCESSOR, backbone=backbone, neck=neck, head=head, **kwargs)
+
+
+CONTRASTIVE = dict(type='ContrastiveHead', loss=dict(type='CrossEntropyLoss'), temperature=0.2)
+LATENT = dict(type='LatentPredictHead', predictor=mlp(8), loss=dict(type='CosineSimilarityLoss'))
+MASKED = dict(type='nepa_mm.MAENEPAViT', **TINY)
+DECODER = dict(type='MAEPretrainDecoder', num_patches=16, patch_size=7, embed_dim=D, decoder_embed_dim=D, decoder_depth=1,
+               decoder_num_heads=2)
+NEPA_UNDER = 'Algorithms of mmpretrain over NEPAViT'
+PAIRS += [Pair(NEPA_UNDER, cfg['type'], part, cfg, data) for part, data, cfg in [
+    ('MAENEPAViT', 'images', algorithm(
+        'MAE', MASKED, DECODER,
+        dict(type='MAEPretrainHead', norm_pix=True, patch_size=7, loss=dict(type='PixelReconstructionLoss', criterion='L2')))),
+    ('SimMIMNEPAViT', 'masks', algorithm(
+        'SimMIM', dict(type='nepa_mm.SimMIMNEPAViT', **TINY), dict(type='SimMIMLinearDecoder', in_channels=D, encoder_stride=7),
+        dict(type='SimMIMHead', patch_size=7, loss=dict(type='PixelReconstructionLoss', criterion='L1', channel=3)))),
+    ('MAENEPAViT, with a stand-in for CLIP', 'images', algorithm(
+        'EVA', MASKED, dict(DECODER, predict_feature_dim=8), dict(type='MIMHead', loss=dict(type='CosineSimilarityLoss')),
+        target_generator=dict(type='StandInForCLIP'))),
+    ('NEPAViT, mean of patches', 'views', algorithm(
+        'MoCoV3', features('avg_featmap', frozen_stages=0), mlp(),
+        dict(type='MoCoV3Head', predictor=mlp(8), loss=dict(type='CrossEntropyLoss'), temperature=0.2))),
+    ('NEPAViT, [CLS]', 'views', algorithm(
+        'MoCoV3', features('cls_token', frozen_stages=0), mlp(),
+        dict(type='MoCoV3Head', predictor=mlp(8), loss=dict(type='CrossEntropyLoss'), temperature=0.2))),
+    ('NEPAViT, mean of patches', 'views', algorithm(
+        'MoCo', features('avg_featmap'), mlp(), CONTRASTIVE, queue_len=8, feat_dim=8, momentum=0.001)),
+    ('NEPAViT, mean of patches', 'views', algorithm('SimCLR', features('avg_featmap'), mlp(), CONTRASTIVE)),
+    ('NEPAViT, mean of patches', 'views', algorithm('SimSiam', features('avg_featmap'), mlp(), LATENT)),
+    ('NEPAViT, mean of patches', 'views', algorithm('BYOL', features('avg_featmap'), mlp(), LATENT, base_momentum=0.01)),
+    ('NEPAViT, mean of patches', 'views', algorithm(
+        'BarlowTwins', features('avg_featmap'), mlp(),
+        dict(type='LatentCrossCorrelationHead', in_channels=8, loss=dict(type='CrossCorrelationLoss')))),
+    ('NEPAViT, feature map', 'views', algorithm(
+        'SwAV', features('featmap'),
+        dict(type='SwAVNeck', in_channels=D, hid_channels=8, out_channels=8, norm_cfg=dict(type='BN1d')),
+        dict(type='SwAVHead', loss=dict(type='SwAVLoss', feat_dim=8, num_prototypes=4, num_crops=[2])))),
+    ('NEPAViT, feature map', 'views', algorithm(
+        'DenseCL', features('featmap'), dict(type='DenseCLNeck', in_channels=D, hid_channels=8, out_channels=8), CONTRASTIVE,
+        queue_len=8, feat_dim=8)),
+]]
+PAIRS += [
+    Pair(NEPA_UNDER, 'MaskFeat', 'SimMIMNEPAViT', algorithm(
+        'MaskFeat', dict(type='nepa_mm.SimMIMNEPAViT', **{**TINY, 'img_size': 32, 'patch_size': 16}, out_type='raw'),
+        dict(type='LinearNeck', in_channels=D, out_channels=108, norm_cfg=None),
+        dict(type='MIMHead', loss=dict(type='PixelReconstructionLoss', criterion='L2')),
+        target_generator=dict(type='HOGGenerator', nbins=9, pool=8, gaussian_window=16)), 'masks',
+        'fails: it wants flat masks and a tensor where backbones give a tuple', 'does not fit|shape'),
+    Pair(NEPA_UNDER, 'BEiT v1, v2, CAE', 'NEPAViT', None,
+         outcome='not tried: they need a trained tokenizer and a backbone with masks of their own form'),
+    Pair(NEPA_UNDER, 'MILAN, MFF, MixMIM, iTPN', 'NEPAViT', None,
+         outcome='not tried: each masks or mixes tokens inside a backbone of its own'),
+    Pair(NEPA_UNDER, 'SparK', 'NEPAViT', None, outcome='not tried: its sparse convolutions are for convolutional backbones'),
+]
+
+
+# Heads of mmpretrain
+
+def classifier(backbone, head, **kwargs):
+    return dict(type='ImageClassifier', backbone=backbone, head=dict(head), **kwargs)
+
+
+LINEAR = dict(type='LinearClsHead', num_classes=3, in_channels=D)
+HEADS = 'Heads of mmpretrain, under ImageClassifier'
+PAIRS += [Pair(HEADS, whole, part, classifier(backbone, head, **more), data) for whole, part, data, backbone, head, more in [
+    ('LinearClsHead', 'NEPAViT, mean of patches', 'labels', features('avg_featmap'), LINEAR, {}),
+    ('LinearClsHead', 'NEPAViT, [CLS]', 'labels', features('cls_token'), LINEAR, {}),
+    ('LinearClsHead', 'NEPAViT, last token, causal', 'labels', features('last_token') | dict(causal=True), LINEAR, {}),
+    ('LinearClsHead after GlobalAveragePooling', 'NEPAViT, feature map', 'labels', features('featmap'), LINEAR,
+     dict(neck=dict(type='GlobalAveragePooling'))),
+    ('LinearClsHead after GeneralizedMeanPooling', 'NEPAViT, feature map', 'labels', features('featmap'), LINEAR,
+     dict(neck=dict(type='GeneralizedMeanPooling'))),
+    ('StackedLinearClsHead', 'NEPAViT, mean of patches', 'labels', features('avg_featmap'),
+     dict(type='StackedLinearClsHead', num_classes=3, in_channels=D, mid_channels=[8]), {}),
+    ('VisionTransformerClsHead', 'NEPAViT, [CLS]', 'labels', features('cls_token'),
+     dict(type='VisionTransformerClsHead', num_classes=3, in_channels=D, hidden_dim=8), {}),
+    ('ArcFaceClsHead', 'NEPAViT, mean of patches', 'labels', features('avg_featmap'),
+     dict(type='ArcFaceClsHead', num_classes=3, in_channels=D), {}),
+    ('MultiLabelLinearClsHead', 'NEPAViT, mean of patches', 'scores', features('avg_featmap'),
+     dict(type='MultiLabelLinearClsHead', num_classes=3, in_channels=D), {}),
+    ('CSRAClsHead', 'NEPAViT, feature map', 'scores', features('featmap'),
+     dict(type='CSRAClsHead', num_classes=3, in_channels=D, num_heads=1, lam=0.1), {}),
+    ('LinearClsHead', 'CausalVisionTransformer, causal=False', 'labels',
+     dict(type='nepa_mm.CausalVisionTransformer', causal=False, out_type='avg_featmap', **HOST_VIT), LINEAR, {}),
+    ('LinearClsHead', 'CausalBEiTViT, causal=False', 'labels',
+     dict(type='nepa_mm.CausalBEiTViT', causal=False, out_type='avg_featmap', **HOST_VIT), LINEAR, {}),
+    ('LinearClsHead', 'CausalTIMMBackbone, causal=False', 'labels',
+     timm_backbone('eva02_tiny_patch14_224', causal=False, out_type='avg_featmap'), LINEAR, {}),
+]]
+PAIRS += [
+    Pair(HEADS, 'LinearClsHead', 'TIMMBackbone of a ViT',
+         classifier(dict(timm_backbone('vit_tiny_patch16_224'), type='TIMMBackbone'), LINEAR), 'labels',
+         'fails: it gives all tokens; use CausalTIMMBackbone with out_type', 'size|shape|dimension'),
+    Pair(HEADS, 'DeiTClsHead, ConformerHead, LeViTClsHead', 'NEPAViT', None,
+         outcome='not tried: each takes two features of a backbone of its own'),
+]
+
+
+# Heads of mmseg
+
+LOSS = dict(type='CrossEntropyLoss', loss_weight=1.0)
+BN = dict(type='BN')
+CHANNELS = 16
+
+
+def seg_head(name, scales=0, **kwargs):
+    """A head of one map, or, for scales > 0, of so many."""
+    maps = dict(in_channels=[D] * scales, in_index=list(range(scales))) if scales else dict(in_channels=D)
+    return dict(type=name, channels=CHANNELS, num_classes=3, norm_cfg=BN, dropout_ratio=0, loss_decode=LOSS) | maps | kwargs
+
+
+PYRAMID = dict(type='Feature2Pyramid', embed_dim=D, rescales=[4, 2, 1, 0.5], norm_cfg=BN)
+SEG_HEADS = {
+    'UPerHead': (seg_head('UPerHead', 4, pool_scales=(1, 2)), PYRAMID),
+    'UPerHead on SimplePyramid': (
+        seg_head('UPerHead', 4, pool_scales=(1, 2)), dict(type='nepa_mm.SimplePyramid', embed_dims=D, out_channels=D)),
+    'FPNHead': (seg_head('FPNHead', 4, feature_strides=[4, 8, 16, 32]), PYRAMID),
+    'FPNHead after FPN': (
+        seg_head('FPNHead', 4, feature_strides=[4, 8, 16, 32]),
+        [PYRAMID, dict(type='FPN', in_channels=[D] * 4, out_channels=D, num_outs=4)]),
+    'FCNHead': (seg_head('FCNHead', num_convs=2), None),
+    'FCNHead, linear': (seg_head('FCNHead', num_convs=0, concat_input=False, kernel_size=1), None),
+    'DepthwiseSeparableFCNHead': (seg_head('DepthwiseSeparableFCNHead', num_convs=1, concat_input=False), None),
+    'SegformerHead': (seg_head('SegformerHead', 4), PYRAMID),
+    'PSPHead': (seg_head('PSPHead', pool_scales=(1, 2)), None),
+    'ASPPHead': (seg_head('ASPPHead', dilations=(1, 2)), None),
+    'DepthwiseSeparableASPPHead': (
+        seg_head('DepthwiseSeparableASPPHead', in_index=3, dilations=(1, 2), c1_in_channels=D, c1_channels=8), PYRAMID),
+    'SETRUPHead': (seg_head('SETRUPHead', num_convs=2, up_scale=2), None),
+    'SETRMLAHead': (seg_head('SETRMLAHead', 4, mla_channels=8, channels=32),
+                    dict(type='MLANeck', in_channels=[D] * 4, out_channels=D, norm_cfg=BN)),
+    'SegmenterMaskTransformerHead': (
+        seg_head('SegmenterMaskTransformerHead', num_layers=1, num_heads=2, embed_dims=D, norm_cfg=dict(type='LN')), None),
+    'ANNHead': (seg_head('ANNHead', 2, dropout_ratio=0.1, project_channels=8, query_scales=(1, ), key_pool_scales=(1, 2)), None),
+    'APCHead': (seg_head('APCHead', pool_scales=(1, 2)), None),
+    'DAHead': (seg_head('DAHead', pam_channels=8), None),
+    'DMHead': (seg_head('DMHead', filter_sizes=(1, 3)), None),
+    'DNLHead': (seg_head('DNLHead'), None),
+    'EMAHead': (seg_head('EMAHead', ema_channels=8, num_bases=4, num_stages=2), None),
+    'EncHead': (seg_head('EncHead', 2, num_codes=4), None),
+    'GCHead': (seg_head('GCHead'), None),
+    'NLHead': (seg_head('NLHead'), None),
+    'ISAHead': (seg_head('ISAHead', isa_channels=8, down_factor=(2, 2)), None),
+    'LightHamHead': (seg_head('LightHamHead', 4, ham_channels=32, norm_cfg=dict(type='GN', num_groups=2)), PYRAMID),
+    'IterativeDecodeHead (K-Net)': (
+        dict(type='IterativeDecodeHead', num_stages=1,
+             kernel_update_head=[dict(
+                 type='KernelUpdateHead', num_classes=3, num_ffn_fcs=2, num_heads=2, num_mask_fcs=1, feedforward_channels=32,
+                 in_channels=CHANNELS, out_channels=CHANNELS, dropout=0.0, conv_kernel_size=1, ffn_act_cfg=dict(type='ReLU'),
+                 with_ffn=True, feat_transform_cfg=dict(conv_cfg=dict(type='Conv2d'), act_cfg=None),
+                 kernel_updator_cfg=dict(
+                     type='KernelUpdator', in_channels=CHANNELS, feat_channels=CHANNELS, out_channels=CHANNELS,
+                     act_cfg=dict(type='ReLU'), norm_cfg=dict(type='LN')))],
+             kernel_generate_head=seg_head('FCNHead', num_convs=1)), None),
+    'OCRHead after FCNHead': (
+        [seg_head('FCNHead', num_convs=1), seg_head('OCRHead', ocr_channels=8)], None),
+    'STDCHead, an auxiliary head': (
+        seg_head('STDCHead', num_convs=1, num_classes=2, boundary_threshold=0.1,
+                 loss_decode=[dict(type='CrossEntropyLoss', loss_name='loss_ce', use_sigmoid=True),
+                              dict(type='DiceLoss', loss_name='loss_dice')]), None),
+}
+SEGMENTATION = 'Heads of mmseg'
+
+
+def segmentor(name, head, neck, backbone):
+    """Two heads are a cascade."""
+    cfg = dict(type=name, backbone=backbone, decode_head=head, train_cfg=dict(), test_cfg=dict(mode='whole'),
+               data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3, size=(64, 64)))
+    if isinstance(head, list):
+        cfg.update(type='CascadeEncoderDecoder', num_stages=len(head))
+    return cfg if neck is None else cfg | dict(neck=neck)
+
+
+def segmentation_backbone(kind, **kwargs):
+    # 64 pixels are not whole patches of 7
+    return dict(type='nepa_mm.NEPAViT', arch=dict(ARCH, num_layers=4), img_size=64, patch_size=7, causal=False, out_type=kind,
+                **kwargs)
+
+
+VIEWS = 'fails: it views its input, which must be contiguous; NEPAViT gives maps of whole patches as they lie'
+for name, (head, neck) in SEG_HEADS.items():
+    indices = head['in_index'] if isinstance(head, dict) and isinstance(head.get('in_index'), list) else [0]
+    taps = [0, 1, 2, 3] if neck is not None else [2, 3][-len(indices):]
+    PAIRS.append(Pair(SEGMENTATION, 'EncoderDecoder', name, segmentor(
+        'EncoderDecoder', head, neck, segmentation_backbone('featmap', out_indices=taps)), 'segmentation', scope='mmseg'))
+    if isinstance(head, dict):
+        PAIRS.append(Pair(SEGMENTATION, 'PaddedEncoderDecoder', name, segmentor(
+            'nepa_mm.PaddedEncoderDecoder', head, neck, segmentation_backbone('padded_featmap', out_indices=taps)),
+            'segmentation', VIEWS if name == 'DMHead' else WORKS, 'view size is not compatible', 'mmseg'))
+PAIRS += [
+    Pair(SEGMENTATION, 'EncoderDecoder', f'FCNHead over {name}', segmentor(
+        'EncoderDecoder', SEG_HEADS['FCNHead'][0], None, backbone), 'segmentation', scope='mmseg')
+    for name, backbone in [
+        ('CausalVisionTransformer', dict(type='nepa_mm.CausalVisionTransformer', causal=False, out_type='featmap', **HOST_VIT)),
+        ('CausalTIMMBackbone', timm_backbone('vit_tiny_patch16_224', dynamic_img_size=True, dynamic_img_pad=True, causal=False,
+                                             out_type='featmap'))]]
+PAIRS += [
+    Pair(SEGMENTATION, 'EncoderDecoder', name, segmentor(
+        'EncoderDecoder', head, neck, segmentation_backbone('featmap', out_indices=[0, 1, 2, 3])),
+         'segmentation', outcome, error, 'mmseg')
+    for name, head, neck, outcome, error in [
+        ('LRASPPHead',
+         seg_head('LRASPPHead', 3, branch_channels=(8, 8), act_cfg=dict(type='ReLU'), input_transform='multiple_select'), PYRAMID,
+         'fails: it pools windows of 49 x 49 cells; a crop of 512 pixels gives 37 x 37 patches', 'Output size is too small'),
+        ('DPTHead', seg_head('DPTHead', 4, embed_dims=D, post_process_channels=[8] * 4), None,
+         'fails: it takes pairs of map and [CLS], which mmseg\'s own ViT gives', '')]]
+PAIRS += [Pair(SEGMENTATION, 'EncoderDecoder', name, None, outcome=f'not tried: {why}') for name, why in [
+    ('CCHead', 'needs mmcv.ops'), ('PSAHead', 'needs mmcv.ops'), ('PointHead', 'needs mmcv.ops'),
+    ('Mask2FormerHead', 'needs mmdet'), ('MaskFormerHead', 'needs mmdet'),
+    ('PIDHead', 'takes branches of a backbone of its own'), ('DDRHead', 'takes branches of a backbone of its own'),
+    ('SideAdapterCLIPHead', 'takes CLIP beside the backbone'), ('VPDDepthHead', 'predicts depth')]]
+PAIRS.append(Pair(SEGMENTATION, 'PaddedEncoderDecoder', 'OCRHead after FCNHead', None, outcome='not tried: it is no cascade'))
+
+
+# Detectors of mmdet
+
+def detector(model):
+    """The model of a detection config with a tiny backbone, neck and heads."""
+    cfg = model.to_dict()
+    backbone = dict(cfg['backbone'], arch=dict(ARCH, num_layers=4), img_size=64, init_cfg=None)
+    pyramid, fpn = cfg['neck']
+    cfg.update(backbone=backbone, neck=[dict(pyramid, embed_dims=D, out_channels=D),
+                                        dict(fpn, in_channels=[D] * 4, out_channels=D)])
+    cfg['data_preprocessor']['batch_augments'] = None
+    cfg['rpn_head'].update(in_channels=D, feat_channels=D)
+    heads = cfg['roi_head']
+    for name in ('bbox_roi_extractor', 'mask_roi_extractor'):
+        heads[name]['out_channels'] = D
+    heads['bbox_head'].update(in_channels=D, conv_out_channels=D, fc_out_channels=D)
+    heads['mask_head'].update(in_channels=D, conv_out_channels=D, num_convs=1)
+    return cfg
+
+
+RETINANET = dict(
+    type='RetinaNet',
+    data_preprocessor=dict(type='DetDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, pad_size_divisor=32),
+    backbone=dict(type='nepa_mm.NEPAViT', arch=ARCH, img_size=64, patch_size=16, causal=False, out_type='featmap'),
+    neck=dict(type='nepa_mm.SimplePyramid', embed_dims=D, out_channels=D),
+    bbox_head=dict(
+        type='RetinaHead', num_classes=80, in_channels=D, feat_channels=D, stacked_convs=1,
+        anchor_generator=dict(type='AnchorGenerator', octave_base_scale=4, scales_per_octave=3, ratios=[0.5, 1.0, 2.0],
+                              strides=[4, 8, 16, 32]),
+        bbox_coder=dict(type='DeltaXYWHBBoxCoder'), loss_cls=dict(type='FocalLoss', use_sigmoid=True),
+        loss_bbox=dict(type='L1Loss', loss_weight=1.0)),
+    train_cfg=dict(
+        assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1),
+        sampler=dict(type='PseudoSampler'), allowed_border=-1, pos_weight=-1, debug=False),
+    test_cfg=dict())
+DETECTION_CONFIG = 'configs/detection/nepa_vit-base-p16_mask-rcnn_8xb8-amp-lsj-100e_coco.py'
+PAIRS += [
+    Pair('Detectors of mmdet', name, 'NEPAViT and SimplePyramid', cfg, 'detection', scope='mmdet', needs='mmdet.models')
+    for name, cfg in [('RetinaNet', RETINANET), ('MaskRCNN', detector(Config.fromfile(ROOT / DETECTION_CONFIG).model))]]
