@@ -37,12 +37,13 @@ class TimmTransform(BaseTransform):
         self.timm = create_transform(**kwargs)
 
     def transform(self, results: dict) -> dict:
-        """Replace ``img``, uint8 BGR [H, W, 3] or a PIL image in RGB, by a normalised float32 RGB tensor [3, h, w]."""
+        """Replace ``img``, uint8 BGR [H, W, 3] or a PIL image in RGB, by normalised float32 RGB [h, w, 3]."""
         img = results['img']
         if isinstance(img, np.ndarray):
             img = Image.fromarray(np.ascontiguousarray(img[..., ::-1]))
-        results['img'] = self.timm(img)
-        results['img_shape'] = tuple(results['img'].shape[-2:])
+        # Channels last, as other transforms leave an image and mmpretrain's browse_dataset draws one; PackInputs turns it back.
+        results['img'] = self.timm(img).permute(1, 2, 0).numpy()
+        results['img_shape'] = results['img'].shape[:2]
         return results
 
     def __repr__(self) -> str:
