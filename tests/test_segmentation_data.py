@@ -235,8 +235,11 @@ def test_miou_is_that_of_an_independent_confusion_matrix(name, options, tmp_path
     run_tool(monkeypatch, 'tools/test.py', tmp_path / 'config.py', tmp_path / 'model.pth', '--out', maps)
     logged = json.loads(next((tmp_path / 'run').glob('*/*.json')).read_text())
     capsys.readouterr()
-    run_tool(monkeypatch, 'tools/analysis_tools/compute_miou.py', maps, tmp_path / 'data/annotations/validation', *options)
+    run_tool(monkeypatch, 'tools/analysis_tools/compute_miou.py', maps, tmp_path / 'data/annotations/validation', *options,
+             '--matrix', tmp_path / 'matrix.npy')
     computed = json.loads(capsys.readouterr().out)
+    matrix = np.load(tmp_path / 'matrix.npy')
+    assert computed['aAcc'] == round(100 * np.trace(matrix) / matrix.sum(), 2)
     assert 0 < computed['mIoU'] < 100 and computed == pytest.approx({key: logged[key] for key in computed}, abs=1e-4)
 
 

@@ -3,7 +3,8 @@
     python tools/analysis_tools/compute_miou.py FOLDER data/ade/ADEChallengeData2016/annotations/validation --num-classes 150 \\
         --reduce-zero-label
 
-Prints a JSON line with aAcc, mIoU and mAcc in percent, as mmseg's IoUMetric defines them.
+Prints a JSON line with aAcc, mIoU and mAcc in percent, as mmseg's IoUMetric defines them. ``--matrix FILE`` keeps the confusion
+matrix, pixels by class (rows) and prediction.
 """
 import argparse
 import json
@@ -39,10 +40,13 @@ def main() -> None:
     parser.add_argument('labels', metavar='LABELS', type=Path, help='folder of label maps of the same names')
     parser.add_argument('--num-classes', type=int, required=True)
     parser.add_argument('--reduce-zero-label', action='store_true', help='0 is no class and the first class is 1, as in ADE20K')
+    parser.add_argument('--matrix', metavar='FILE.npy', type=Path, help='file to write the confusion matrix to')
     args = parser.parse_args()
     if not any(args.predictions.glob('*.png')):
         parser.error(f'{args.predictions} holds no .png')
     matrix = confusion_matrix(args.predictions, args.labels, args.num_classes, args.reduce_zero_label)
+    if args.matrix is not None:
+        np.save(args.matrix, matrix)
     print(json.dumps(scores(matrix)))
 
 

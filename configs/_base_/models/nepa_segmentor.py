@@ -1,15 +1,16 @@
 # A bidirectional NEPA ViT under a head of the leaf's own, without auxiliary head; backbone and test as in nepa_upernet.py
 norm_cfg = dict(type='SyncBN', requires_grad=True)
+data_preprocessor = dict(  # here as well as in the model, for mmseg's visualization_cam
+    type='SegDataPreProcessor',
+    mean=[127.5] * 3,
+    std=[127.5] * 3,
+    bgr_to_rgb=True,
+    pad_val=0,
+    seg_pad_val=255,
+    size=(512, 512))
 model = dict(
     type='nepa_mm.PaddedEncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[127.5] * 3,
-        std=[127.5] * 3,
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512)),
+    data_preprocessor=data_preprocessor,
     backbone=dict(
         type='nepa_mm.NEPAViT',
         img_size=512,

@@ -1,15 +1,16 @@
 # UPerNet on a bidirectional NEPA ViT, as mmseg builds it for MAE
 norm_cfg = dict(type='SyncBN', requires_grad=True)
+data_preprocessor = dict(  # here as well as in the model, for mmseg's visualization_cam
+    type='SegDataPreProcessor',
+    mean=[127.5] * 3,
+    std=[127.5] * 3,
+    bgr_to_rgb=True,
+    pad_val=0,
+    seg_pad_val=255,
+    size=(512, 512))
 model = dict(
     type='nepa_mm.PaddedEncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[127.5] * 3,
-        std=[127.5] * 3,
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512)),
+    data_preprocessor=data_preprocessor,
     backbone=dict(
         type='nepa_mm.NEPAViT',
         img_size=512,
