@@ -4,7 +4,7 @@ import inspect
 import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image
-from timm.data import create_transform
+from timm.data import auto_augment, create_transform
 
 from ..errors import ConfigError
 from ..registry import TRANSFORMS
@@ -35,6 +35,10 @@ class TimmTransform(BaseTransform):
             if key not in known:
                 raise ConfigError(f'pipeline: TimmTransform has no argument {key}={value!r}; choose from {sorted(known)}')
         self.timm = create_transform(**kwargs)
+        for step in self.timm.transforms:
+            for op in [*getattr(step, 'ops', []), *sum(getattr(step, 'policy', []), [])]:  # RandAugment's, AutoAugment's
+                if op.aug_fn is auto_augment.posterize:
+                    op.aug_fn = posterize
 
     def transform(self, results: dict) -> dict:
         """Replace ``img``, uint8 BGR [H, W, 3] or a PIL image in RGB, by normalised float32 RGB [h, w, 3]."""
@@ -48,3 +52,8 @@ class TimmTransform(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.timm})'
+
+
+def posterize(img: Image.Image, bits_to_keep: int, **kwargs) -> Image.Image:
+    """timm's, and black where it keeps no bit, as from Pillow before version 13, which refuses to: one image in some 650."""
+    return auto_augment.posterize(img, bits_to_keep) if bits_to_keep else Image.new(img.mode, img.size)

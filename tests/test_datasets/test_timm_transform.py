@@ -40,6 +40,17 @@ def photo(tmp_path):
     return str(path)
 
 
+def test_the_strongest_posterize_is_black():
+    """Level 10 of RandAugment, where the drawn one is cut off, keeps 4 - 4 bits."""
+    kwargs = {**TRAIN, 'auto_augment': 'rand-m10-inc1'}
+    ops = [op for op in TimmTransform(**kwargs).timm.transforms[2].ops if op.name == 'PosterizeIncreasing']
+    ops[0].prob = 1.
+    for mode, zero in (('RGB', (0, 0, 0)), ('L', 0)):
+        assert ops[0](Image.new(mode, (4, 3), 255)).getcolors() == [(12, zero)]
+    ops[0].magnitude = 5
+    assert ops[0](Image.new('RGB', (1, 1), (255, 200, 3))).getpixel((0, 0)) == (0b11000000, ) * 2 + (0, )
+
+
 def seed(value: int) -> None:
     random.seed(value)
     np.random.seed(value)
