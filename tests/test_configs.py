@@ -215,6 +215,14 @@ def test_linear_probing_trains_the_head_alone(arch, layers, scope):
         assert {name.split('.')[0] for name in trained if 'fc_norm' not in name} == {'head'}
 
 
+@pytest.mark.parametrize('path', [path for path in CONFIGS if path.parent.name == 'segmentation'], ids=lambda path: path.stem)
+def test_a_segmentation_config_says_its_crop_once(path):
+    cfg = Config.fromfile(path)
+    preprocessor = cfg.model.data_preprocessor
+    assert cfg.get('data_preprocessor', preprocessor) == preprocessor  # which mmseg's visualization_cam reads
+    assert cfg.crop_size == preprocessor.size == cfg.model.test_cfg.crop_size
+
+
 @pytest.mark.parametrize('arch', ['base', 'large'])
 def test_segmentation_recipe(arch):
     cfg = Config.fromfile(ROOT / f'configs/segmentation/nepa_vit-{arch}-p14_upernet_8xb2-amp-160k_ade20k-512x512.py')

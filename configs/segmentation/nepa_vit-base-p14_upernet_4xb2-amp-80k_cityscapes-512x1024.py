@@ -13,8 +13,9 @@ _base_ = [
     '../_base_/segmentation_runtime.py',
 ]
 
+data_preprocessor = dict(size=_base_.crop_size)
 model = dict(
-    data_preprocessor=dict(size=_base_.crop_size),
+    data_preprocessor=data_preprocessor,
     backbone=dict(
         arch='base',
         img_size=_base_.crop_size,

@@ -5,16 +5,18 @@
 # Hardware: 8 GPUs. mIoU, single scale: paper, Table 3, 48.3 with 512 x 512; ours not run.
 _base_ = './nepa_vit-base-p14_upernet_8xb2-amp-160k_ade20k-512x512.py'
 
+crop_size = (518, 518)
+data_preprocessor = dict(size=crop_size)
 model = dict(
-    data_preprocessor=dict(size=(518, 518)),
+    data_preprocessor=data_preprocessor,
     backbone=dict(img_size=518),
-    test_cfg=dict(crop_size=(518, 518), stride=(345, 345)))
+    test_cfg=dict(crop_size=crop_size, stride=(345, 345)))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
     dict(type='RandomResize', scale=(2072, 518), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(518, 518), cat_max_ratio=0.75),
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),

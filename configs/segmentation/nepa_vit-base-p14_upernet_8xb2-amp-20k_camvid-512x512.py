@@ -11,8 +11,9 @@ _base_ = [
     '../_base_/segmentation_runtime.py',
 ]
 
+data_preprocessor = dict(seg_pad_val=_base_.unlabelled)
 model = dict(
-    data_preprocessor=dict(seg_pad_val=_base_.unlabelled),
+    data_preprocessor=data_preprocessor,
     backbone=dict(
         arch='base',
         drop_path_rate=0.1,

@@ -9,8 +9,10 @@ _base_ = ['../_base_/models/nepa_upernet.py', '../_base_/segmentation_runtime.py
 classes = ['background', 'red', 'yellow', 'green', 'cyan', 'blue', 'magenta']
 palette = [[40, 40, 40], [230, 60, 60], [240, 200, 60], [60, 180, 75], [70, 220, 230], [70, 110, 230], [240, 80, 190]]
 norm_cfg = dict(type='BN', requires_grad=True)
+crop_size = (76, 76)
+data_preprocessor = dict(size=crop_size)
 model = dict(
-    data_preprocessor=dict(size=(76, 76)),
+    data_preprocessor=data_preprocessor,
     backbone=dict(
         arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
         img_size=76,
@@ -20,13 +22,13 @@ model = dict(
     neck=dict(embed_dim=128, norm_cfg=norm_cfg),
     decode_head=dict(in_channels=[128, 128, 128, 128], channels=32, num_classes=7, norm_cfg=norm_cfg),
     auxiliary_head=dict(in_channels=128, channels=16, num_classes=7, norm_cfg=norm_cfg),
-    test_cfg=dict(mode='slide', crop_size=(76, 76), stride=(50, 50)))
+    test_cfg=dict(mode='slide', crop_size=crop_size, stride=(50, 50)))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
     dict(type='RandomResize', scale=(144, 112), ratio_range=(0.9, 1.4), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(76, 76)),
+    dict(type='RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs'),
 ]

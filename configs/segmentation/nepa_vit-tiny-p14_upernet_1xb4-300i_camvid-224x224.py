@@ -11,8 +11,9 @@ _base_ = [
 ]
 
 norm_cfg = dict(type='BN', requires_grad=True)
+data_preprocessor = dict(size=_base_.crop_size, seg_pad_val=_base_.unlabelled)
 model = dict(
-    data_preprocessor=dict(size=_base_.crop_size, seg_pad_val=_base_.unlabelled),
+    data_preprocessor=data_preprocessor,
     backbone=dict(
         arch='tiny',
         img_size=224,

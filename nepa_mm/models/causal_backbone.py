@@ -2,9 +2,11 @@
 
 Shapes: B batch, L tokens (one token before the patches, if any, then patches in raster order), D width.
 """
+import warnings
 from typing import Protocol
 
 import torch
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..errors import ConfigError
@@ -86,3 +88,15 @@ def check_causal(backbone: nn.Module, image_size: tuple[int, int], in_channels: 
     if len(earlier) and not earlier.any():
         raise ConfigError(f'{name}: outputs depend on no earlier patch, so that causal=True cannot be verified; give the layers '
                           'other initial values (LayerScale above 0)')
+
+
+def warn_of_blind_outputs(causal: bool, out_type: str) -> None:
+    """Warn of outputs that causal attention keeps from seeing what they stand for."""
+    if not causal:
+        return
+    if out_type == 'cls_token':
+        warnings.warn("out_type='cls_token', causal=True: [CLS] is first and sees no patch; set causal=False", stacklevel=3)
+    scope = DefaultScope.get_current_instance()
+    if out_type in ('featmap', 'padded_featmap') and scope is not None and scope.scope_name == 'mmseg':
+        warnings.warn(f'out_type={out_type!r}, causal=True: a patch sees none after it; dense prediction wants causal=False',
+                      stacklevel=3)

@@ -4,7 +4,6 @@ Parameter names are the parents': what NEPA pretrains loads into ``mmpretrain.Vi
 
 Shapes: B batch, L tokens ([CLS], if any, then the patches in raster order), D width, h x w grid of patches.
 """
-import warnings
 from functools import partial
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..registry import MODELS
-from .causal_backbone import check_causal
+from .causal_backbone import check_causal, warn_of_blind_outputs
 
 
 class EmbedAndPredict:
@@ -47,12 +46,6 @@ class EmbedAndPredict:
                      for size, p, d, k, s in zip(padded, conv.padding, conv.dilation, conv.kernel_size, conv.stride))
 
 
-def warn_of_blind_cls(causal: bool, out_type: str) -> None:
-    """[CLS] is first: with causal attention it sees no patch."""
-    if causal and out_type == 'cls_token':
-        warnings.warn("out_type='cls_token', causal=True: [CLS] is first and sees no patch; set causal=False", stacklevel=3)
-
-
 @MODELS.register_module()
 class CausalVisionTransformer(EmbedAndPredict, VisionTransformer):
     """mmpretrain's ``VisionTransformer`` with causal attention and the two methods that :class:`NEPA` asks for.
@@ -69,7 +62,7 @@ class CausalVisionTransformer(EmbedAndPredict, VisionTransformer):
     def __init__(self, causal: bool = True, out_type: str = 'raw', **kwargs) -> None:
         super().__init__(out_type=out_type, **kwargs)
         self.causal = causal
-        warn_of_blind_cls(causal, out_type)
+        warn_of_blind_outputs(causal, out_type)
         if causal:
             for layer in self.layers:
                 layer.attn.scaled_dot_product_attention = partial(F.scaled_dot_product_attention, is_causal=True)
@@ -108,7 +101,7 @@ class CausalBEiTViT(EmbedAndPredict, BEiTViT):
         if self.has_relative_positions and not self.with_cls_token:
             raise ConfigError('with_cls_token=False does not fit relative position biases, whose tables have a row for [CLS]; '
                               'set use_rel_pos_bias=False and use_abs_pos_emb=True')
-        warn_of_blind_cls(causal, out_type)
+        warn_of_blind_outputs(causal, out_type)
         if causal:
             for layer in self.layers:
                 layer.attn.register_forward_pre_hook(hide_later_tokens, with_kwargs=True)

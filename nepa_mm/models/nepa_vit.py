@@ -2,14 +2,12 @@
 
 Shapes: B batch, L tokens ([CLS], if any, then the patches in raster order), D width, h x w grid of patches.
 """
-import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.registry import DefaultScope
 from timm.layers import (
     AttentionRope,
     DropPath,
@@ -27,6 +25,7 @@ from torch.utils.checkpoint import checkpoint
 from ..checkpoints import PretrainedBackbone, untraced_settings, variant_of
 from ..errors import ConfigError
 from ..registry import MODELS
+from .causal_backbone import warn_of_blind_outputs
 from .rope2d import RoPE2D
 
 ARCHS = {
@@ -152,12 +151,7 @@ class NEPAViT(PretrainedBackbone):
             raise ConfigError(f'drop_path_rate={drop_path_rate} is not in [0, 1): it is the share of dropped last blocks')
         checked_choice('qk_norm', qk_norm, QK_NORMS)
         checked_choice('act', act, ACTIVATIONS)
-        if out_type == 'cls_token' and causal:
-            warnings.warn("out_type='cls_token', causal=True: [CLS] is first and sees no patch; set causal=False", stacklevel=2)
-        scope = DefaultScope.get_current_instance()
-        if out_type.endswith('featmap') and causal and scope is not None and scope.scope_name == 'mmseg':
-            warnings.warn(f'out_type={out_type!r}, causal=True: a patch sees none after it; dense prediction wants causal=False',
-                          stacklevel=2)
+        warn_of_blind_outputs(causal, out_type)
 
         self.patch_embed = nn.Conv2d(in_channels, self.embed_dims, patch_size, stride=patch_size)
         self.num_extra_tokens = int(with_cls_token)

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models import EncoderDecoder
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..registry import MODELS
@@ -23,7 +23,7 @@ class PaddedEncoderDecoder(EncoderDecoder):
         **kwargs: Those of ``EncoderDecoder``.
 
     Raises:
-        ConfigError: For another ``out_type``, whose feature maps cover the image alone.
+        ConfigError: For another ``out_type``, whose feature maps cover the image alone, or heads that ignore different labels.
     """
 
     def __init__(self, backbone: dict, **kwargs) -> None:
@@ -32,6 +32,13 @@ class PaddedEncoderDecoder(EncoderDecoder):
         if out_type != 'padded_featmap':
             raise ConfigError(f"out_type={out_type!r} does not fit PaddedEncoderDecoder, whose backbone gives 'padded_featmap'; "
                               'set that, or mmseg.EncoderDecoder as the type of the model')
+        ignored = self.decode_head.ignore_index  # labels are padded once for all heads
+        others = self.auxiliary_head if isinstance(getattr(self, 'auxiliary_head', None), nn.ModuleList) else [
+            getattr(self, 'auxiliary_head', None)]
+        for head in others:
+            if head is not None and head.ignore_index != ignored:
+                raise ConfigError(f'auxiliary_head.ignore_index={head.ignore_index} differs from decode_head.ignore_index='
+                                  f'{ignored}, with which PaddedEncoderDecoder pads labels; set them to the same')
 
     def padded_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the whole patches that cover an image of H x W pixels."""

@@ -37,6 +37,8 @@ class SimplePyramid(BaseModule):
                  scales: Sequence[float] = (4, 2, 1, 0.5),
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
+        if not set(scales) <= {4, 2, 1, 0.5}:
+            raise ConfigError(f'scales={scales!r} has one unknown to SimplePyramid; choose from 4, 2, 1 and 0.5')
         self.scales = nn.ModuleList(
             nn.Sequential(
                 *resampling(scale, embed_dims),
@@ -59,6 +61,4 @@ def resampling(scale: float, dims: int) -> list[nn.Module]:
         return [nn.ConvTranspose2d(dims, dims // 2, 2, stride=2)]
     if scale == 1:
         return []
-    if scale == 0.5:
-        return [nn.MaxPool2d(2)]
-    raise ConfigError(f'scales: {scale} is unknown to SimplePyramid; choose from 4, 2, 1 and 0.5')
+    return [nn.MaxPool2d(2)]

@@ -131,6 +131,7 @@ def test_depths_for_layer_wise_decay():
     (dict(model_name='resnet18'), "model_name='resnet18': the attention of timm's ResNet takes no is_causal"),
     (dict(**SIZES, model_name='beit_base_patch16_224'), "timm's Beit takes no is_causal"),
     (dict(**SIZES, model_name='vit_tiny_patch16_224', features_only=True, out_indices=[1]), 'takes no is_causal'),
+    (dict(**SIZES, model_name='vit_tiny_patch16_224', out_indices=[0, 1]), r'out_indices=\[0, 1\] is not for CausalTIMMBackbone'),
     (dict(**SIZES, model_name='vit_tiny_patch16_224', patch_drop_rate=0.5), 'patch_drop_rate > 0'),
     (dict(**SIZES, model_name='eva02_tiny_patch14_224', patch_drop_rate=0.5), 'patch_drop_rate > 0'),
     (dict(**SIZES, model_name='deit_tiny_distilled_patch16_224'), 'does more than embedding, blocks and norm'),
@@ -149,3 +150,11 @@ def test_a_model_that_says_it_is_causal_and_is_not(monkeypatch):
     with pytest.raises(ConfigError, match='outputs depend on later patches although causal=True'):
         CausalTIMMBackbone(**SIZES, **CASES['vit'])
     CausalTIMMBackbone(**SIZES, **CASES['vit'], causal=False)
+
+
+def test_weights_that_are_no_numbers(monkeypatch):
+    from timm.models.vision_transformer import VisionTransformer
+    monkeypatch.setattr(VisionTransformer, 'init_weights', lambda self, *args, **kwargs: torch.nn.init.constant_(
+        self.norm.weight, float('nan')))
+    with pytest.raises(ConfigError, match='outputs are not finite'):
+        CausalTIMMBackbone(**SIZES, **CASES['vit'])

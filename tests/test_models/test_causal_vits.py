@@ -1,7 +1,9 @@
+import warnings
 from copy import deepcopy
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from mmpretrain.models import BEiTViT, VisionTransformer
 
 from nepa_mm import NEPA
@@ -149,6 +151,17 @@ def test_cls_that_sees_nothing_warns(name):
     cls, _, kwargs = CASES[name]
     with pytest.warns(UserWarning, match="out_type='cls_token', causal=True"):
         cls(**HOST, **kwargs, out_type='cls_token')
+
+
+@pytest.mark.parametrize('name', ['vit', 'beit'])
+def test_a_causal_feature_map_warns_under_mmseg(name):
+    cls, _, kwargs = CASES[name]
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        with pytest.warns(UserWarning, match="out_type='featmap', causal=True"):
+            cls(**HOST, **kwargs, out_type='featmap')
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            cls(**HOST, **kwargs, out_type='featmap', causal=False)
 
 
 @pytest.mark.parametrize('name', ['vit', 'beit'])

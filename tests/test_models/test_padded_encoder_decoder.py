@@ -99,3 +99,13 @@ def test_padding_counts_for_nothing_in_training():
 def test_another_feature_map_is_refused():
     with pytest.raises(ConfigError, match="out_type='featmap' does not fit PaddedEncoderDecoder"):
         segmentor(out_type='featmap')
+
+
+@pytest.mark.parametrize('as_list', [False, True])
+def test_heads_must_ignore_the_same_label(as_list):
+    other = {**HEAD, 'ignore_index': 9}
+    backbone = dict(type='nepa_mm.NEPAViT', **TINY, causal=False, out_type='padded_featmap')
+    model = dict(type='nepa_mm.PaddedEncoderDecoder', backbone=backbone, decode_head=HEAD, test_cfg=dict(mode='whole'))
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        with pytest.raises(ConfigError, match='auxiliary_head.ignore_index=9 differs from decode_head.ignore_index=255'):
+            MODELS.build(ConfigDict(**model, auxiliary_head=[HEAD, other] if as_list else other))

@@ -1,9 +1,11 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.registry import MODELS
 
 from nepa_mm.errors import ConfigError
 from nepa_mm.models import SimplePyramid
+from tiny import randomize
 
 SCALES = (4, 2, 1, 0.5)
 
@@ -24,6 +26,24 @@ def test_output_is_normalised_over_channels():
     for out in outputs:
         assert torch.allclose(out.mean(1), torch.zeros(()), atol=1e-5) and torch.allclose(
             out.var(1, unbiased=False), torch.ones(()), atol=1e-2)
+
+
+def test_scales_are_the_layers_of_vitdet_in_their_order():
+    """The same weights through the formulas, on a map that is no square."""
+    torch.manual_seed(0)
+    neck, x = randomize(SimplePyramid(8, 4)), torch.randn(2, 8, 3, 5)
+
+    def norm(x, layer):
+        return F.layer_norm(x.movedim(1, -1), x.shape[1:2], layer.weight, layer.bias, 1e-6).movedim(-1, 1)
+
+    four, two, one, half = neck.scales
+    grown = F.gelu(norm(F.conv_transpose2d(x, four[0].weight, four[0].bias, stride=2), four[1]))
+    maps = [F.conv_transpose2d(grown, four[3].weight, four[3].bias, stride=2),
+            F.conv_transpose2d(x, two[0].weight, two[0].bias, stride=2), x, F.max_pool2d(x, 2)]
+    for out, scale, resized in zip(neck((x, )), neck.scales, maps, strict=True):
+        conv1, norm1, conv3, norm3 = scale[-4:]
+        expected = norm(F.conv2d(norm(F.conv2d(resized, conv1.weight), norm1), conv3.weight, padding=1), norm3)
+        assert torch.allclose(out, expected, atol=1e-4)
 
 
 def test_parameters_are_those_of_vitdet():
@@ -52,5 +72,5 @@ def test_a_scale_keeps_positions():
 
 
 def test_unknown_scale():
-    with pytest.raises(ConfigError, match='^scales: 3 is unknown to SimplePyramid; choose from 4, 2, 1 and 0.5$'):
+    with pytest.raises(ConfigError, match=r'^scales=\(3,\) has one unknown to SimplePyramid; choose from 4, 2, 1 and 0.5$'):
         SimplePyramid(16, scales=(3, ))
