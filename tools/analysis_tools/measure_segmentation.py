@@ -10,7 +10,6 @@ and the second copy of the gradients that several GPUs exchange. The table is in
 import argparse
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from unittest import mock
 
@@ -21,9 +20,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed._tools.mem_tracker import MemTracker
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from nepa_mm.analysis.counted_step import peak_memory, size, without_content, work
 
 HEADER = ['config', 'images', 'checkpointing', 'parameters, M', 'peak memory, GiB']
 
@@ -43,28 +41,12 @@ def training_step(cfg: Config, batch_size: int) -> tuple[Callable, torch.nn.Modu
 
 def counted(cfg: Config, batch_size: int) -> tuple[int, int, int]:
     """Parameters, bytes of peak memory and floating-point operations of a step, without computing anything."""
-    # PyTorch has formulas for the attention kernels of GPUs alone.
-    cpu_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    formulas = {
-        cpu_attention: lambda q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v),
-        # Five products of the sizes of the two of the forward pass: attention is computed again for its gradients.
-        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward:
-            lambda grad, q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v) * 5 // 2,
-    }
-    with ExitStack() as stack:
-        stack.enter_context(FakeTensorMode())
-        # The head's accuracy, a number for the log, has a shape that depends on the labels.
-        stack.enter_context(mock.patch('mmseg.models.decode_heads.decode_head.accuracy', lambda *args, **kwargs: torch.zeros(1)))
+    # The head's accuracy, a number for the log, has a shape that depends on the labels.
+    accuracy = mock.patch('mmseg.models.decode_heads.decode_head.accuracy', lambda *args, **kwargs: torch.zeros(1))
+    with without_content(), accuracy:
         step, model, optimizer = training_step(cfg, batch_size)
-        memory = MemTracker()
-        memory.track_external(model, optimizer)
-        with memory:
-            step()
-            memory.reset_mod_stats()  # of single modules, which it keeps for one step alone
-            with FlopCounterMode(display=False, custom_mapping=formulas) as flops:
-                step()
-        peak = memory.get_tracker_snapshot('peak')[torch.device('cpu')]['Total']
-        return size(model), peak, flops.get_total_flops()
+        peak = peak_memory(step, model, optimizer)['Total']
+        return size(model), peak, work(step, recomputed=True)
 
 
 def measured(cfg: Config, batch_size: int, iterations: int) -> tuple[int, int, float]:
@@ -80,10 +62,6 @@ def measured(cfg: Config, batch_size: int, iterations: int) -> tuple[int, int, f
     torch.cuda.synchronize()
     seconds = (time.perf_counter() - begin) / iterations
     return size(model), torch.cuda.max_memory_allocated(), seconds
-
-
-def size(model: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def main() -> None:
