@@ -6,6 +6,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 
+from nepa_mm.errors import ConfigError
 from tiny import ROOT
 
 TOOL = runpy.run_path(str(ROOT / 'tools/analysis_tools/measure_segmentation.py'))
@@ -24,7 +25,7 @@ def counted():
         cfg.model.decode_head.update(in_channels=WIDTH, channels=WIDTH)
         cfg.model.backbone.update(
             arch=dict(embed_dims=WIDTH, num_layers=LAYERS, num_heads=2, feedforward_channels=4 * WIDTH), patch_size=PATCH,
-            out_indices=[-1], frozen_stages=-1, init_cfg=None, **backbone)
+            out_indices=[-1], init_cfg=None, **{'frozen_stages': -1, **backbone})
         cfg.optim_wrapper = dict(type='nepa_mm.Bf16OptimWrapper', optimizer=dict(type=optimizer, lr=1.))
         return TOOL['counted'](cfg, BATCH)
 
@@ -61,6 +62,32 @@ def test_memory(counted):
     tokens = (SIDE // PATCH)**2 + 1
     assert plain - saving > (LAYERS - 1) * BATCH * tokens * 4 * WIDTH * 2
     assert adamw - saving == pytest.approx(2 * 4 * parameters, rel=0.05)  # two moments in float32
+
+
+def test_a_frozen_backbone_has_no_gradients(counted):
+    parameters, plain, work = counted()
+    same, frozen, less = counted(frozen_stages=LAYERS)
+    assert same == parameters and less < 0.4 * work
+    backbone = parameters - 150 * (WIDTH + 1)
+    assert plain - frozen > 4 * backbone  # gradients in float32, and activations kept for them
+
+
+def test_only_a_backbone_that_can_recompute_is_asked_to():
+    init_default_scope('mmseg')
+    configs = {name: Config.fromfile(path) for name in ('nepa', 'mae')
+               for path in (ROOT / 'configs/segmentation').glob(f'{name}_vit-base-p1*_upernet_8xb2-amp-160k_ade20k-512x512.py')}
+    assert TOOL['checkpointing_choices'](configs['nepa']) == [False, True]
+    assert TOOL['checkpointing_choices'](configs['mae']) == [None]
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.mark.parametrize('path, message', [
+    ('absent.py', "config file 'absent.py' does not exist"),
+    (str(ROOT / 'configs/pretrain/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k.py'), 'has no model.decode_head'),
+])
+def test_other_configs_are_refused(path, message):
+    with pytest.raises(ConfigError, match=message):
+        TOOL['read_config'](path)
 
 
 def sum_of_parameters() -> int:

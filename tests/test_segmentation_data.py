@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
+from nepa_mm.errors import DataError
 from tiny import ROOT, randomize
 
 CONFIGS = ROOT / 'configs/segmentation'
@@ -241,6 +242,22 @@ def test_miou_is_that_of_an_independent_confusion_matrix(name, options, tmp_path
     matrix = np.load(tmp_path / 'matrix.npy')
     assert computed['aAcc'] == round(100 * np.trace(matrix) / matrix.sum(), 2)
     assert 0 < computed['mIoU'] < 100 and computed == pytest.approx({key: logged[key] for key in computed}, abs=1e-4)
+
+
+@pytest.mark.parametrize('predicted, label, options, message', [
+    ([[0, 1]], [[1, 2]], dict(zero_is_none=True), r'a.png predicts \[0\], which are no classes with --num-classes 2 --reduce'),
+    ([[0, 2]], [[0, 1]], {}, r'a.png predicts \[2\], which are no classes with --num-classes 2;'),
+    ([[0, 1, 1]], [[0, 1]], {}, r'has \(3, 1\) pixels \(width, height\), .*a.png \(2, 1\)'),
+    ([[0, 1]], None, {}, 'has no label map'),
+])
+def test_predictions_that_do_not_fit_their_labels(predicted, label, options, message, tmp_path):
+    count = runpy.run_path(str(ROOT / 'tools/analysis_tools/compute_miou.py'))['confusion_matrix']
+    for folder, content in dict(maps=predicted, labels=label).items():
+        (tmp_path / folder).mkdir()
+        if content is not None:
+            cv2.imwrite(str(tmp_path / folder / 'a.png'), np.array(content, np.uint8))
+    with pytest.raises(DataError, match=message):
+        count(tmp_path / 'maps', tmp_path / 'labels', 2, **{'zero_is_none': False, **options})
 
 
 def run_tool(monkeypatch, tool: str, *arguments) -> None:

@@ -37,8 +37,13 @@ def without_content() -> Iterator[FakeTensorMode]:
 def peak_memory(step: Callable, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, int]:
     """Bytes by kind ('Parameter', 'Gradient', 'Optstate', 'Activation', ..., 'Total') when they are the most in two steps.
 
-    In the second the optimizer has its state. Inside :func:`without_content`.
+    In the second the optimizer has its state. Inside :func:`without_content`. Frozen parameters become buffers of the model.
     """
+    for module in model.modules():  # the tracker waits for a gradient of every parameter
+        for name, parameter in list(module._parameters.items()):
+            if parameter is not None and not parameter.requires_grad:
+                del module._parameters[name]
+                module.register_buffer(name, parameter.detach())
     memory = MemTracker()
     memory.track_external(model, optimizer)
     with memory:

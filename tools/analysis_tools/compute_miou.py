@@ -13,14 +13,25 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from nepa_mm.errors import DataError, one_line_errors
+
 
 def confusion_matrix(predictions: Path, labels: Path, num_classes: int, zero_is_none: bool) -> np.ndarray:
     """Pixels [num_classes, num_classes] by class and prediction, over all label maps; labels that are no class do not count."""
     matrix = np.zeros((num_classes, num_classes), np.int64)
     for path in sorted(predictions.glob('*.png')):
         predicted = np.asarray(Image.open(path)).astype(int) - zero_is_none  # written as in the data set's own files
+        if not (labels / path.name).is_file():
+            raise DataError(f'{path} has no label map {labels / path.name}; give the folder that the test read')
         label = np.asarray(Image.open(labels / path.name)).astype(int) - zero_is_none
+        if label.shape != predicted.shape:
+            raise DataError(f'{path} has {predicted.shape[::-1]} pixels (width, height), and {labels / path.name} '
+                            f'{label.shape[::-1]}')
         known = (label >= 0) & (label < num_classes)
+        wrong = set(predicted[known].tolist()) - set(range(num_classes))
+        if wrong:
+            raise DataError(f'{path} predicts {[value + zero_is_none for value in sorted(wrong)[:5]]}, which are no classes with '
+                            f'--num-classes {num_classes}{" --reduce-zero-label" * zero_is_none}; give those of the test')
         np.add.at(matrix, (label[known], predicted[known]), 1)
     return matrix
 
@@ -44,6 +55,8 @@ def main() -> None:
     args = parser.parse_args()
     if not any(args.predictions.glob('*.png')):
         parser.error(f'{args.predictions} holds no .png')
+    if args.num_classes < 1:
+        parser.error(f'--num-classes {args.num_classes} is no number of classes')
     matrix = confusion_matrix(args.predictions, args.labels, args.num_classes, args.reduce_zero_label)
     if args.matrix is not None:
         np.save(args.matrix, matrix)
@@ -51,4 +64,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with one_line_errors():
+        main()

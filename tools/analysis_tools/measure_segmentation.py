@@ -10,6 +10,7 @@ and the second copy of the gradients that several GPUs exchange. The table is in
 import argparse
 import time
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from unittest import mock
 
@@ -22,6 +23,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from nepa_mm.analysis.counted_step import peak_memory, size, without_content, work
+from nepa_mm.errors import ConfigError, one_line_errors
 
 HEADER = ['config', 'images', 'checkpointing', 'parameters, M', 'peak memory, GiB']
 
@@ -45,8 +47,9 @@ def counted(cfg: Config, batch_size: int) -> tuple[int, int, int]:
     accuracy = mock.patch('mmseg.models.decode_heads.decode_head.accuracy', lambda *args, **kwargs: torch.zeros(1))
     with without_content(), accuracy:
         step, model, optimizer = training_step(cfg, batch_size)
+        parameters = size(model)
         peak = peak_memory(step, model, optimizer)['Total']
-        return size(model), peak, work(step, recomputed=True)
+        return parameters, peak, work(step, recomputed=True)
 
 
 def measured(cfg: Config, batch_size: int, iterations: int) -> tuple[int, int, float]:
@@ -64,28 +67,52 @@ def measured(cfg: Config, batch_size: int, iterations: int) -> tuple[int, int, f
     return size(model), torch.cuda.max_memory_allocated(), seconds
 
 
+def checkpointing_choices(cfg: Config) -> list[bool | None]:
+    """Off and on, or None where the backbone has no such switch."""
+    with_cp = signature(MODELS.get(cfg.model.backbone.type)).parameters.get('with_cp')
+    return [None] if with_cp is None else [False, True]
+
+
+def read_config(path: str) -> Config:
+    """The config of a segmentation.
+
+    Raises:
+        ConfigError: For a file that is not there, or another task.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f'config file {path!r} does not exist')
+    cfg = Config.fromfile(path)
+    if 'decode_head' not in cfg.model or 'crop_size' not in cfg:
+        raise ConfigError(f'{path} has no model.decode_head or no crop_size; give a segmentation config')
+    return cfg
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', metavar='CONFIG', nargs='+', help='config file')
     parser.add_argument('--batch-size', type=int, default=2, help='images in a step')
     parser.add_argument('--iterations', type=int, default=20, help='steps that are timed on a GPU')
     args = parser.parse_args()
+    if args.batch_size < 2:
+        parser.error(f'--batch-size {args.batch_size}: pooling to 1 x 1 and batch norm need 2 images at least')
     on_gpu = torch.cuda.is_available()
     print(f'{torch.cuda.get_device_name()}, measured' if on_gpu else 'Counted', f'with PyTorch {torch.__version__}\n')
     header = [*HEADER, 'ms an iteration' if on_gpu else 'TFLOPs an iteration']
     print(f'| {" | ".join(header)} |\n| --- {"| ---: " * (len(header) - 1)}|')
     for path in args.configs:
-        for with_cp in (False, True):
-            cfg = Config.fromfile(path)
-            init_default_scope(cfg.default_scope)
-            cfg.model.backbone.update(init_cfg=None, with_cp=with_cp)
+        cfg = read_config(path)
+        init_default_scope(cfg.default_scope)
+        for with_cp in checkpointing_choices(cfg):
+            cfg.model.backbone.update(init_cfg=None, **({} if with_cp is None else dict(with_cp=with_cp)))
             figures = measured(cfg, args.batch_size, args.iterations) if on_gpu else counted(cfg, args.batch_size)
             parameters, peak, cost = figures
-            cells = [Path(path).stem, str(args.batch_size), 'yes' if with_cp else 'no', f'{parameters / 1e6:.1f}',
-                     f'{peak / 2**30:.1f}', f'{1000 * cost:.0f}' if on_gpu else f'{cost / 1e12:.1f}']
+            recomputes = {None: 'none', False: 'no', True: 'yes'}[with_cp]
+            cells = [Path(path).stem, str(args.batch_size), recomputes, f'{parameters / 1e6:.1f}', f'{peak / 2**30:.1f}',
+                     f'{1000 * cost:.0f}' if on_gpu else f'{cost / 1e12:.1f}']
             print(f'| {" | ".join(cells)} |', flush=True)
             torch.cuda.empty_cache()
 
 
 if __name__ == '__main__':
-    main()
+    with one_line_errors():
+        main()
