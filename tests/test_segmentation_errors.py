@@ -56,16 +56,20 @@ def write(path: Path, change) -> None:
 LABELS = dict(
     half=lambda labels: cv2.resize(labels, (60, 45), interpolation=cv2.INTER_NEAREST),
     colours=lambda labels: np.stack([labels] * 3, axis=-1),
-    twelve=lambda labels: np.full_like(labels, 12))
+    twelve=lambda labels: np.full_like(labels, 12),
+    wide=lambda labels: np.full(labels.shape, 256, np.uint16))
 SAYS = dict(
     half=r"seg_map_path='{file}' has 60x45 pixels, but img_path='{image}' has 120x90; a label map is as large as its image",
     colours=r"seg_map_path='{file}' has 3 channels, and a label map has one, of class numbers; write the index of .* the colour",
     twelve=r"seg_map_path='{file}' has labels \[12\], which are neither below model.decode_head.num_classes=11 nor {ignored}; "
-           'mend the label map, or set one of the two')
+           'mend the label map, or set one of the two',
+    wide=r"seg_map_path='{file}' has labels \[256\], of which mmseg keeps eight bits \(256 becomes 0\); number the classes from "
+         '0 to 254, and give 255 to what is ignored')
 
 
 @pytest.mark.parametrize('tool, tta, bad', [
-    ('train', False, 'half'), ('train', False, 'twelve'), ('test', False, 'colours'), ('test', True, 'twelve')])
+    ('train', False, 'half'), ('train', False, 'twelve'), ('train', False, 'wide'),
+    ('test', False, 'colours'), ('test', True, 'twelve')])
 def test_a_bad_label_map_is_named_with_its_key(tool, tta, bad, camvid, monkeypatch, capsys):
     folder, cfg = camvid
     split = dict(train='training', test='validation')[tool]
@@ -99,6 +103,9 @@ def test_a_loader_s_process_says_the_same(camvid):
     ('image', 3, "img_path='.*/val0.jpg' has 12x6 pixels as the model gets it, less than one patch, model.backbone.patch_size=8; "
                  r'enlarge it by Resize .* \(val_dataloader.dataset.data_prefix.img_path\)'),
     ('out_indices', 2, r'model.backbone.out_indices=\[0, 1, 3\]: outputs of 3 blocks, but model.neck.rescales=\[4, 2, 1, 0.5\] '),
+    ('small', 3, "img_path='.*/train.*.jpg' has 12x6 pixels as the model gets it, less than one patch, model.backbone.patch_size="
+                 r'8.* \(train_dataloader.dataset.data_prefix.img_path\)'),
+    ('versions', 2, 'val_dataloader.dataset.pipeline gives several versions of an image, as TestTimeAug does, and the model '),
     ('suffix', 3, "train_dataloader.dataset.img_suffix='.tif': no file in '.*/images/training' ends so; it holds .'train0.jpg'"),
 ])
 def test_a_training_that_cannot_be_meant(bad, code, message, camvid, monkeypatch, capsys):
@@ -109,6 +116,12 @@ def test_a_training_that_cannot_be_meant(bad, code, message, camvid, monkeypatch
         cfg.model.backbone.out_indices = [0, 1, 3]
     if bad == 'suffix':
         cfg.train_dataloader.dataset.img_suffix = '.tif'
+    if bad == 'small':
+        cfg.train_dataloader.dataset.pipeline = [
+            *cfg.train_dataloader.dataset.pipeline[:2], dict(type='Resize', scale=(12, 6)), dict(type='PackSegInputs')]
+        cfg.model.data_preprocessor.update(size=None, size_divisor=1)
+    if bad == 'versions':
+        cfg.val_dataloader.dataset.pipeline = cfg.tta_pipeline
     if bad == 'image':
         cfg.val_dataloader.dataset.pipeline[1] = dict(type='Resize', scale=(12, 6))
     ended, line = said(monkeypatch, capsys, command('train', folder, cfg))
@@ -134,4 +147,8 @@ def test_a_training_makes_heads_for_other_classes_and_says_so(camvid, monkeypatc
     runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')  # with good data, to its end
     assert (folder / 'run/iter_1.pth').exists()
     log, = (folder / 'run').glob('*/*.log')
-    assert 'decode_head.conv_seg.weight at random for 11 classes (150 there)' in log.read_text()
+    remade = 'decode_head.conv_seg.weight at random for 11 classes (150 there)'
+    assert remade in log.read_text()
+    warning, = (line for line in log.read_text().splitlines() if 'WARNING' in line and 'at random' in line)
+    assert f'{folder}/model.pth: {remade}, ' in warning and warning.endswith(
+        ', as it has other classes than model.decode_head.num_classes=11; these weights learn anew'), warning

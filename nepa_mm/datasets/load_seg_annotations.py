@@ -1,5 +1,11 @@
 """Load a label map and see that it belongs to its image."""
+import io
+
+import mmcv
+import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine import fileio
+from PIL import Image
 
 from ..errors import DataError
 from ..registry import TRANSFORMS
@@ -17,7 +23,8 @@ class LoadSegAnnotations(BaseTransform):
         **kwargs: ``reduce_zero_label``, ``imdecode_backend`` and ``backend_args`` of ``LoadAnnotations``.
 
     Raises:
-        DataError: If the label map cannot be read, has several channels, or is of another size than its image.
+        DataError: If the label map cannot be read, has several channels or a label above 255, or is of another size than its
+            image.
     """
 
     def __init__(self, **kwargs) -> None:
@@ -45,7 +52,26 @@ class LoadSegAnnotations(BaseTransform):
             turned = ' (is the image turned by its EXIF orientation?)' if shape == tuple(expected[1::-1]) else ''
             raise DataError(f'{what} has {shape[1]}x{shape[0]} pixels, but img_path={results.get("img_path")!r} has '
                             f'{expected[1]}x{expected[0]}{turned}; a label map is as large as its image')
+        wrong = self.wide_labels(results['seg_map_path'])
+        if wrong:
+            raise DataError(f'{what} has labels {wrong[:5]}, of which mmseg keeps eight bits (256 becomes 0); number the classes '
+                            'from 0 to 254, and give 255 to what is ignored')
         return results
+
+    def wide_labels(self, path: str) -> list[int]:
+        """Labels outside 0 to 255, which only files of more bits hold; of the others, the header alone is read."""
+        backend_args = self.load.backend_args
+        is_local = not backend_args and '://' not in str(path)
+        content = None if is_local else fileio.get(path, backend_args=backend_args)
+        try:
+            with Image.open(path if is_local else io.BytesIO(content)) as image:
+                if not image.mode.startswith(('I', 'F')):  # Pillow's names of 16 and 32 bits, such as I;16
+                    return []
+        except (OSError, Image.DecompressionBombError):  # other backends read more than Pillow
+            pass
+        content = content or fileio.get(path, backend_args=backend_args)
+        labels = mmcv.imfrombytes(content, flag='unchanged', backend=self.load.imdecode_backend)
+        return np.unique(labels[(labels < 0) | (labels > 255)]).tolist()
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.load})'

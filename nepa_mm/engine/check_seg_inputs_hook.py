@@ -22,7 +22,7 @@ class CheckSegInputsHook(Hook):
 
     Raises:
         ConfigError: If heads have another number of classes than a dataset, or labels are padded with what is no class.
-        DataError: For a label that is neither a class nor ignored; in a test, for an image smaller than a patch.
+        DataError: For a label that is neither a class nor ignored, and for an image smaller than a patch.
     """
 
     def __init__(self) -> None:
@@ -32,8 +32,10 @@ class CheckSegInputsHook(Hook):
         """Check the classes, and from here on every batch."""
         model = unwrapped(runner.model)
         heads = heads_of(model)
-        if not heads:
+        if not hasattr(model, 'decode_head'):
             return
+        if not heads:
+            runner.logger.info(f'labels are not checked: {type(model.decode_head).__name__} makes its own of them')
         loops = {split: getattr(runner, f'_{split}_loop') for split in ('train', 'val', 'test')}
         loops = {split: loop for split, loop in loops.items() if isinstance(loop, BaseLoop)}
         for split, loop in loops.items():
@@ -41,15 +43,8 @@ class CheckSegInputsHook(Hook):
         metric_ignores = {f'{split}_evaluator.ignore_index': metric.ignore_index for split, loop in loops.items()
                           if split != 'train' for metric in loop.evaluator.metrics if hasattr(metric, 'ignore_index')}
         patch_size = model.backbone.patch_size if isinstance(model.backbone, PretrainedBackbone) else 1
-
-        # No method: the average is a copy of the model, and would copy this hook with it.
-        def check(preprocessor: nn.Module, args: tuple, kwargs: dict) -> None:
-            if kwargs.get('training', args[-1]):
-                check_training(preprocessor, args[0], heads)
-            else:
-                check_test(preprocessor, args[0], heads, metric_ignores, patch_size)
-
         self.after_run(runner)
+        check = BatchCheck(heads, metric_ignores, patch_size, [split for split in loops if split != 'train'])
         self.handle = model.data_preprocessor.register_forward_pre_hook(check, with_kwargs=True)
 
     def after_run(self, runner: Runner) -> None:
@@ -57,6 +52,40 @@ class CheckSegInputsHook(Hook):
         if self.handle is not None:
             self.handle.remove()
             self.handle = None
+
+
+class BatchCheck:
+    """Check of each batch that enters a data preprocessor, by heads, metrics, side of a patch and splits that are tested.
+
+    Copies check nothing: the average is a copy of the model, and so is one that is saved whole.
+    """
+
+    def __init__(self, heads: dict[str, nn.Module] | None = None, metric_ignores: dict[str, int] | None = None,
+                 patch_size: int = 1, test_splits: Collection[str] = ()) -> None:
+        self.heads, self.metric_ignores, self.patch_size, self.test_splits = heads, metric_ignores, patch_size, test_splits
+
+    def __reduce__(self) -> tuple:
+        return BatchCheck, ()
+
+    def __call__(self, preprocessor: nn.Module, args: tuple, kwargs: dict) -> None:
+        if self.heads is None:
+            return
+        data = args[0] if args else kwargs['data']
+        training = kwargs.get('training', args[1] if len(args) > 1 else False)
+        if any(isinstance(image, (list, tuple)) for image in data['inputs']):
+            keys = [f'{split}_dataloader.dataset.pipeline' for split in (['train'] if training else self.test_splits)]
+            raise ConfigError(f'{" or ".join(keys)} gives several versions of an image, as TestTimeAug does, and the model takes '
+                              'one; leave TestTimeAug to tta_pipeline and test with tools/test.py --tta')
+        check_sizes(preprocessor, data, training, self.patch_size)
+        if self.heads and training:
+            check_training(preprocessor, data, self.heads)
+        elif self.heads:
+            check_test(data, self.heads, self.metric_ignores)
+
+
+# Heads of mmseg that make labels of their own of those that they are given (edges, masks, points, depths), or ignore what a
+# loss of theirs says.
+OWN_LABELS = {'STDCHead', 'PIDHead', 'DDRHead', 'PointHead', 'SideAdapterCLIPHead', 'VPDDepthHead'}
 
 
 def heads_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -67,9 +96,11 @@ def heads_of(model: nn.Module) -> dict[str, nn.Module]:
         part = getattr(model, name, None)
         heads = {f'model.{name}.{i}': head for i, head in enumerate(part)} if isinstance(part, nn.ModuleList) else {
             f'model.{name}': part}
-        # Others, such as STDCHead, make labels of their own from them.
-        found.update({key: head for key, head in heads.items()
-                      if getattr(type(head), 'loss_by_feat', None) is BaseDecodeHead.loss_by_feat})
+        for key, head in heads.items():
+            if hasattr(head, 'kernel_generate_head'):  # K-Net's classes
+                key, head = f'{key}.kernel_generate_head', head.kernel_generate_head
+            if isinstance(head, BaseDecodeHead) and OWN_LABELS.isdisjoint(kind.__name__ for kind in type(head).__mro__):
+                found[key] = head
     return found
 
 
@@ -92,7 +123,8 @@ def check_classes(heads: dict[str, nn.Module], dataset, key: str) -> None:
 def check_training(preprocessor: nn.Module, data: dict, heads: dict[str, nn.Module]) -> None:
     """Every head must take every label, and what labels are padded with."""
     pad = getattr(preprocessor, 'seg_pad_val', None)
-    is_padded = pad is not None and pads(preprocessor, {tuple(image.shape[-2:]) for image in data['inputs']})
+    shapes = [tuple(image.shape[-2:]) for image in data['inputs']]
+    is_padded = pad is not None and any(shape != padded(preprocessor, shapes) for shape in shapes)
     for (classes, ignored), key in {(classes_of(head), head.ignore_index): key for key, head in reversed(heads.items())}.items():
         for sample in data['data_samples']:
             check_labels(sample, classes, {ignored}, key, f'{key}.ignore_index={ignored}')
@@ -102,26 +134,35 @@ def check_training(preprocessor: nn.Module, data: dict, heads: dict[str, nn.Modu
                               f'{key}.ignore_index={ignored}; set it to the latter')
 
 
-def pads(preprocessor: nn.Module, shapes: Collection[tuple[int, int]]) -> bool:
-    """Whether a preprocessor pads a training batch of images of these sizes (H, W)."""
-    size, divisor = preprocessor.size, preprocessor.size_divisor or 1
+def padded(preprocessor: nn.Module, shapes: Collection[tuple[int, int]]) -> tuple[int, int]:
+    """Size (H, W) that a preprocessor pads a training batch of images of these sizes to."""
+    height, width = (max(sides) for sides in zip(*shapes))
+    size, divisor = getattr(preprocessor, 'size', None), getattr(preprocessor, 'size_divisor', None) or 1
     if size is not None:
-        return any(height < size[-2] or width < size[-1] for height, width in shapes)
-    return len(shapes) > 1 or any(height % divisor or width % divisor for height, width in shapes)
+        return max(height, size[-2]), max(width, size[-1])
+    return -(-height // divisor) * divisor, -(-width // divisor) * divisor
 
 
-def check_test(preprocessor: nn.Module, data: dict, heads: dict[str, nn.Module], metric_ignores: dict[str, int],
-               patch_size: int) -> None:
-    """The metric must know every label, and the backbone needs one patch."""
-    key, head = next(iter(heads.items()))
-    ignores = metric_ignores or {f'{key}.ignore_index': head.ignore_index}
-    said = ' or '.join(f'{name}={label}' for name, label in ignores.items())
-    for image, sample in zip(data['inputs'], data.get('data_samples') or []):
-        height, width = image.shape[-2:]
-        if min(height, width) < patch_size and not getattr(preprocessor, 'test_cfg', None):
+def check_sizes(preprocessor: nn.Module, data: dict, training: bool, patch_size: int) -> None:
+    """The backbone needs one patch."""
+    shapes = [tuple(image.shape[-2:]) for image in data['inputs']]
+    if training:
+        shapes = [padded(preprocessor, shapes)] * len(shapes)
+    elif getattr(preprocessor, 'test_cfg', None):  # which may enlarge them
+        return
+    for (height, width), sample in zip(shapes, data.get('data_samples') or []):
+        if min(height, width) < patch_size:
             raise DataError(f'img_path={sample.metainfo.get("img_path")!r} has {width}x{height} pixels as the model gets it, '
                             f'less than one patch, model.backbone.patch_size={patch_size}; enlarge it by Resize in the pipeline, '
                             'or take it out of the dataset')
+
+
+def check_test(data: dict, heads: dict[str, nn.Module], metric_ignores: dict[str, int]) -> None:
+    """The metric must know every label."""
+    key, head = next(iter(heads.items()))
+    ignores = metric_ignores or {f'{key}.ignore_index': head.ignore_index}
+    said = ' or '.join(f'{name}={label}' for name, label in ignores.items())
+    for sample in data.get('data_samples') or []:
         check_labels(sample, classes_of(head), ignores.values(), key, said)
 
 
@@ -137,7 +178,8 @@ def check_labels(sample: BaseDataElement, classes: int, ignored: Collection[int 
         return
     wrong = np.unique(labels[is_wrong]).tolist()
     reduced = sample.metainfo.get('reduce_zero_label')
-    in_file = f' ({[label + 1 for label in wrong[:5]]} in the file, before reduce_zero_label)' if reduced else ''
+    numbers = [0 if label == 255 else label + 1 for label in wrong[:5]]
+    in_file = f' ({numbers} in the file, before reduce_zero_label)' if reduced else ''
     shift = ', or reduce_zero_label=True of dataset and LoadSegAnnotations if 0 is no class' if (
         classes in wrong and not reduced) else ''
     raise DataError(f'seg_map_path={sample.metainfo.get("seg_map_path")!r} has labels {wrong[:5]}{in_file}, which are neither '

@@ -26,10 +26,11 @@ def datasets_of(cfg: Config, splits: tuple[str, ...]) -> Iterator[tuple[str, dic
 
 
 def parts_of(dataset: dict, key: str) -> Iterator[tuple[str, dict]]:
-    """A dataset with its key, after those that it holds; one that wraps a single one is passed over."""
+    """A dataset with its key, after those that it holds; one that wraps a single one is passed over if it has no pipeline."""
     if 'dataset' in dataset:
         yield from parts_of(dataset['dataset'], f'{key}.dataset')
-        return
+        if 'pipeline' not in dataset:
+            return
     for i, part in enumerate(dataset.get('datasets', [])):
         yield from parts_of(part, f'{key}.datasets.{i}')
     yield key, dataset

@@ -7,13 +7,15 @@ from ..checkpoints.fit import origin_of
 from ..checkpoints.record import KEY, record
 from ..errors import CheckpointError
 from ..registry import HOOKS
+from .launch import class_counts
 
 
 @HOOKS.register_module()
 class FitCheckpointHook(Hook):
     """Before ``load_from`` or ``--resume`` fills a model, fit the checkpoint by :func:`fit_model` and log what that did.
 
-    A training may start with new heads. A test or a resumed training must find every weight.
+    A training may start with new heads; of those that only differ in their classes it warns. A test or a resumed training must
+    find every weight.
 
     Raises:
         CheckpointError: If the checkpoint does not fit, in one line that names it.
@@ -34,6 +36,10 @@ class FitCheckpointHook(Hook):
         elif not trains and (isinstance(runner._test_loop, BaseLoop) or isinstance(runner._val_loop, BaseLoop)):
             require_all(fit, 'a test')
         runner.logger.info(str(fit))
+        remade = ', '.join(part for part in fit.new_parts if ' classes (' in part)
+        if remade:
+            keys = ' and '.join(class_counts(runner.cfg, remade)) or 'this model'
+            runner.logger.warning(f'{fit.source}: {remade}, as it has other classes than {keys}; these weights learn anew')
 
 
 @HOOKS.register_module()

@@ -23,7 +23,8 @@ def check_segmentor(cfg: Config) -> None:
         for i, head in enumerate(heads if isinstance(heads, (list, tuple)) else [heads]):
             check_head(head, f'model.{name}.{i}' if isinstance(heads, (list, tuple)) else f'model.{name}', maps)
     check_windows(model.get('test_cfg') or {})
-    check_crops(cfg, backbone.get('patch_size', 14))
+    if isinstance(backbone.get('patch_size', 14), int):  # or else the backbone refuses it
+        check_crops(cfg, backbone.get('patch_size', 14))
 
 
 class Maps(NamedTuple):
@@ -40,13 +41,15 @@ def feature_maps(backbone: dict) -> Maps:
         settings = arch_settings(arch)
     except ConfigError as error:
         raise ConfigError(f'model.backbone.{error}') from error
-    layers, indices = settings['num_layers'], [indices] if isinstance(indices, int) else list(indices)
-    said = f'model.backbone.out_indices={indices}'
+    said, layers = f'model.backbone.out_indices={indices!r}', settings['num_layers']
+    indices = [indices] if isinstance(indices, int) else indices
+    if not indices or not isinstance(indices, (list, tuple)) or not all(isinstance(index, int) for index in indices):
+        raise ConfigError(f'{said} is neither the number of a block, such as -1 for the last, nor a list of one or more')
     outside = [index for index in indices if not -layers <= index < layers]
     if outside:
         raise ConfigError(f'{said}: {outside[0]} is not in [{-layers}, {layers - 1}], the blocks of model.backbone.arch={arch!r}')
     out_type = backbone.get('out_type', 'raw')
-    if not out_type.endswith('featmap') or out_type == 'avg_featmap':
+    if not str(out_type).endswith('featmap') or out_type == 'avg_featmap':
         raise ConfigError(f"model.backbone.out_type={out_type!r} gives no feature maps [B, D, h, w]; set 'padded_featmap' for "
                           "nepa_mm.PaddedEncoderDecoder, else 'featmap'")
     widths = [settings['embed_dims']] * len({index % layers for index in indices})  # each block gives one map
@@ -58,12 +61,17 @@ def check_neck(model: dict, maps: Maps) -> Maps:
     neck = model.get('neck')
     if not neck:
         return maps
+    if not isinstance(neck, dict):  # a list, which mmengine builds one after the other
+        return Maps(None, '')
     kind, count, width = neck.get('type', '').split('.')[-1], len(maps.widths), maps.widths[0]
     if kind in ('Feature2Pyramid', 'SimplePyramid'):
         name = 'embed_dim' if kind == 'Feature2Pyramid' else 'embed_dims'
         scales = neck.get('rescales' if kind == 'Feature2Pyramid' else 'scales', (4, 2, 1, 0.5))
         if neck.get(name) != width:
             raise ConfigError(f'model.neck.{name}={neck.get(name)} differs from the width of model.backbone.arch, {width}')
+        if kind == 'Feature2Pyramid' and sorted(scales, reverse=True) not in ([4, 2, 1, 0.5], [2, 1, 0.5, 0.25]):
+            raise ConfigError(f'model.neck.rescales={list(scales)} is neither [4, 2, 1, 0.5] nor [2, 1, 0.5, 0.25], and '
+                              'Feature2Pyramid runs no others')
         if kind == 'Feature2Pyramid' and count != len(scales):
             raise ConfigError(f'{maps.said}: outputs of {count} block{"s" * (count > 1)}, but model.neck.rescales={list(scales)} '
                               f'takes {len(scales)}')
@@ -86,6 +94,9 @@ def check_head(head: dict, key: str, maps: Maps) -> None:
         if len(channels) != len(indices):
             raise ConfigError(f'{key}.in_channels={list(channels)} and {key}.in_index={list(indices)} must be as many')
         chosen = list(zip(indices, channels))
+    elif 'in_index' in head and isinstance(channels, (int, list, tuple)) and isinstance(indices, (int, list, tuple)):
+        raise ConfigError(f'{key}.in_channels={channels} and {key}.in_index={indices} are a list and a number; give two numbers '
+                          'for one map, or two lists for several')
     else:  # a head with ways of its own
         return
     if maps.widths is None:

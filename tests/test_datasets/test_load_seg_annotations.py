@@ -59,6 +59,24 @@ def test_a_file_that_is_missing_or_no_image(pair, tmp_path):
     assert '\n' not in str(error.value)
 
 
+@pytest.mark.parametrize('settings', [{}, dict(imdecode_backend='cv2'), dict(backend_args=dict(backend='local'))])
+def test_labels_that_eight_bits_do_not_hold(settings, pair):
+    load = LoadSegAnnotations(**settings)
+    results = {**pair, 'reduce_zero_label': False, 'label_map': None}
+    labels = np.arange(232, 256, dtype=np.uint16).reshape(4, 6)
+    cv2.imwrite(pair['seg_map_path'], labels)
+    np.testing.assert_array_equal(load({**results, 'seg_fields': []})['gt_seg_map'], labels)
+    cv2.imwrite(pair['seg_map_path'], labels * 2 - 253)
+    with pytest.raises(DataError, match=r"^seg_map_path='.*/a.png' has labels \[257\], of which mmseg keeps eight bits \("):
+        load({**results, 'seg_fields': []})
+
+
+def test_of_an_ordinary_label_map_pillow_reads_no_more_than_the_header(pair, monkeypatch):
+    monkeypatch.setattr('PIL.Image.Image.load', None)
+    monkeypatch.setattr('mmengine.fileio.get', None)
+    assert LoadSegAnnotations().wide_labels(pair['seg_map_path']) == []
+
+
 def test_inference_has_no_label_map(pair):
     del pair['seg_map_path']
     results = dict(pair)

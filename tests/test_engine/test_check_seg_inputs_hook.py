@@ -1,4 +1,5 @@
 import copy
+import io
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import BaseLoop
 from mmengine.structures import PixelData
 from mmseg.models import EncoderDecoder, SegDataPreProcessor
-from mmseg.models.decode_heads import FCNHead, STDCHead
+from mmseg.models.decode_heads import DAHead, EncHead, FCNHead, IterativeDecodeHead, STDCHead
 from mmseg.structures import SegDataSample
 from torch import nn
 
@@ -44,7 +45,12 @@ class Wrapped(BaseTTAModel):
 
 
 def head(kind=FCNHead, **kwargs):
-    return kind(in_channels=16, channels=4, **{'num_classes': 3, **kwargs})
+    return kind(channels=4, **{'in_channels': 16, 'num_classes': 3, **kwargs})
+
+
+def knet(num_classes=3):
+    settings = dict(num_classes=num_classes, in_channels=16, channels=4)
+    return IterativeDecodeHead(0, dict(type='FCNHead', **settings), [])
 
 
 class Segmentor(EncoderDecoder):
@@ -95,10 +101,40 @@ def test_good_labels_pass_in_training_and_tests():
     ((4, ), dict(reduce_zero_label=True), r'has labels \[4\] \(\[5\] in the file, before reduce_zero_label\), which'),
     ((3, ), {}, 'set one of the two, or reduce_zero_label=True of dataset and LoadSegAnnotations if 0 is no class$'),
     ((3, ), dict(reduce_zero_label=True), r'\[4\] in the file, before reduce_zero_label\).* set one of the two$'),
+    ((255, ), dict(reduce_zero_label=True, ignore_index=9), r'has labels \[255\] \(\[0\] in the file, before reduce_zero_label'),
 ])
 def test_labels_of_no_class_are_named_with_their_file(labels, meta, message):
+    ignored = meta.get('ignore_index', 255)
     with pytest.raises(DataError, match=message):
-        watched(Segmentor())(batch(*labels, **meta), True)
+        watched(Segmentor(ignore_index=ignored))(batch(*labels, **meta), True)
+
+
+@pytest.mark.parametrize('kind, key', [
+    (lambda **kwargs: head(EncHead, in_channels=[16], in_index=[-1], **kwargs), 'decode_head'),
+    (lambda **kwargs: head(DAHead, pam_channels=2, **kwargs), 'decode_head'),
+    (knet, 'decode_head.kernel_generate_head'),
+    (lambda **kwargs: nn.ModuleList([head(STDCHead), head(**kwargs)]), 'decode_head.1'),  # CascadeEncoderDecoder's
+], ids=['EncHead', 'DAHead', 'IterativeDecodeHead', 'cascade'])
+def test_heads_with_a_loss_of_their_own_take_labels_as_they_are(kind, key):
+    model = Segmentor()
+    model.decode_head = kind()
+    with pytest.raises(DataError, match=rf'has labels \[3\], which are neither below model.{key}.num_classes=3 nor'):
+        watched(model)(batch(3), True)
+    model.decode_head = kind(num_classes=4)
+    with pytest.raises(ConfigError, match=f'^model.{key}.num_classes=4 differs from the 3 classes'):
+        watched(model)
+
+
+def test_a_model_whose_heads_make_their_own_labels_says_so():
+    model, said = Segmentor(), []
+    model.decode_head = head(STDCHead, num_classes=2)
+    run = runner(model)
+    run.logger = SimpleNamespace(info=said.append)
+    CheckSegInputsHook().before_run(run)
+    assert said == ['labels are not checked: STDCHead makes its own of them']
+    model.data_preprocessor(batch(3), True)
+    with pytest.raises(DataError, match='less than one patch'):
+        model.data_preprocessor(batch(size=(6, 14)), False)
 
 
 def test_each_head_has_its_own_labels():
@@ -159,6 +195,51 @@ def test_an_image_smaller_than_a_patch_is_named():
     watched(Segmentor(preprocessor=dict(size=(14, 14), test_cfg=dict(size=(14, 14)))))(batch(size=(6, 14)), False)
 
 
+@pytest.mark.parametrize('preprocessor, size, seen', [
+    (dict(size_divisor=1), (14, 6), '6x14'), (dict(size_divisor=4), (3, 14), '16x4'), (dict(size_divisor=7), (6, 6), None),
+    (dict(size=(14, 14)), (6, 6), None)])
+def test_a_training_image_smaller_than_a_patch_is_named_unless_it_is_padded(preprocessor, size, seen):
+    check = watched(Segmentor(preprocessor=preprocessor))
+    if seen is None:
+        check(batch(size=size), True)
+    else:
+        with pytest.raises(DataError, match=f"^img_path='good.jpg' has {seen} pixels as the model gets it, less than one patch"):
+            check(batch(size=size), True)
+
+
+def test_a_small_image_is_padded_to_the_larger_one_of_its_batch():
+    data = batch(size=(14, 14))
+    data['inputs'][0] = torch.zeros(3, 6, 14)
+    data['data_samples'][0].gt_sem_seg = PixelData(data=torch.zeros(1, 6, 14, dtype=torch.int64))
+    watched(Segmentor(preprocessor=dict(size_divisor=1, seg_pad_val=255)))(data, True)
+
+
+def test_several_versions_of_an_image_are_for_a_tta_model():
+    data = {key: [tuple(values)] * 2 for key, values in batch().items()}  # as TestTimeAug gives them
+    with pytest.raises(ConfigError, match='^val_dataloader.dataset.pipeline gives several versions of an image, as TestTimeAug '):
+        watched(Segmentor())(data, False)
+
+
+def test_a_preprocessor_may_be_called_by_names_and_tests_unless_told():
+    check = watched(Segmentor())
+    for args, kwargs in (((), dict(data=batch(3), training=True)), ((batch(3), ), {}), ((), dict(data=batch(3)))):
+        with pytest.raises(DataError, match=r'has labels \[3\]'):
+            check(*args, **kwargs)
+
+
+def test_a_copy_of_the_model_or_one_saved_whole_is_not_watched():
+    model, stored = Segmentor(), io.BytesIO()
+    watched(model)
+    torch.save(model, stored)
+    stored.seek(0)
+    for other in (copy.deepcopy(model), torch.load(stored, weights_only=False)):
+        other.data_preprocessor(batch(3), True)
+        check, = other.data_preprocessor._forward_pre_hooks.values()
+        assert check.heads is None
+    with pytest.raises(DataError):
+        model.data_preprocessor(batch(3), True)
+
+
 def test_the_model_inside_others_is_watched_until_the_run_ends():
     model, hook = Segmentor(), CheckSegInputsHook()
     run = runner(Wrapped(model))
@@ -167,7 +248,6 @@ def test_the_model_inside_others_is_watched_until_the_run_ends():
     assert len(model.data_preprocessor._forward_pre_hooks) == 1
     with pytest.raises(DataError):
         model.data_preprocessor(batch(3), False)
-    copy.deepcopy(model)  # as EMAHook does; it must not copy the runner
     hook.after_run(run)
     model.data_preprocessor(batch(3), False)
     hook.before_run(runner(nn.Linear(1, 1)))  # no segmentor

@@ -157,6 +157,9 @@ def test_an_error_about_a_file_gets_the_key_of_its_folder(seg):
                       val_dataloader=dict(dataset=dataset)))
     assert [key for key, _ in datasets_of(cfg, ('train', ))] == [
         'train_dataloader.dataset.datasets.0', 'train_dataloader.dataset.datasets.1', 'train_dataloader.dataset']
+    mixed = Config(dict(train_dataloader=dict(dataset=dict(pipeline=[], dataset=dict(dataset=dict(type='A'))))))
+    assert [key for key, _ in datasets_of(mixed, ('train', ))] == [
+        'train_dataloader.dataset.dataset.dataset', 'train_dataloader.dataset']
     message = f"seg_map_path='{root}/labels/town/b.png' is bad, but img_path='{root}/images/town/b.jpg' is good"
     key = 'train_dataloader.dataset.datasets.0.data_prefix.seg_map_path'
     for text in (message, f'Caught DataError in a worker.\nTraceback\nnepa_mm.errors.DataError: {message}\n'):

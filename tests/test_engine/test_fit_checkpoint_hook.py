@@ -52,9 +52,20 @@ def logged(folder):
 def test_load_from_names_what_it_creates_once_though_the_average_loads_it_too(tmp_path, pretrained):
     run = runner(tmp_path, load_from=pretrained, custom_hooks=[dict(type='EMAHook')])
     run.train()
+    assert 'learn anew' not in logged(tmp_path)
     line = (f'{pretrained}: 47 of 47 backbone tensors loaded; created: 6 affine QK-norm weights as ones, 2 of fc_norm as the '
             'identity, head (2) at random; ignored: nothing')
     assert logged(tmp_path).count(line) == 1 == logged(tmp_path).count('backbone tensors loaded')
+
+
+def test_a_head_of_other_classes_is_a_warning_with_its_key(tmp_path, pretrained):
+    state = Classifier().state_dict()
+    state.update({'head.fc.weight': torch.zeros(5, 16), 'head.fc.bias': torch.zeros(5)})
+    torch.save(dict(state_dict=state), pretrained)
+    runner(tmp_path, load_from=pretrained, cfg=dict(model=dict(head=dict(num_classes=3)))).train()
+    line, = (line for line in logged(tmp_path).splitlines() if 'WARNING' in line and 'at random' in line)
+    assert line.endswith(f'{pretrained}: head.fc.weight at random for 3 classes (5 there), head.fc.bias at random for 3 classes '
+                         '(5 there), as it has other classes than model.head.num_classes=3; these weights learn anew')
 
 
 def test_a_backbone_without_the_hook_says_its_part(tmp_path, pretrained):

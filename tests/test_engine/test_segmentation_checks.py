@@ -5,6 +5,7 @@ from nepa_mm.engine.segmentation_checks import check_segmentor
 from nepa_mm.errors import ConfigError
 from tiny import ROOT, TINY
 
+ARCH = {**TINY['arch'], 'num_layers': 4}
 SEGMENTATION = sorted((ROOT / 'configs/segmentation').glob('*.py'))
 
 
@@ -14,11 +15,11 @@ def test_configs_pass(path):
 
 
 def segmentor(**parts) -> Config:
-    """UPerNet's parts around a tiny backbone of 3 blocks; a part given as None is left out."""
+    """UPerNet's parts around a tiny backbone of 4 blocks; a part given as None is left out."""
     model = dict(
-        backbone=dict(type='nepa_mm.NEPAViT', out_type='featmap', out_indices=[0, 1, 2], **TINY),
-        neck=dict(type='Feature2Pyramid', embed_dim=16, rescales=[4, 2, 1]),
-        decode_head=dict(type='UPerHead', in_channels=[16, 16, 16], in_index=[0, 1, 2]),
+        backbone=dict(type='nepa_mm.NEPAViT', out_type='featmap', out_indices=[0, 1, 2, 3], **{**TINY, 'arch': ARCH}),
+        neck=dict(type='Feature2Pyramid', embed_dim=16, rescales=[4, 2, 1, 0.5]),
+        decode_head=dict(type='UPerHead', in_channels=[16] * 4, in_index=[0, 1, 2, 3]),
         auxiliary_head=dict(type='FCNHead', in_channels=16, in_index=-1),
         data_preprocessor=dict(type='SegDataPreProcessor', size=(28, 28)),
         test_cfg=dict(mode='slide', crop_size=(28, 28), stride=(20, 28)))
@@ -34,35 +35,50 @@ def segmentor(**parts) -> Config:
     dict(auxiliary_head=[dict(in_channels=16), dict(in_channels=16, in_index=0)]),
     dict(neck=None),
     dict(neck=dict(type='nepa_mm.SimplePyramid', embed_dims=16, out_channels=16), backbone=dict(out_indices=-1)),
-    dict(neck=dict(type='mmseg.MultiLevelNeck', in_channels=[16] * 3, out_channels=16, scales=[2, 1, 0.5])),
+    dict(neck=dict(type='mmseg.MultiLevelNeck', in_channels=[16] * 4, out_channels=16, scales=[4, 2, 1, 0.5])),
     dict(neck=dict(type='NeckOfAnother'), decode_head=dict(in_channels=[8] * 5, in_index=[0, 1, 2, 3, 4])),
     dict(decode_head=dict(type='HeadOfAnother', in_channels=[8, 8], in_index=None)),
     dict(backbone=dict(type='mmpretrain.VisionTransformer', out_indices=[99])),
     dict(test_cfg=dict(mode='whole', stride=None, crop_size=None)),
+    dict(neck=[dict(type='Feature2Pyramid', embed_dim=16), dict(type='FPN')], decode_head=dict(in_channels=[8] * 4)),
+    dict(neck=dict(rescales=[2, 1, 0.5, 0.25])),
+    dict(backbone=dict(patch_size=(7, 7))),  # which the backbone refuses
 ])
 def test_what_works_passes(parts):
     check_segmentor(segmentor(**parts))
 
 
 @pytest.mark.parametrize('parts, message', [
-    (dict(backbone=dict(out_indices=[0, 1, 3])),
-     r'model.backbone.out_indices=\[0, 1, 3\]: 3 is not in \[-3, 2\], the blocks of model.backbone.arch='),
+    (dict(backbone=dict(out_indices=[0, 1, 4])),
+     r'model.backbone.out_indices=\[0, 1, 4\]: 4 is not in \[-4, 3\], the blocks of model.backbone.arch='),
     (dict(backbone=dict(out_indices=[0, 2])),
-     r'model.backbone.out_indices=\[0, 2\]: outputs of 2 blocks, but model.neck.rescales=\[4, 2, 1\] takes 3$'),
-    (dict(backbone=dict(out_indices=[2, 2, -1])), r'model.backbone.out_indices=\[2, 2, -1\]: outputs of 1 block, but'),
+     r'model.backbone.out_indices=\[0, 2\]: outputs of 2 blocks, but model.neck.rescales=\[4, 2, 1, 0.5\] takes 4$'),
+    (dict(backbone=dict(out_indices=[3, 3, -1])), r'model.backbone.out_indices=\[3, 3, -1\]: outputs of 1 block, but'),
     (dict(backbone=dict(out_indices=[0, 2]), neck=None),
-     r'model.decode_head.in_index=\[0, 1, 2\]: 2 is not in \[-2, 1\], the 2 feature maps of model.backbone.out_indices=\[0, 2\]'),
-    (dict(auxiliary_head=dict(in_index=3)),
-     r"model.auxiliary_head.in_index=3: 3 is not in \[-3, 2\], the 3 feature maps of model.neck.type='Feature2Pyramid'"),
+     r'model.decode_head.in_index=\[0, 1, 2, 3\]: 2 is not in \[-2, 1\], the 2 feature maps of model.backbone.out_indices='),
+    (dict(auxiliary_head=dict(in_index=4)),
+     r"model.auxiliary_head.in_index=4: 4 is not in \[-4, 3\], the 4 feature maps of model.neck.type='Feature2Pyramid'"),
     (dict(auxiliary_head=[dict(in_channels=16), dict(in_channels=8)]),
      r"model.auxiliary_head.1.in_channels=8: map -1 of model.neck.type='Feature2Pyramid' has 16 channels"),
-    (dict(decode_head=dict(in_channels=[16, 32, 16])),
-     r'model.decode_head.in_channels=\[16, 32, 16\]: map 1 of .* has 16 channels'),
+    (dict(decode_head=dict(in_channels=[16, 32, 16, 16])),
+     r'model.decode_head.in_channels=\[16, 32, 16, 16\]: map 1 of .* has 16 channels'),
     (dict(decode_head=dict(in_channels=[16, 16])),
-     r'model.decode_head.in_channels=\[16, 16\] and model.decode_head.in_index=\[0, 1, 2\] must be as many'),
+     r'model.decode_head.in_channels=\[16, 16\] and model.decode_head.in_index=\[0, 1, 2, 3\] must be as many'),
     (dict(neck=dict(embed_dim=768)), 'model.neck.embed_dim=768 differs from the width of model.backbone.arch, 16'),
     (dict(neck=dict(type='MultiLevelNeck', in_channels=[16, 16])),
-     r'model.neck.in_channels=\[16, 16\] differs from the maps of model.backbone.out_indices=.*, of widths \[16, 16, 16\]'),
+     r'model.neck.in_channels=\[16, 16\] differs from the maps of model.backbone.out_indices=.*, of widths \[16, 16, 16, 16\]'),
+    (dict(neck=dict(rescales=[4, 2, 1])),
+     r'model.neck.rescales=\[4, 2, 1\] is neither \[4, 2, 1, 0.5\] nor \[2, 1, 0.5, 0.25\], and'),
+    (dict(backbone=dict(out_indices=None)),
+     'model.backbone.out_indices=None is neither the number of a block, such as -1 for the last, nor a list'),
+    (dict(backbone=dict(out_indices='last')), "model.backbone.out_indices='last' is neither the number of a block"),
+    (dict(backbone=dict(out_indices=[])), r'model.backbone.out_indices=\[\] is neither the number of a block'),
+    (dict(backbone=dict(out_indices=[0, 1.0])), r'model.backbone.out_indices=\[0, 1.0\] is neither the number of a block'),
+    (dict(backbone=dict(out_type=None)), 'model.backbone.out_type=None gives no feature maps'),
+    (dict(decode_head=dict(in_index=3)),
+     r'model.decode_head.in_channels=\[16, 16, 16, 16\] and model.decode_head.in_index=3 are a list and a number; give two'),
+    (dict(neck=[dict(type='FPN')], auxiliary_head=dict(in_index=[0, 1])),
+     r'model.auxiliary_head.in_channels=16 and model.auxiliary_head.in_index=\[0, 1\] are a list and a number'),
     (dict(backbone=dict(arch='basic')), "model.backbone.arch='basic' is unknown; choose from"),
     (dict(backbone=dict(out_type='raw')), "model.backbone.out_type='raw' gives no feature maps .*; set 'padded_featmap' for"),
     (dict(backbone=dict(out_type='avg_featmap')), "model.backbone.out_type='avg_featmap' gives no feature maps"),
@@ -79,6 +95,14 @@ def test_what_works_passes(parts):
 def test_what_cannot_work_is_named_by_its_keys(parts, message):
     with pytest.raises(ConfigError, match=f'^{message}'):
         check_segmentor(segmentor(**parts))
+
+
+def test_crops_of_a_wrapper_around_a_dataset_are_seen():
+    cfg = segmentor()
+    crop = dict(type='RandomCrop', crop_size=(4, 28))
+    cfg.train_dataloader.dataset = dict(type='MultiImageMixDataset', dataset=cfg.train_dataloader.dataset, pipeline=[crop])
+    with pytest.raises(ConfigError, match=r'^train_dataloader.dataset.pipeline.0.crop_size=\(4, 28\) is smaller than one patch'):
+        check_segmentor(cfg)
 
 
 def test_configs_without_a_segmentor_pass():
