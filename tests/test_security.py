@@ -526,11 +526,11 @@ from nepa_mm import get_model
 from nepa_mm.errors import CheckpointError
 resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
 for address in sys.argv[1:]:
-    signal.alarm(8)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 8)
     try:
         get_model(address)
     except CheckpointError as error:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         print(error)
 '''
     addresses = 'hf:released', 'name.pth', 'text.pth'

@@ -340,7 +340,7 @@ import signal, sys
 from nepa_mm.checkpoints.files import read_checkpoint
 from nepa_mm.errors import CheckpointError
 for path in sys.argv[1:]:
-    signal.alarm(5)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 5)
     try:
         print(type(read_checkpoint(path)))
     except CheckpointError as error:
