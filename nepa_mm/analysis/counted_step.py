@@ -1,43 +1,26 @@
 """Memory and work of a training step, counted on tensors without content: nothing is computed, no GPU is needed."""
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
-from mmengine.optim import OptimWrapper
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 ATEN = torch.ops.aten
 
-
-def attention_formulas(recomputed: bool) -> dict:
-    """Work of attention on the CPU, for which PyTorch has formulas of GPU kernels alone; a causal mask halves nothing.
-
-    Args:
-        recomputed: Count what kernels do, which compute attention again for its gradients: five products of the sizes of the two
-            of the forward pass. Otherwise backward is twice forward, as everywhere else.
-    """
-    halves = 5 if recomputed else 4
-    return {
-        ATEN._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v),
-        ATEN._scaled_dot_product_flash_attention_for_cpu_backward:
-            lambda grad, q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v) * halves // 2,
-    }
-
-
-@contextmanager
-def without_content() -> Iterator[FakeTensorMode]:
-    """Tensors made here have a shape and no content; what a config has compiled runs as it is written."""
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.compiler.set_stance('force_eager'):
-        yield mode
+# Work of attention on the CPU; PyTorch has formulas of GPU kernels alone. A causal mask halves nothing. Kernels compute attention
+# again for its gradients: five products of the sizes of the two of the forward pass.
+ATTENTION = {
+    ATEN._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v),
+    ATEN._scaled_dot_product_flash_attention_for_cpu_backward:
+        lambda grad, q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v) * 5 // 2,
+}
 
 
 def peak_memory(step: Callable, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, int]:
     """Bytes by kind ('Parameter', 'Gradient', 'Optstate', 'Activation', ..., 'Total') when they are the most in two steps.
 
-    In the second the optimizer has its state. Inside :func:`without_content`. Frozen parameters become buffers of the model.
+    In the second the optimizer has its state. Inside PyTorch's ``FakeTensorMode``. Frozen parameters become buffers of the model.
     """
     for module in model.modules():  # the tracker waits for a gradient of every parameter
         for name, parameter in list(module._parameters.items()):
@@ -53,19 +36,13 @@ def peak_memory(step: Callable, model: nn.Module, optimizer: torch.optim.Optimiz
     return {str(kind): size for kind, size in memory.get_tracker_snapshot('peak')[torch.device('cpu')].items()}
 
 
-def work(step: Callable, recomputed: bool = False) -> int:
+def work(step: Callable) -> int:
     """Floating-point operations of a call, two for a multiplication and its addition."""
-    with FlopCounterMode(display=False, custom_mapping=attention_formulas(recomputed)) as flops:
+    with FlopCounterMode(display=False, custom_mapping=ATTENTION) as flops:
         step()
     return flops.get_total_flops()
 
 
-def forward_pass(model: nn.Module, batch: dict, optim_wrapper: OptimWrapper) -> None:
-    """The loss of a batch as a training step computes it, without gradients."""
-    with torch.no_grad(), optim_wrapper.optim_context(model):
-        model(**model.data_preprocessor(batch, training=True), mode='loss')
-
-
-def size(model: nn.Module, trained: bool = False) -> int:
-    """Number of parameters, or of those that are trained."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or not trained)
+def size(model: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
