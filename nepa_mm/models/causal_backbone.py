@@ -3,6 +3,8 @@
 Shapes: B batch, L tokens (one token before the patches, if any, then patches in raster order), D width.
 """
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -62,9 +64,7 @@ def check_causal(backbone: nn.Module, image_size: tuple[int, int], in_channels: 
     if weight.is_meta:
         return
     random = dict(generator=torch.Generator().manual_seed(0), device='cpu')  # the training's own numbers stay as they are
-    modes = [(module, module.training) for module in backbone.modules()]
-    backbone.eval()
-    with torch.enable_grad():
+    with evaluating(backbone), torch.enable_grad():
         images = torch.randn(1, in_channels, *image_size, **random).to(weight).requires_grad_()
         z = backbone.embed(images)
         split = z.shape[1] // 2
@@ -77,8 +77,6 @@ def check_causal(backbone: nn.Module, image_size: tuple[int, int], in_channels: 
         reached, seen = (  # [L], by the outputs before the split, and by the last of them
             torch.autograd.grad((z_hat * direction)[:, part].sum(), z, retain_graph=True)[0].ne(0).any(dim=2)[0]
             for part in (slice(split), split - 1))
-    for module, mode in modes:
-        module.training = mode
     name = getattr(backbone, 'describe', type(backbone).__name__)
     if (early & late).any():
         raise ConfigError(f'{name}: patches share pixels, so that an embedding shows part of the next; use patches side by side')
@@ -88,6 +86,16 @@ def check_causal(backbone: nn.Module, image_size: tuple[int, int], in_channels: 
     if len(earlier) and not earlier.any():
         raise ConfigError(f'{name}: outputs depend on no earlier patch, so that causal=True cannot be verified; give the layers '
                           'other initial values (LayerScale above 0)')
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """All modules in evaluation mode for a while, then each in its own."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    yield
+    for module, mode in modes:
+        module.training = mode
 
 
 def warn_of_blind_outputs(causal: bool, out_type: str) -> None:

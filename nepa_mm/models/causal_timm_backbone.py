@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..registry import MODELS
-from .causal_backbone import check_causal, warn_of_blind_outputs
+from .causal_backbone import check_causal, evaluating, warn_of_blind_outputs
 from .nepa_vit import checked_choice
 
 
@@ -121,12 +121,8 @@ class CausalTIMMBackbone(TIMMBackbone):
         if weight.is_meta:  # which holds no numbers
             return
         images = torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(0), device='cpu').to(weight)
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        with torch.no_grad():
+        with evaluating(self), torch.no_grad():
             whole, halves = self.tokens(images), self.predict(self.embed(images), size)
-        for module, mode in modes:
-            module.training = mode
         if not whole.isfinite().all():
             raise ConfigError(f'{self.describe}: outputs are not finite, so that nothing can be verified; initialize the weights '
                               "(without weight_init='skip')")

@@ -251,8 +251,11 @@ class NEPAViT(PretrainedBackbone):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images [B, C, H, W] -> one output of kind ``out_type`` for each of ``out_indices``."""
-        image_size = tuple(x.shape[-2:])
-        states = self.hidden_states(self.embed(x), image_size)
+        return self.outputs(self.embed(x), tuple(x.shape[-2:]))
+
+    def outputs(self, z: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, ...]:
+        """Likewise, from input tokens [B, L, D] of images of H x W pixels."""
+        states = self.hidden_states(z, image_size)
         return tuple(self.format_output(state, image_size) for i, state in enumerate(states) if i in self.out_indices)
 
     def format_output(self, x: Tensor, image_size: tuple[int, int]) -> Tensor:

@@ -52,5 +52,4 @@ class SimMIMNEPAViT(NEPAViT):
         prefix, patches = self.embed(x).tensor_split([self.num_extra_tokens], dim=1)
         hidden = mask.flatten(1)[..., None].bool()  # [B, h * w, 1]
         z = torch.cat([prefix, torch.where(hidden, self.mask_token.to(patches.dtype), patches)], dim=1)
-        states = self.hidden_states(z, image_size)
-        return tuple(self.format_output(state, image_size) for i, state in enumerate(states) if i in self.out_indices)
+        return self.outputs(z, image_size)
