@@ -1,10 +1,10 @@
 """The transformer block of NEPA's ViT (arXiv 2512.16922, section 3.2).
 
-Shapes: B batch, L tokens, D width.
+Shapes: B batch, L tokens, D width, H heads, d = D / H width of a head.
 """
-from functools import partial
-
-from timm.layers import AttentionRope, DropPath, LayerScale, Mlp, SwiGLU, get_act_layer
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, LayerScale, Mlp, SwiGLU, get_act_layer
 from torch import Tensor, nn
 
 # Arguments of the LayerNorm over head_dim that queries and keys pass; None leaves it out.
@@ -16,23 +16,57 @@ QK_NORMS = {
 }
 
 
+class Attention(nn.Module):
+    """Causal or bidirectional attention with QK-norm and RoPE: ``[B, L, D] -> [B, L, D]``.
+
+    timm's ``AttentionRope`` has the same parameters and, bit for bit, the same outputs. It normalises in a layout that needs
+    copies, and splits [CLS] off and joins the parts again around each rotation: 33 kernels instead of 20 once compiled
+    (docs/performance_step.md).
+    """
+
+    def __init__(self, dims: int, num_heads: int, qkv_bias: bool, qk_norm: str | None, norm_eps: float) -> None:
+        super().__init__()
+        self.num_heads, self.head_dim = num_heads, dims // num_heads
+        self.qkv = nn.Linear(dims, 3 * dims, bias=qkv_bias)
+        self.q_norm, self.k_norm = (
+            nn.Identity() if qk_norm is None else nn.LayerNorm(self.head_dim, eps=norm_eps, **QK_NORMS[qk_norm]) for _ in 'qk')
+        self.proj = nn.Linear(dims, dims)
+
+    def forward(self, x: Tensor, rope: Tensor | None, causal: bool) -> Tensor:
+        q, k, v = (t.transpose(1, 2) for t in self.queries_keys_values(x, rope))  # [B, H, L, d]
+        x = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return self.proj(x.transpose(1, 2).flatten(2))  # [B, H, L, d] -> [B, L, D]
+
+    def queries_keys_values(self, x: Tensor, rope: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Of tokens [B, L, D] and the rotations that :func:`rotations_of_all` gives: three of [B, L, H, d] and one type."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim)).unbind(2)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if rope is not None:
+            sin, cos = rope.chunk(2, dim=-1)  # [..., L, 1, d]
+            q, k = (t * cos + t.roll(self.head_dim // 2, dims=-1) * sin for t in (q, k))
+        return q.to(v.dtype), k.to(v.dtype), v  # norm and rotation may be of higher precision; flash attention wants one
+
+
+def rotations_of_all(table: Tensor, num_extra_tokens: int) -> Tensor:
+    """Rotations of the patches [..., T, 2 * d] by :class:`RoPE2D` -> of all tokens and heads [..., L, 1, 2 * d].
+
+    An extra token, [CLS], is turned by nothing: sine 0, cosine 1. The first half of each head's sines gets the sign of the
+    rotation, so that the other half of a query has only to be rolled into its place.
+    """
+    sin, cos = table.chunk(2, dim=-1)  # [..., T, d]
+    sin = torch.cat([-sin[..., :sin.shape[-1] // 2], sin[..., sin.shape[-1] // 2:]], dim=-1)
+    sin, cos = (F.pad(t, (0, 0, num_extra_tokens, 0), value=value) for t, value in ((sin, 0.), (cos, 1.)))  # [..., L, d]
+    return torch.cat([sin, cos], dim=-1)[..., None, :]
+
+
 class Block(nn.Module):
     """Pre-norm transformer block with QK-norm, RoPE and LayerScale: ``[B, L, D] -> [B, L, D]``."""
 
-    def __init__(self, dims: int, num_heads: int, feedforward_channels: int, num_extra_tokens: int, qk_norm: str | None,
-                 qkv_bias: bool, act: str, gated_mlp: bool, layer_scale: float | None, drop_path: float,
-                 norm_eps: float) -> None:
+    def __init__(self, dims: int, num_heads: int, feedforward_channels: int, qk_norm: str | None, qkv_bias: bool, act: str,
+                 gated_mlp: bool, layer_scale: float | None, drop_path: float, norm_eps: float) -> None:
         super().__init__()
-        qk_norm_args = QK_NORMS[qk_norm]
         self.ln1 = nn.LayerNorm(dims, eps=norm_eps)
-        self.attn = AttentionRope(
-            dims,
-            num_heads,
-            qkv_bias=qkv_bias,
-            num_prefix_tokens=num_extra_tokens,
-            qk_norm=qk_norm_args is not None,
-            norm_layer=partial(nn.LayerNorm, eps=norm_eps, **(qk_norm_args or {})),
-            rotate_half=True)
+        self.attn = Attention(dims, num_heads, qkv_bias, qk_norm, norm_eps)
         self.ls1 = nn.Identity() if layer_scale is None else LayerScale(dims, layer_scale)
         self.ln2 = nn.LayerNorm(dims, eps=norm_eps)
         mlp = SwiGLU if gated_mlp else Mlp
@@ -41,5 +75,5 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor, rope: Tensor | None, causal: bool) -> Tensor:
-        x = x + self.drop_path(self.ls1(self.attn(self.ln1(x), rope=rope, is_causal=causal)))
+        x = x + self.drop_path(self.ls1(self.attn(self.ln1(x), rope, causal)))
         return x + self.drop_path(self.ls2(self.mlp(self.ln2(x))))

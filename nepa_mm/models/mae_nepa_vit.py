@@ -64,7 +64,7 @@ class MAENEPAViT(NEPAViT):
         patches = patches.gather(1, kept[..., None].expand(-1, -1, dims))  # [B, K, D]
         rope = self.rope_table(image_size, x.device)
         if rope is not None:
-            rope = rope[kept][:, None]  # [B, 1, K, 2 * head_dim]: one table for all heads of an image
+            rope = rope[kept]  # [B, K, 2 * head_dim]
         for latent in self.run_blocks(torch.cat([cls_token, patches], dim=1), rope):
             pass
         return latent, (ids_restore >= num_kept).float(), ids_restore

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from ..checkpoints import PretrainedBackbone, untraced_settings, variant_of
 from ..errors import ConfigError
 from ..registry import MODELS
-from .block import QK_NORMS, Block
+from .block import QK_NORMS, Block, rotations_of_all
 from .causal_backbone import warn_of_blind_outputs
 from .rope2d import RoPE2D
 
@@ -119,8 +119,8 @@ class NEPAViT(PretrainedBackbone):
             self.pos_embed = nn.Parameter(torch.empty(1, self.stored_grid[0] * self.stored_grid[1], self.embed_dims))
         self.rope = None if rope is None else RoPE2D(self.embed_dims // settings['num_heads'], **rope)
         self.layers = nn.ModuleList(
-            Block(self.embed_dims, settings['num_heads'], settings['feedforward_channels'], self.num_extra_tokens, qk_norm,
-                  qkv_bias, act, gated_mlp, layer_scale_init_value, drop_path, norm_eps)
+            Block(self.embed_dims, settings['num_heads'], settings['feedforward_channels'], qk_norm, qkv_bias, act, gated_mlp,
+                  layer_scale_init_value, drop_path, norm_eps)
             for drop_path in np.linspace(0, drop_path_rate, self.num_layers).tolist())
         self.norm = nn.LayerNorm(self.embed_dims, eps=norm_eps)
         if out_type == 'avg_featmap':
@@ -173,7 +173,8 @@ class NEPAViT(PretrainedBackbone):
         return self.run_blocks(self.add_position(z, self.grid(image_size)), self.rope_table(image_size, z.device))
 
     def run_blocks(self, x: Tensor, rope: Tensor | None) -> Iterator[Tensor]:
-        """Likewise, from tokens [B, L, D] with their position and the rotations of their patches, as timm broadcasts them."""
+        """Likewise, from tokens [B, L, D] with their position and the rotations [..., T, 2 * head_dim] of their patches."""
+        rope = None if rope is None else rotations_of_all(rope, self.num_extra_tokens)
         for i, layer in enumerate(self.layers):
             if self.with_cp and self.training:
                 x = checkpoint(layer, x, rope, self.causal, use_reentrant=False)

@@ -46,7 +46,7 @@ class RoPE2D(nn.Module):
             device: Where to make it.
 
         Returns:
-            [rows * columns, 2 * head_dim], float32: sines, then cosines, as timm's ``AttentionRope`` takes them.
+            [rows * columns, 2 * head_dim], float32: sines, then cosines, as timm has them.
         """
         centres = [(torch.arange(n, device=device, dtype=torch.float32) + 0.5) / size * 2 - 1
                    for n, size in zip(grid, extent)]

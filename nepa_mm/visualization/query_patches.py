@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from timm.layers import apply_rot_embed_cat
 from torch import Tensor
 
 from ..models import NEPAViT
@@ -20,22 +19,18 @@ def attention_weights(backbone: NEPAViT, x: Tensor, layer: int = -1) -> Tensor:
     """Attention weights [B, H, L, L] of one block for images [B, 3, H, W], from the weights that SDPA uses; rows sum to 1."""
     seen = {}
 
-    def capture(attn, args, kwargs):
-        seen.update(tokens=args[0], **kwargs)
+    def capture(attn, args):
+        seen.update(tokens=args[0], rope=args[1], causal=args[2])
 
     attn = backbone.layers[layer].attn
-    hook = attn.register_forward_pre_hook(capture, with_kwargs=True)
+    hook = attn.register_forward_pre_hook(capture)
     try:
         backbone.predict(backbone.embed(x), x.shape[-2:])
     finally:
         hook.remove()
-    q, k, _ = attn.qkv(seen['tokens']).unflatten(-1, (3, attn.num_heads, attn.head_dim)).permute(2, 0, 3, 1, 4)  # [B, H, L, d]
-    q, k = attn.q_norm(q), attn.k_norm(k)
-    if seen['rope'] is not None:
-        prefix = attn.num_prefix_tokens
-        q, k = (torch.cat([t[:, :, :prefix], apply_rot_embed_cat(t[:, :, prefix:], seen['rope'], half=True)], 2) for t in (q, k))
-    scores = q @ k.transpose(-2, -1) * attn.scale  # [B, H, L, L]
-    if seen['is_causal']:
+    q, k, _ = (t.transpose(1, 2) for t in attn.queries_keys_values(seen['tokens'], seen['rope']))  # [B, H, L, d]
+    scores = q @ k.transpose(-2, -1) * attn.head_dim**-0.5  # [B, H, L, L]
+    if seen['causal']:
         scores = scores.masked_fill(torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1), -torch.inf)
     return scores.softmax(-1)
 

@@ -1,7 +1,11 @@
+from functools import partial
+
 import pytest
 import torch
 from mmengine.registry import DefaultScope, init_default_scope
 from mmpretrain.registry import MODELS
+from timm.layers import AttentionRope
+from torch import nn
 
 from nepa_mm import NEPAViT
 from nepa_mm.errors import ConfigError
@@ -35,13 +39,15 @@ def test_with_nothing_hidden_it_is_the_plain_backbone_in_another_order(pos_embed
 
 def reference(model, images, mask):
     """All tokens through the blocks, hidden patches kept from being attended to; [B, L, D]."""
-    model.layers.apply(lambda module: setattr(module, 'fused_attn', False) if hasattr(module, 'fused_attn') else None)
     size = tuple(images.shape[-2:])
     x, rope = model.add_position(model.embed(images), model.grid(size)), model.rope_table(size, images.device)
     seen = torch.cat([torch.ones(len(x), 1), 1 - mask], dim=1).bool()[:, None, None]  # [B, 1, 1, L]
     bias = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)
     for layer in model.layers:
-        x = x + layer.ls1(layer.attn(layer.ln1(x), rope=rope, attn_mask=bias))
+        attention = AttentionRope(16, 2, num_prefix_tokens=1, rotate_half=True, qk_norm=True,
+                                  norm_layer=partial(nn.LayerNorm, bias=False, eps=1e-12)).eval()
+        attention.load_state_dict(layer.attn.state_dict())
+        x = x + layer.ls1(attention(layer.ln1(x), rope=rope, attn_mask=bias))
         x = x + layer.ls2(layer.mlp(layer.ln2(x)))
     return model.norm(x)
 
