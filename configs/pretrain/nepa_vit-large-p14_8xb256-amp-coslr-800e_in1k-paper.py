@@ -12,7 +12,8 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(arch='large', with_cls_token=False, use_abs_pos_embed=True, act='silu', gated_mlp=True))
+    backbone=dict(arch='large', with_cls_token=False, use_abs_pos_embed=True, act='silu', gated_mlp=True, compile=True),
+    head=dict(compile=True))
 
 # 8 GPUs x 256 images x 2 accumulated = 4096
 train_dataloader = dict(batch_size=256)

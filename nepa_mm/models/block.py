@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from timm.layers import DropPath, LayerScale, Mlp, SwiGLU, get_act_layer
 from torch import Tensor, nn
 
+from .compiled import compiled_in_training
+
 # Arguments of the LayerNorm over head_dim that queries and keys pass; None leaves it out.
 QK_NORMS = {
     None: None,
@@ -63,7 +65,7 @@ class Block(nn.Module):
     """Pre-norm transformer block with QK-norm, RoPE and LayerScale: ``[B, L, D] -> [B, L, D]``."""
 
     def __init__(self, dims: int, num_heads: int, feedforward_channels: int, qk_norm: str | None, qkv_bias: bool, act: str,
-                 gated_mlp: bool, layer_scale: float | None, drop_path: float, norm_eps: float) -> None:
+                 gated_mlp: bool, layer_scale: float | None, drop_path: float, norm_eps: float, compile: bool) -> None:
         super().__init__()
         self.ln1 = nn.LayerNorm(dims, eps=norm_eps)
         self.attn = Attention(dims, num_heads, qkv_bias, qk_norm, norm_eps)
@@ -73,7 +75,19 @@ class Block(nn.Module):
         self.mlp = mlp(dims, feedforward_channels, act_layer=get_act_layer(act))
         self.ls2 = nn.Identity() if layer_scale is None else LayerScale(dims, layer_scale)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.compiled = compile
 
     def forward(self, x: Tensor, rope: Tensor | None, causal: bool) -> Tensor:
-        x = x + self.drop_path(self.ls1(self.attn(self.ln1(x), rope, causal)))
-        return x + self.drop_path(self.ls2(self.mlp(self.ln2(x))))
+        scales = None
+        if self.training and isinstance(self.drop_path, DropPath):
+            # Drawn here: what is compiled would hold the rate of its block, and be compiled again for each.
+            scales = self.drop_path(x.new_ones(len(x), 1, 1)), self.drop_path(x.new_ones(len(x), 1, 1))
+        return self.transform(x, rope, causal, scales)
+
+    @compiled_in_training
+    def transform(self, x: Tensor, rope: Tensor | None, causal: bool, scales: tuple[Tensor, Tensor] | None) -> Tensor:
+        """The block, with stochastic depth by the factors [B, 1, 1] of its two branches."""
+        attended = self.ls1(self.attn(self.ln1(x), rope, causal))
+        x = x + (attended if scales is None else attended * scales[0])
+        fed = self.ls2(self.mlp(self.ln2(x)))
+        return x + (fed if scales is None else fed * scales[1])

@@ -61,6 +61,7 @@ class NEPAViT(PretrainedBackbone):
         frozen_stages: -1 trains all; 0 freezes the patch embedding alone; n also [CLS], position embedding and the first n
             blocks, and with n = num_layers the final norm.
         with_cp: Recompute activations of the blocks in the backward pass to save memory.
+        compile: Run the blocks through ``torch.compile`` while training; needs a C++ compiler.
         **kwargs: ``init_cfg`` and ``allow_unmatched`` of :class:`PretrainedBackbone`.
 
     Raises:
@@ -88,6 +89,7 @@ class NEPAViT(PretrainedBackbone):
                  norm_eps: float = 1e-12,
                  frozen_stages: int = -1,
                  with_cp: bool = False,
+                 compile: bool = False,
                  **kwargs) -> None:
         super().__init__(**kwargs)
         settings = arch_settings(arch)
@@ -120,7 +122,7 @@ class NEPAViT(PretrainedBackbone):
         self.rope = None if rope is None else RoPE2D(self.embed_dims // settings['num_heads'], **rope)
         self.layers = nn.ModuleList(
             Block(self.embed_dims, settings['num_heads'], settings['feedforward_channels'], qk_norm, qkv_bias, act, gated_mlp,
-                  layer_scale_init_value, drop_path, norm_eps)
+                  layer_scale_init_value, drop_path, norm_eps, compile)
             for drop_path in np.linspace(0, drop_path_rate, self.num_layers).tolist())
         self.norm = nn.LayerNorm(self.embed_dims, eps=norm_eps)
         if out_type == 'avg_featmap':

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..registry import MODELS
+from .compiled import compiled_in_training
 
 # Distances of unit vectors [..., D] -> [...]. The paper uses the negative cosine, and allows any suitable one.
 DISTANCES = {
@@ -25,14 +26,18 @@ class NextEmbeddingLoss(nn.Module):
         shift: Compare with the next embedding; False compares with the same position (Table 1a: fails).
         stop_grad: Treat the target as a constant; False lets gradients reach it (Table 1a: collapses).
         loss_weight: Factor of ``loss`` beside other losses; ``cosine`` and ``collapse`` are reported as they are.
+        compile: Run through ``torch.compile`` while training; needs a C++ compiler.
     """
 
-    def __init__(self, distance: str = 'cosine', shift: bool = True, stop_grad: bool = True, loss_weight: float = 1.) -> None:
+    def __init__(self, distance: str = 'cosine', shift: bool = True, stop_grad: bool = True, loss_weight: float = 1.,
+                 compile: bool = False) -> None:
         super().__init__()
         if distance not in DISTANCES:
             raise ConfigError(f'distance={distance!r} is unknown; choose from {list(DISTANCES)}')
         self.distance, self.shift, self.stop_grad, self.loss_weight = distance, shift, stop_grad, loss_weight
+        self.compiled = compile
 
+    @compiled_in_training
     def forward(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compare predictions with targets, both [B, L, D], in float32 whatever their type.
 

@@ -1,0 +1,37 @@
+"""Parts of a model that run through ``torch.compile`` while they train."""
+import os
+import shutil
+from collections.abc import Callable
+from functools import cache, wraps
+
+import torch
+
+from ..errors import ConfigError
+
+
+def compiled_in_training(method: Callable) -> Callable:
+    """Compile a module's method where the module's ``compiled`` is set, in training alone.
+
+    In place: modules, parameters and their names stay as they are, and all modules of a class share what was compiled once.
+    Evaluation meets images of other sizes and would wait for the compiler at each; it computes what it does without.
+
+    Raises:
+        ConfigError: At the first call, if there is no compiler.
+    """
+
+    @wraps(method)
+    def run(self, *args):
+        function = compiled(method) if self.compiled and self.training else method
+        return function(self, *args)
+
+    return run
+
+
+@cache
+def compiled(function: Callable) -> Callable:
+    """``torch.compile`` of a function; made once, because each result compiles anew."""
+    if not any(shutil.which(name) for name in (os.environ.get('CXX', 'g++'), 'g++', 'clang++')):
+        raise ConfigError('compile=True needs a C++ compiler, and there is no g++; install it or set compile=False')
+    # DDP's own optimizer would cut each block where a bucket ends. Between blocks gradients are handed over anyway.
+    torch._dynamo.config.optimize_ddp = False
+    return torch.compile(function)
