@@ -23,7 +23,7 @@ BATCH_AUGMENTS = Registry('batch augment', parent=MMPRETRAIN_BATCH_AUGMENTS, sco
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='nepa_mm', locations=['nepa_mm.engine'])
 LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope='nepa_mm', locations=['nepa_mm.engine', 'nepa_mm.evaluation'])
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='nepa_mm', locations=['nepa_mm.evaluation'])
-MODELS = Registry('model', parent=MMENGINE_MODELS, scope='nepa_mm', locations=['nepa_mm.models'])
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope='nepa_mm', locations=['nepa_mm.models', 'nepa_mm.engine'])
 MODEL_WRAPPERS = Registry('model wrapper', parent=MMENGINE_MODEL_WRAPPERS, scope='nepa_mm', locations=['nepa_mm.engine'])
 OPTIM_WRAPPERS = Registry('optimizer wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='nepa_mm', locations=['nepa_mm.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(

@@ -107,7 +107,7 @@ def test_arithmetic(path):
     optimizer = torch.optim.SGD([dict(params=[torch.nn.Parameter(torch.zeros(1))], layer_decay_rate=1.)], lr=1.)
     schedule = PARAM_SCHEDULERS.build(cfg.param_scheduler, default_args=dict(optimizer=optimizer, epoch_length=steps))
     assert schedule.end == epochs * steps and warmup_iters([schedule], steps) == cfg.param_scheduler.warmup * steps
-    hooks = [dict(type='EMAHook', momentum=pytest.approx(1e-4), priority='ABOVE_NORMAL')]
+    hooks = [dict(type='EMAHook', ema_type='nepa_mm.ForeachEMA', momentum=pytest.approx(1e-4), priority='ABOVE_NORMAL')]
     if base == 1024 or path.stem.endswith('-knn'):
         hooks[0]['evaluate_on_origin'] = True
     assert cfg.custom_hooks == ([] if path.parent.name == 'pretrain' and not path.name.startswith('nepa_') else hooks)

@@ -32,5 +32,5 @@ param_scheduler = dict(
     type='nepa_mm.LayerDecayCosineLR', decay=1.0, warmup=24, end=480, by_epoch=True, convert_to_iter_based=True)
 train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop', max_epochs=480)
 auto_scale_lr = dict(base_batch_size=64)
-custom_hooks = [dict(type='EMAHook', momentum=1 - 0.999, priority='ABOVE_NORMAL')]
+custom_hooks = [dict(type='EMAHook', ema_type='nepa_mm.ForeachEMA', momentum=1 - 0.999, priority='ABOVE_NORMAL')]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=60, max_keep_ckpts=1))

@@ -3,6 +3,7 @@ from .check_seg_inputs_hook import CheckSegInputsHook
 from .cpu_data_parallel import CPUDistributedDataParallel
 from .effective_batch import AccumulatingEpochLoop, AccumulatingIterLoop
 from .fit_checkpoint_hook import CheckpointRecordHook, FitCheckpointHook
+from .foreach_ema import ForeachEMA
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .layer_decay_lr import LayerDecayCosineLR
 
@@ -14,6 +15,7 @@ __all__ = [
     'CheckSegInputsHook',
     'CheckpointRecordHook',
     'FitCheckpointHook',
+    'ForeachEMA',
     'LayerDecayCosineLR',
     'LayerDecayOptimWrapperConstructor',
 ]

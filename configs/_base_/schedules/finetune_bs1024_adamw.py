@@ -14,4 +14,11 @@ val_cfg = dict()
 test_cfg = dict()
 
 # Validation reports both: accuracy/* of the EMA, accuracy/*_origin of the raw weights.
-custom_hooks = [dict(type='EMAHook', momentum=1 - 0.9999, evaluate_on_origin=True, priority='ABOVE_NORMAL')]
+custom_hooks = [
+    dict(
+        type='EMAHook',
+        ema_type='nepa_mm.ForeachEMA',
+        momentum=1 - 0.9999,
+        evaluate_on_origin=True,
+        priority='ABOVE_NORMAL')
+]

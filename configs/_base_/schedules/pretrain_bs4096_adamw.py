@@ -12,4 +12,4 @@ param_scheduler = dict(type='nepa_mm.LayerDecayCosineLR', decay=1.0, by_epoch=Tr
 train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop')
 auto_scale_lr = dict(base_batch_size=4096)
 
-custom_hooks = [dict(type='EMAHook', momentum=1 - 0.9999, priority='ABOVE_NORMAL')]
+custom_hooks = [dict(type='EMAHook', ema_type='nepa_mm.ForeachEMA', momentum=1 - 0.9999, priority='ABOVE_NORMAL')]
