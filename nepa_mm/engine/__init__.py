@@ -6,6 +6,7 @@ from .fit_checkpoint_hook import CheckpointRecordHook, FitCheckpointHook
 from .foreach_ema import ForeachEMA
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .layer_decay_lr import LayerDecayCosineLR
+from .log_later import PatientRuntimeInfoHook
 
 __all__ = [
     'AccumulatingEpochLoop',
@@ -18,4 +19,5 @@ __all__ = [
     'ForeachEMA',
     'LayerDecayCosineLR',
     'LayerDecayOptimWrapperConstructor',
+    'PatientRuntimeInfoHook',
 ]

@@ -6,6 +6,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from ..registry import OPTIM_WRAPPERS
+from .log_later import log_later
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -22,3 +23,11 @@ class Bf16OptimWrapper(OptimWrapper):
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
             yield
+
+    def _clip_grad(self) -> None:
+        """Clip as mmengine does, and log the norm without waiting for its number."""
+        params = [p for group in self.optimizer.param_groups for p in group['params'] if p.requires_grad and p.grad is not None]
+        if params:
+            norm = self.clip_func(params, **self.clip_grad_kwargs)
+            if norm is not None:  # clipping by value gives none
+                log_later(self.message_hub, f'train/{self.grad_name}', norm)
