@@ -122,7 +122,7 @@ def test_pretraining_recipe(name, accumulated, epochs, warmup):
         cfg = Config.fromfile(ROOT / f'configs/pretrain/{name}{variant}.py')
         assert cfg.optim_wrapper.get('accumulative_counts', 1) == accumulated
         assert cfg.optim_wrapper.optimizer == dict(
-            type='AdamW', lr=pytest.approx(3e-4 * 4096 / 256), betas=(0.9, 0.95), weight_decay=0.05)
+            type='AdamW', lr=pytest.approx(3e-4 * 4096 / 256), betas=(0.9, 0.95), weight_decay=0.05, fused=True)
         assert cfg.optim_wrapper.clip_grad == dict(max_norm=1.0) and cfg.optim_wrapper.type == 'nepa_mm.Bf16OptimWrapper'
         schedule = cfg.param_scheduler
         assert (schedule.decay, schedule.warmup, schedule.end) == (1., warmup, epochs) and warmup / epochs == 0.025
@@ -142,7 +142,8 @@ def test_fine_tuning_recipe(name, base_lr, epochs, warmup, decay, drop_path, cro
     cfg = Config.fromfile(ROOT / f'configs/classification/{name}.py')
     paper = name.endswith('paper')
     schedule, optim = cfg.param_scheduler, cfg.optim_wrapper
-    assert optim.optimizer == dict(type='AdamW', lr=pytest.approx(base_lr * 1024 / 256), betas=(0.9, 0.999), weight_decay=0.05)
+    assert optim.optimizer == dict(
+        type='AdamW', lr=pytest.approx(base_lr * 1024 / 256), betas=(0.9, 0.999), weight_decay=0.05, fused=True)
     assert optim.paramwise_cfg == dict(head_lr=1e-3) and optim.type == 'nepa_mm.Bf16OptimWrapper'
     assert optim.clip_grad == dict(max_norm=1.0) and cfg.model.head.loss == dict(type='CrossEntropyLoss', use_soft=True)
     assert cfg.model.data_preprocessor == dict(to_onehot=True, num_classes=1000)  # timm normalises

@@ -1,7 +1,7 @@
 # mmseg's schedule for MAE: batch 16, 8 GPUs x 2 images; an iteration is an optimizer step over 16, whatever the number of GPUs
 optim_wrapper = dict(
     type='nepa_mm.Bf16OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05, fused=True),
     constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(layer_decay_rate=0.65))
 

@@ -1,7 +1,7 @@
 # Fine-tuning on ImageNet-1k: batch 1024, bfloat16. Rate, epochs, warm-up and layer-wise decay are the leaf's.
 optim_wrapper = dict(
     type='nepa_mm.Bf16OptimWrapper',
-    optimizer=dict(type='AdamW', betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='AdamW', betas=(0.9, 0.999), weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=1.0),
     constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(head_lr=1e-3))  # as it is, not scaled with the batch

@@ -2,7 +2,7 @@
 # The number of epochs and the length of the warm-up, 2.5 % of them, are the leaf's.
 optim_wrapper = dict(
     type='nepa_mm.Bf16OptimWrapper',
-    optimizer=dict(type='AdamW', lr=3e-4 * 4096 / 256, betas=(0.9, 0.95), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=3e-4 * 4096 / 256, betas=(0.9, 0.95), weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=1.0),
     constructor='nepa_mm.LayerDecayOptimWrapperConstructor',  # for its rule of weight decay: none on 1-D parameters
     paramwise_cfg=dict(layer_decay_rate=1.0))
