@@ -1,6 +1,6 @@
 from .bf16_optim_wrapper import Bf16OptimWrapper
 from .check_seg_inputs_hook import CheckSegInputsHook
-from .cpu_data_parallel import CPUDistributedDataParallel
+from .data_parallel import CPUDistributedDataParallel, StaticDistributedDataParallel
 from .effective_batch import AccumulatingEpochLoop, AccumulatingIterLoop
 from .fit_checkpoint_hook import CheckpointRecordHook, FitCheckpointHook
 from .foreach_ema import ForeachEMA
@@ -20,4 +20,5 @@ __all__ = [
     'LayerDecayCosineLR',
     'LayerDecayOptimWrapperConstructor',
     'PatientRuntimeInfoHook',
+    'StaticDistributedDataParallel',
 ]

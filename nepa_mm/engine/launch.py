@@ -48,12 +48,14 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def build_runner(cfg: Config) -> Runner:
     """Build the runner; where a distributed launch meets a machine without a GPU, on gloo."""
+    unused = dict(find_unused_parameters=cfg.get('find_unused_parameters', False))
+    if cfg.get('model_wrapper_cfg'):
+        cfg.model_wrapper_cfg = {**unused, **cfg.model_wrapper_cfg}  # mmengine would forget it
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine would ask for a GPU here and when it wraps the model.
         torch.distributed.init_process_group('gloo')
         atexit.register(end_process_group)
-        settings = cfg.get('model_wrapper_cfg') or dict(find_unused_parameters=cfg.get('find_unused_parameters', False))
-        cfg.model_wrapper_cfg = {**settings, 'type': 'nepa_mm.CPUDistributedDataParallel'}
+        cfg.model_wrapper_cfg = {**(cfg.get('model_wrapper_cfg') or unused), 'type': 'nepa_mm.CPUDistributedDataParallel'}
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
