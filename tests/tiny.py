@@ -1,5 +1,6 @@
 """What tests share: a tiny model, random weights, and where the reference tensors are."""
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,14 @@ def randomize(module: torch.nn.Module, std: float = 0.5) -> torch.nn.Module:
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter.data, std=std)
     return module
+
+
+# 250 real images of ImageNet, which may not be given away; tests that need them are skipped where they are absent.
+IMAGES = Path(os.environ.get('NEPA_DATA', GOLDEN.parent / 'data')) / 'imagenet_sample.tar'
+needs_sample = pytest.mark.skipif(not IMAGES.is_file(), reason=f'no images in {IMAGES}')
+
+
+def real_images() -> list[bytes]:
+    """The encoded images."""
+    with tarfile.open(IMAGES) as tar:
+        return [tar.extractfile(member).read() for member in sorted(tar, key=lambda member: member.name) if member.isfile()]

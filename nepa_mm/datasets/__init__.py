@@ -1,9 +1,14 @@
 """Datasets, transforms and batch augmentations; configs name them with the prefix ``nepa_mm.``."""
+from .decode_image import DecodeImage
 from .hf_images import HFImageDataset
 from .knn_bank import KNNBank
 from .load_image import LoadImage
 from .load_seg_annotations import LoadSegAnnotations
+from .pack_pixels import PackPixels
+from .random_resized_crop_flip import RandomResizedCropFlip
 from .timm_mixup import TimmMixup
 from .timm_transform import TimmTransform
 
-__all__ = ['HFImageDataset', 'KNNBank', 'LoadImage', 'LoadSegAnnotations', 'TimmMixup', 'TimmTransform']
+__all__ = [
+    'DecodeImage', 'HFImageDataset', 'KNNBank', 'LoadImage', 'LoadSegAnnotations', 'PackPixels', 'RandomResizedCropFlip',
+    'TimmMixup', 'TimmTransform']

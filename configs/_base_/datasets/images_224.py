@@ -1,22 +1,20 @@
 # Any folder of images, for pretraining; ImageNet-1k's training images by default. Labels are not read.
-# Augmentation of the paper (section 4.1) and the release, torchvision's default crop and a flip on Pillow's pixels: under one
-# seed of torch the pixels are the release's, bit for bit.
-# For images in Hugging Face's format: --cfg-options train_dataloader.dataset.type=nepa_mm.HFImageDataset
-#   train_dataloader.dataset.data_root=data/imagenet-1k-hf
+# Augmentation of the paper (section 4.1) and the release, torchvision's default crop and a flip, decoded and resized by torchvision
+# in uint8: under one seed the release's crops, and its pixels to within 1 of 255 (docs/performance.md). By Pillow, which takes longer,
+# they are the release's bit for bit: --cfg-options train_dataloader.dataset.pipeline.0.backend=pillow
+# For images in Hugging Face's format, or packed by tools/dataset_converters/pack_images.py:
+#   --cfg-options train_dataloader.dataset.type=nepa_mm.HFImageDataset train_dataloader.dataset.data_root=data/imagenet-1k-hf
 train_pipeline = [
-    dict(type='nepa_mm.LoadImage'),
-    dict(type='NumpyToPIL', to_rgb=True),
-    dict(type='torchvision/RandomResizedCrop', size=224, scale=(0.08, 1.0), interpolation='bilinear'),
-    dict(type='torchvision/RandomHorizontalFlip', p=0.5),
-    dict(type='PILToNumpy', to_bgr=True),  # mm's convention; the data_preprocessor turns it back
-    dict(type='PackInputs'),
+    dict(type='nepa_mm.DecodeImage', backend='torchvision'),
+    dict(type='nepa_mm.RandomResizedCropFlip', size=224, scale=(0.08, 1.0), prob=0.5),
+    dict(type='nepa_mm.PackPixels'),  # in mm's BGR; the data_preprocessor turns it back and normalises it on the device
 ]
 train_dataloader = dict(
     batch_size=512,
-    num_workers=8,
+    num_workers=8,  # for each GPU; a core gives some 300 to 600 images/s. Each is 2 batches ahead, in 1.2 GB for all
     persistent_workers=True,
     pin_memory=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='default_collate'),  # the worker stacks a batch, which travels as one tensor
     dataset=dict(type='CustomDataset', data_root='data/imagenet', data_prefix='train', with_label=False, pipeline=train_pipeline))

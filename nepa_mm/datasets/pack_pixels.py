@@ -1,0 +1,26 @@
+"""End a pipeline with pixels alone."""
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from PIL import Image
+
+from ..registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class PackPixels(BaseTransform):
+    """mmpretrain's ``PackInputs`` where nothing but pixels is needed: pretraining reads no labels and no paths.
+
+    A ``DataSample`` for each image costs the training process more than the pixels of a batch that a worker has stacked
+    (``default_collate``): it is pickled, sent and built anew, image by image. In its stead is an empty list, which
+    stays one in a batch, so that any algorithm and ``data_preprocessor`` of mmpretrain finds the two keys that it expects.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Turn ``img``, uint8 RGB [3, H, W], a PIL image in RGB or mm's BGR [H, W, 3], into ``inputs``, uint8 BGR [3, H, W]."""
+        img = results['img']
+        if isinstance(img, Image.Image):
+            img = np.asarray(img)[..., ::-1]
+        if isinstance(img, np.ndarray):
+            return dict(inputs=torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1))), data_samples=[])
+        return dict(inputs=img.contiguous().flip(0), data_samples=[])  # in this order three times faster than in the other
