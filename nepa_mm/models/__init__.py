@@ -3,6 +3,7 @@ from importlib.util import find_spec
 from .causal_backbone import CausalBackbone, check_causal
 from .causal_timm_backbone import CausalTIMMBackbone
 from .causal_vits import CausalBEiTViT, CausalVisionTransformer
+from .fused_preprocessor import FusedSelfSupDataPreprocessor
 from .mae_nepa_vit import MAENEPAViT
 from .nepa import NEPA
 from .nepa_vit import NEPAViT
@@ -17,6 +18,7 @@ __all__ = [
     'CausalBackbone',
     'CausalTIMMBackbone',
     'CausalVisionTransformer',
+    'FusedSelfSupDataPreprocessor',
     'MAENEPAViT',
     'NEPA',
     'NEPAViT',

@@ -41,7 +41,7 @@ class NEPA(BaseSelfSupervisor):
         if not isinstance(kwargs.get('data_preprocessor'), nn.Module):
             # Prefixed, so that the algorithm builds under any default scope.
             kwargs['data_preprocessor'] = {
-                'type': 'mmpretrain.SelfSupDataPreprocessor', **(kwargs.get('data_preprocessor') or {})}
+                'type': 'nepa_mm.FusedSelfSupDataPreprocessor', **(kwargs.get('data_preprocessor') or {})}
         super().__init__(backbone, head=head or NextEmbeddingLoss(), **kwargs)
         check_protocol(self.backbone)
         self.mask_ratio = mask_ratio
