@@ -14,6 +14,7 @@ SAME_SPLIT = {'val': 'validation', 'validation': 'val'}  # mm's name and Hugging
 SHARD = re.compile(r'(?P<split>.+)-\d+-of-(?P<count>\d+)')
 # Hugging Face's names of ImageNet's files end in the class: n01440764_10026_n01440764.JPEG
 CLASS_SUFFIX = r'_n\d{8}(\.[^.]+)$'
+PACKED = 'nepa_mm.pack_images'  # builder of what tools/dataset_converters/pack_images.py wrote, in the order of its folders
 
 
 def open_split(root: Path, split: str) -> datasets.Dataset:
