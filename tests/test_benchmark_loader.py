@@ -1,0 +1,57 @@
+"""What the loader's benchmark compares, and how curves are compared."""
+import importlib.util
+import json
+import sys
+
+import numpy as np
+import pytest
+from mmengine.registry import DefaultScope, init_default_scope
+from PIL import Image
+
+from nepa_mm.errors import ConfigError
+from tiny import ROOT
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f'tools/analysis_tools/{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pipelines_see_the_same_crops(tmp_path, capsys):
+    benchmark = load('benchmark_loader')
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    paths = [str(tmp_path / f'{i}.jpg') for i in range(2)]
+    for path in paths:
+        Image.fromarray(pixels).save(path)
+    init_default_scope('mmpretrain')
+    times, differences = benchmark.measure_pipelines(paths, 1)
+    DefaultScope._instance_dict.clear()
+    assert list(times) == ['authors', 'mm', 'pillow', 'torchvision'] and all(len(each) == 1 for each in times.values())
+    assert differences['mm']['max'] == differences['pillow']['max'] == 0
+    assert 0 < differences['torchvision']['mean'] < 0.1 and differences['torchvision']['max'] <= 2
+    table = benchmark.show('pipeline', dict(slow=[4., 6., 2.], fast=[1., 2., 1.]))
+    assert table['fast']['ratio'] == 3 and table['fast']['us'] == 1 and table['slow']['ratios'] == [1, 1, 1]
+    assert '| fast | 1 | 3.00 (2.00 to 4.00) |  |' in capsys.readouterr().out
+
+
+def test_curves_are_held_against_the_plain_one_and_against_chance(tmp_path, monkeypatch, capsys):
+    compare = load('compare_curves')
+    runs = []
+
+    def train(config, options, seed, folder):
+        runs.append((config, options, seed))
+        return np.linspace(0, -1, 30) + (0.01 if 'fast=True' in options else 0) + 0.1 * (seed - 1337)
+
+    monkeypatch.setattr(compare, 'train', train)
+    monkeypatch.setattr(sys, 'argv', ['', 'a.py', '--steps', '20', '--change', 'fast=True', '--cfg-options', 'lr=1', '--json',
+                                      str(tmp_path / 'curves.json')])
+    compare.main()
+    assert runs == [('a.py', ['lr=1'], 1337), ('a.py', ['lr=1', 'fast=True'], 1337), ('a.py', ['lr=1'], 1338)]
+    numbers = json.loads((tmp_path / 'curves.json').read_text())['numbers']
+    assert numbers['changed']['largest'] == pytest.approx(0.01) and numbers['seed']['mean'] == pytest.approx(0.1)
+    assert '| fast=True | 0.01000 |' in capsys.readouterr().out
+    monkeypatch.setattr(sys, 'argv', ['', 'a.py', '--change', 'fast=True'])
+    with pytest.raises(ConfigError, match='^--steps 200: a.py trains for 30; set train_cfg.max_epochs$'):
+        compare.main()

@@ -1,0 +1,182 @@
+"""Measure what an image of pretraining costs: CPU time to decode and augment it, and to bring it to the training process.
+
+    OMP_NUM_THREADS=1 python tools/analysis_tools/benchmark_loader.py data/imagenet/val --json loader.json
+
+On the same images and crops, one thread each, image by image in turn, so that what else the machine does hits all alike:
+
+    authors        Pillow -> torchvision's crop and flip -> float32 -> normalised, as the release does in its workers
+    mm             the same to uint8, by mmpretrain's own transforms and PackInputs
+    pillow         configs/_base_/datasets/images_224.py with its switch to Pillow, bit for bit the release's pixels
+    torchvision    configs/_base_/datasets/images_224.py
+
+Then the CPU time that the training process spends on an image in each form in which a worker can send it; decoding takes no part.
+Ratios are to the first row, median (lowest to highest) over the repeats.
+"""
+import argparse
+import json
+import statistics
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, default_collate, pseudo_collate
+from mmengine.registry import init_default_scope
+from mmpretrain.datasets import CustomDataset, PackInputs
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from nepa_mm.datasets import PackPixels
+from nepa_mm.errors import DataError, one_line_errors
+
+IMAGES = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets/images_224.py'
+MM = [
+    dict(type='nepa_mm.LoadImage'),
+    dict(type='NumpyToPIL', to_rgb=True),
+    dict(type='torchvision/RandomResizedCrop', size=224, scale=(0.08, 1.0), interpolation='bilinear'),
+    dict(type='torchvision/RandomHorizontalFlip', p=0.5),
+    dict(type='PILToNumpy', to_bgr=True),
+    dict(type='PackInputs'),
+]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('data', metavar='DATA_DIR', type=Path, help='folder of images, in folders of their own or not')
+    parser.add_argument('--images', type=int, default=250, help='how many, evenly spread (default: 250)')
+    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--json', type=Path, help='write the numbers here')
+    return parser.parse_args()
+
+
+def pipelines() -> dict:
+    """Each takes a path and gives an image [3, 224, 224]."""
+    release = transforms.Compose([
+        transforms.RandomResizedCrop(224, scale=(0.08, 1.)), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
+        transforms.Normalize([0.5] * 3, [0.5] * 3)])
+
+    def authors(path: str) -> torch.Tensor:
+        with open(path, 'rb') as file:
+            return release(Image.open(file).convert('RGB'))
+
+    result = dict(authors=authors)
+    switched = {}
+    for backend in ('pillow', 'torchvision'):
+        cfg = Config.fromfile(IMAGES)
+        cfg.merge_from_dict({'train_dataloader.dataset.pipeline.0.backend': backend})
+        switched[backend] = cfg.train_dataloader.dataset.pipeline
+    for name, steps in dict(mm=MM, **switched).items():
+        result[name] = partial(run, Compose(steps))
+    return result
+
+
+def run(pipeline: Compose, path: str) -> torch.Tensor:
+    """``inputs`` of a pipeline for a file."""
+    return pipeline(dict(img_path=path))['inputs']
+
+
+def measure_pipelines(paths: list[str], repeats: int) -> tuple[dict[str, list[float]], dict[str, dict[str, float]]]:
+    """Microseconds of CPU an image in each repeat, and how far pixels are from the authors'."""
+    each = pipelines()
+    names = list(each)
+    times = {name: [] for name in each}
+    differences = {name: [] for name in each if name != 'authors'}
+    for repeat in range(-1, repeats):  # the first is to warm up, and compares
+        total = dict.fromkeys(each, 0.)
+        for i, path in enumerate(paths):
+            images = {}
+            for name in names[i % len(names):] + names[:i % len(names)]:
+                torch.manual_seed(1000 * repeat + i)
+                begin = time.thread_time()
+                images[name] = each[name](path)
+                total[name] += time.thread_time() - begin
+            for name, found in differences.items() if repeat < 0 else ():
+                exact = images['authors'].add(1).mul(127.5).round()
+                found.append((images[name].flip(0) - exact).abs())
+        for name in each if repeat >= 0 else ():
+            times[name].append(total[name] / len(paths) * 1e6)
+    off = {name: torch.stack(found) for name, found in differences.items()}
+    return times, {name: dict(max=d.max().item(), mean=d.mean().item(), above_1=(d > 1).double().mean().item())
+                   for name, d in off.items()}
+
+
+class Packed(Dataset):
+    """Copies of one image, packed as a pipeline ends."""
+
+    def __init__(self, pack, dtype: torch.dtype) -> None:
+        self.pack, self.image = pack, torch.randint(0, 256, (3, 224, 224), dtype=torch.uint8).to(dtype)
+
+    def __len__(self) -> int:
+        return 1 << 20
+
+    def __getitem__(self, i: int) -> dict:
+        return self.pack(dict(img=self.image.clone(), img_path=f'data/imagenet/train/n01440764/n01440764_{i}.JPEG', sample_idx=i,
+                              ori_shape=(500, 375), img_shape=(224, 224)))
+
+
+def stacked(batch: dict) -> torch.Tensor:
+    """What a data_preprocessor begins with."""
+    return batch['inputs'] if torch.is_tensor(batch['inputs']) else torch.stack(batch['inputs'])
+
+
+def measure_transport(repeats: int, batch_size: int = 256, count: int = 5) -> dict[str, list[float]]:
+    """Microseconds of CPU that the training process, with one worker, spends on an image in each repeat."""
+    forms = {
+        'float32, PackInputs, pseudo_collate': (PackInputs(), torch.float32, pseudo_collate),
+        'float32, PackInputs, default_collate': (PackInputs(), torch.float32, default_collate),
+        'uint8, PackInputs, pseudo_collate': (PackInputs(), torch.uint8, pseudo_collate),
+        'uint8, PackInputs, default_collate': (PackInputs(), torch.uint8, default_collate),
+        'uint8, PackPixels, default_collate': (PackPixels(), torch.uint8, default_collate)}
+    times = {name: [] for name in forms}
+    for _ in range(repeats):
+        for name, (pack, dtype, collate) in forms.items():
+            # One loader at a time: unstacked, each image in flight holds an open file.
+            batches = iter(DataLoader(Packed(pack, dtype), batch_size, num_workers=1, collate_fn=collate))
+            stacked(next(batches))
+            begin = time.process_time()
+            for _ in range(count):
+                stacked(next(batches))
+            times[name].append((time.process_time() - begin) / count / batch_size * 1e6)
+    return times
+
+
+def show(title: str, times: dict[str, list[float]], differences: dict | None = None) -> dict[str, dict]:
+    """Print a table in Markdown; its numbers."""
+    first = next(iter(times.values()))
+    print(f'\n| {title} | us of CPU an image | times as fast | pixels off: largest, mean |\n| --- | ---: | ---: | ---: |')
+    result = {}
+    for name, each in times.items():
+        ratios = [a / b for a, b in zip(first, each)]
+        off = (differences or {}).get(name)
+        result[name] = dict(us=statistics.median(each), ratio=statistics.median(ratios), ratios=ratios, pixels_off=off)
+        spread = f'{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})'
+        pixels = f'{off["max"]:.0f}, {off["mean"]:.3f}' if off else ''
+        print(f'| {name} | {statistics.median(each):.0f} | {spread} | {pixels} |')
+    return result
+
+
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(1)
+    init_default_scope('mmpretrain')
+    if not args.data.is_dir():
+        raise DataError(f'DATA_DIR={str(args.data)!r} is no folder; give one with images')
+    try:
+        dataset = CustomDataset(str(args.data), with_label=False)
+    except RuntimeError as error:  # its own, of an empty folder
+        raise DataError(f'DATA_DIR={str(args.data)!r} holds no image; give another folder') from error
+    chosen = np.linspace(0, len(dataset) - 1, min(args.images, len(dataset))).astype(int)
+    times, differences = measure_pipelines([dataset.get_data_info(i)['img_path'] for i in chosen], args.repeats)
+    result = dict(
+        pipelines=show(f'pipeline, {len(chosen)} images', times, differences),
+        transport=show('from worker to training process', measure_transport(args.repeats)))
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()

@@ -1,0 +1,71 @@
+"""Train one config twice from one seed, as it is and with settings changed, and hold the losses of the two against each other.
+
+    python tools/analysis_tools/compare_curves.py configs/pretrain/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k.py \\
+        --change train_dataloader.dataset.pipeline.0.backend=pillow --cfg-options model.backbone.arch=tiny ...
+
+A path that is faster has to learn what the plain path learns. The losses of every step are compared; a third run, of another
+seed, says how far apart curves are by chance alone.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from nepa_mm.errors import ConfigError, one_line_errors
+
+TRAIN = Path(__file__).resolve().parents[1] / 'train.py'
+SEED = 1337
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('--steps', type=int, default=200, help='compared; the config must train for as many (default: 200)')
+    parser.add_argument('--change', nargs='+', required=True, metavar='KEY=VALUE', help='settings of the second run')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings of all runs')
+    parser.add_argument('--json', type=Path, help='write the curves and the numbers here')
+    return parser.parse_args()
+
+
+def train(config: str, options: list[str], seed: int, folder: Path) -> np.ndarray:
+    """Losses of a run, one for each step."""
+    command = [sys.executable, TRAIN, config, '--work-dir', folder, '--no-validate', '--cfg-options', f'randomness.seed={seed}',
+               'default_hooks.logger.interval=1', 'log_processor.window_size=1', *options]
+    environ = dict(os.environ, PYTHONPATH=os.pathsep.join([str(TRAIN.parents[1]), os.environ.get('PYTHONPATH', '')]))
+    done = subprocess.run([str(part) for part in command], env=environ, text=True, capture_output=True)
+    if done.returncode:
+        raise ConfigError(f'training of {config} with {" ".join(options) or "no changes"} failed: '
+                          f'{(done.stderr.strip() or done.stdout.strip()).splitlines()[-1]}')
+    lines = map(json.loads, next(folder.glob('*/vis_data/scalars.json')).read_text().splitlines())
+    return np.array([line['loss'] for line in lines if 'loss' in line])
+
+
+def main() -> None:
+    args = parse_args()
+    runs = dict(plain=([], SEED), changed=(args.change, SEED), seed=([], SEED + 1))
+    curves = {}
+    with TemporaryDirectory() as folder:
+        for name, (options, seed) in runs.items():
+            curves[name] = train(args.config, [*args.cfg_options, *options], seed, Path(folder, name))
+            if len(curves[name]) < args.steps:
+                raise ConfigError(f'--steps {args.steps}: {args.config} trains for {len(curves[name])}; set train_cfg.max_epochs')
+            curves[name] = curves[name][:args.steps]
+    print('| run | first loss | last 20, mean | largest difference | mean difference |\n| --- | ---: | ---: | ---: | ---: |')
+    result = {}
+    for name, label in (('plain', args.config), ('changed', ' '.join(args.change)), ('seed', 'another seed')):
+        difference = np.abs(curves[name] - curves['plain'])
+        result[name] = dict(first=curves[name][0], last=curves[name][-20:].mean(), largest=difference.max(),
+                            mean=difference.mean())
+        print(f'| {label} | ' + ' | '.join(f'{value:.5f}' for value in result[name].values()) + ' |')
+    if args.json:
+        args.json.write_text(json.dumps(dict(numbers=result, curves={name: list(each) for name, each in curves.items()})) + '\n')
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
