@@ -23,7 +23,7 @@ class Attention(nn.Module):
 
     timm's ``AttentionRope`` has the same parameters and, bit for bit, the same outputs. It normalises in a layout that needs
     copies, and splits [CLS] off and joins the parts again around each rotation: 33 kernels instead of 20 once compiled
-    (docs/performance_step.md).
+    (docs/performance.md).
     """
 
     def __init__(self, dims: int, num_heads: int, qkv_bias: bool, qk_norm: str | None, norm_eps: float) -> None:
