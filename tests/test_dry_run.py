@@ -1,0 +1,57 @@
+"""Arithmetic of tools/analysis_tools/dry_run.py."""
+import runpy
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from nepa_mm.errors import ConfigError
+from tiny import ROOT
+
+TOOL = runpy.run_path(str(ROOT / 'tools/analysis_tools/dry_run.py'))
+PRETRAIN = ROOT / 'configs/pretrain/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k.py'
+UPERNET = ROOT / 'configs/segmentation/nepa_vit-base-p14_upernet_8xb2-amp-160k_ade20k-512x512.py'
+
+
+@pytest.fixture(autouse=True)
+def no_scope_stays():
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+def test_days_and_images():
+    assert TOOL['days_of'](86_400 * 8 * 100, 8, 100) == 1
+    # ViT-B, 1600 epochs on 8 GPUs of 2,500 images/s: 1.19 days
+    count, effective, images = TOOL['schedule'](Config.fromfile(PRETRAIN), 8, 1_281_167)
+    assert (count, effective, images) == (1, 4096, 1600 * 1_281_167)
+    assert TOOL['days_of'](images, 8, 2500) == pytest.approx(1.19, abs=0.005)
+    assert TOOL['schedule'](Config.fromfile(PRETRAIN), 2, 100)[:2] == (4, 4096)
+    assert TOOL['schedule'](Config.fromfile(UPERNET), 8, 20_210) == (1, 16, 160_000 * 16)
+    with pytest.raises(ConfigError, match='base_batch_size=4096 is no multiple of 3 processes'):
+        TOOL['schedule'](Config.fromfile(PRETRAIN), 3, 100)
+
+
+def test_what_is_shared_out():
+    def shares(**strategy):
+        return [TOOL['sharding'](Config(dict(strategy=strategy)), 8)[part]
+                for part in ('parameters', 'gradients', 'optimizer state', 'average')]
+
+    assert shares() == [1, 1, 1, 1] and shares(type='nepa_mm.FSDPStrategy') == [8, 8, 8, 8]
+    for stage, expected in ((0, [1, 1, 1, 1]), (1, [1, 1, 8, 1]), (2, [1, 8, 8, 1]), (3, [8, 8, 8, 1])):
+        assert shares(type='DeepSpeedStrategy', zero_optimization=dict(stage=stage)) == expected
+
+
+def test_the_table_follows_from_counts():
+    cfg = Config.fromfile(PRETRAIN)
+    cfg.model.backbone.arch = dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=256)
+    cfg.merge_from_dict({'train_dataloader.batch_size': 4, 'auto_scale_lr.base_batch_size': 16})
+    figures = TOOL['dry_run'](cfg, gpus=2, mfu=0.5, device='H100', images=1000)
+    assert figures['estimated_images_per_s'] == pytest.approx(0.5 * 989e3 / figures['step_gflops'])
+    assert figures['estimated_days'] == pytest.approx(1600 * 1000 / (2 * figures['estimated_images_per_s']) / 86400)
+    assert (figures['accumulated'], figures['effective_batch']) == (2, 16)
+    parts = {part: amount * 2**30 for part, amount in figures['memory_gib'].items()}
+    assert parts['gradients'] == parts['average'] == parts['gradients to exchange'] == 4 * figures['parameters']
+    assert parts['batch'] == pytest.approx(4 * 3 * 224**2, rel=1e-3)
+    apart = sum(amount for part, amount in parts.items() if part not in ('peak', 'gradients'))
+    assert apart <= parts['peak'] <= apart + parts['gradients']
+    assert TOOL['table'](figures).row_count == 13

@@ -1,0 +1,137 @@
+"""What a training would take: parameters, work, memory of a GPU by part, images/s and days, before any machine is booked.
+
+    python tools/analysis_tools/dry_run.py CONFIG --gpus 8 --mfu 0.4 --device H100
+
+Counted, not measured, on tensors without content: nothing is trained and no data is read. Images/s and days are estimates that
+follow from --mfu, the share of the device's peak that the training reaches; benchmark.py measures it. Work is counted as there:
+two operations for a multiplication and its addition, attention in full, backward twice forward. Memory is that of the model as it
+is written, so compiled blocks take less; the CUDA context, workspaces and what the allocator loses come on top.
+"""
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from rich.console import Console
+from rich.table import Table
+
+from nepa_mm.analysis.counted_step import size
+from nepa_mm.analysis.device_peaks import DEVICES, peak_of
+from nepa_mm.analysis.made_up_batch import made_up_batch, size_in_bytes
+from nepa_mm.analysis.training_step import memory_parts, operations, shape_of_model, without_checkpoints
+from nepa_mm.engine.effective_batch import accumulation, count_of
+from nepa_mm.errors import ConfigError, one_line_errors
+
+IMAGENET = 1_281_167
+FULL = dict.fromkeys(('parameters', 'gradients', 'optimizer state', 'average'), 1)
+
+
+def sharding(cfg: Config, gpus: int) -> dict[str, int]:
+    """Among how many GPUs each part is shared out, by the config's strategy."""
+    strategy = cfg.get('strategy') or {}
+    kind = str(strategy.get('type', ''))
+    if 'FSDP' in kind:
+        return {part: gpus for part in FULL}
+    if 'DeepSpeed' in kind:
+        stage = strategy.get('zero_optimization', {}).get('stage', 0)
+        shared = {'optimizer state': 1, 'gradients': 2, 'parameters': 3}  # from which stage on
+        return {**FULL, **{part: gpus for part, first in shared.items() if stage >= first}}
+    return FULL
+
+
+def memory(cfg: Config, gpus: int) -> dict[str, float]:
+    """GiB of one GPU by part; 'peak' is the most at a time, when gradients and activations are not both at their most."""
+    batch_size = cfg.train_dataloader.batch_size
+    model, parts, shards = shape_of_model(cfg), memory_parts(cfg, batch_size), sharding(cfg, gpus)
+    at_peak = parts['gradients']
+    trained = 4 * size(model, trained=True)
+    averages = sum('EMA' in str(hook.type) for hook in cfg.get('custom_hooks') or [])
+    parts.update(gradients=trained, average=4 * size(model) * averages)
+    kept = {part: amount / shards.get(part, 1) for part, amount in parts.items()}
+    kept['batch'] = size_in_bytes(made_up_batch(cfg, batch_size))
+    if gpus > 1 and shards['gradients'] == 1 and not (cfg.get('model_wrapper_cfg') or {}).get('gradient_as_bucket_view'):
+        kept['gradients to exchange'] = trained
+    kept['peak'] = sum(kept.values()) - kept['gradients'] + at_peak / shards['gradients']
+    return {part: amount / 2**30 for part, amount in kept.items()}
+
+
+def schedule(cfg: Config, gpus: int, images: int) -> tuple[int, int, float]:
+    """Batches accumulated, effective batch, and images that the whole training takes."""
+    batch_size, base = cfg.train_dataloader.batch_size, (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+    count = cfg.optim_wrapper.get('accumulative_counts', 1) if base is None else accumulation(base, gpus, batch_size)
+    if count > 1 and 'runner_type' in cfg:
+        raise ConfigError(f'runner_type={cfg.runner_type!r} cannot accumulate; with --gpus {gpus} set '
+                          f'train_dataloader.batch_size so that {count_of(gpus)} of it make {base} images')
+    effective = gpus * batch_size * count
+    loop = cfg.train_cfg
+    return count, effective, loop.max_epochs * images if 'max_epochs' in loop else loop.max_iters * effective
+
+
+def days_of(images: float, gpus: int, images_per_second: float) -> float:
+    """Days for so many images at a rate of one GPU."""
+    return images / (gpus * images_per_second) / 86400
+
+
+def dry_run(cfg: Config, gpus: int, mfu: float, device: str, images: int = IMAGENET) -> dict:
+    """All figures of the table."""
+    cfg = without_checkpoints(cfg)
+    count, effective, total = schedule(cfg, gpus, images)
+    cfg.optim_wrapper.type = str(cfg.optim_wrapper.get('type', 'OptimWrapper')).replace(
+        'DeepSpeedOptimWrapper', 'nepa_mm.Bf16OptimWrapper')  # whose step is DeepSpeed's own
+    model, (forward, step) = shape_of_model(cfg), operations(cfg)
+    teraflops, gib = peak_of(device)
+    rate = mfu * teraflops * 1e12 / step
+    return dict(
+        config=Path(cfg.filename).name, gpus=gpus, device=device, peak_tflops=teraflops, device_gib=gib, mfu=mfu,
+        parameters=size(model), trained=size(model, trained=True), forward_gflops=forward / 1e9, step_gflops=step / 1e9,
+        batch_size=cfg.train_dataloader.batch_size, accumulated=count, effective_batch=effective, images=total,
+        memory_gib=memory(cfg, gpus), estimated_images_per_s=rate, estimated_days=days_of(total, gpus, rate))
+
+
+def table(figures: dict) -> Table:
+    """The figures for the eyes."""
+    grid = Table(title=f'{figures["config"]}, {figures["gpus"]} x {figures["device"]}', show_header=False, title_justify='left')
+    gib, one = figures['memory_gib'], figures['estimated_images_per_s']
+    grid.add_row('parameters', f'{figures["parameters"] / 1e6:.1f} M, {figures["trained"] / 1e6:.1f} M trained')
+    grid.add_row('GFLOPs an image', f'{figures["forward_gflops"]:.1f} forward, {figures["step_gflops"]:.1f} a training step')
+    grid.add_row('effective batch', f'{figures["effective_batch"]} = {count_of(figures["gpus"])} x {figures["batch_size"]} '
+                                    f'images x {figures["accumulated"]} accumulated')
+    grid.add_section()
+    for part, amount in gib.items():
+        if part != 'peak':
+            grid.add_row(f'{part}, GiB a GPU', f'{amount:.2f}')
+    fits = '' if gib['peak'] < figures['device_gib'] else f'; more than the {figures["device_gib"]:.0f} GiB there are'
+    grid.add_row('peak, GiB a GPU', f'{gib["peak"]:.1f}, counted, before gradients are all there{fits}')
+    grid.add_section()
+    mfu = f'if {100 * figures["mfu"]:g} % of {figures["peak_tflops"]:g} TFLOP/s are reached'
+    grid.add_row('images/s (estimate)', f'{one:,.0f} a GPU, {one * figures["gpus"]:,.0f} in all, {mfu}')
+    grid.add_row('days (estimate)', f'{figures["estimated_days"]:.2f} for {figures["images"]:,} images')
+    return grid
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', metavar='CONFIG', help='config file')
+    parser.add_argument('--gpus', type=int, default=8, help='GPUs in all')
+    parser.add_argument('--mfu', type=float, default=0.4, help="share of the device's peak that the training reaches")
+    parser.add_argument('--device', choices=list(DEVICES), default='H100', help='kind of GPU')
+    parser.add_argument('--images', type=int, default=IMAGENET, help="images of an epoch; default: ImageNet-1k's")
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
+    parser.add_argument('--json', type=Path, help='file to write the figures to as well')
+    args = parser.parse_args()
+    if not Path(args.config).is_file():
+        raise ConfigError(f'config file {args.config!r} does not exist')
+    for name, wrong in (('gpus', args.gpus < 1), ('mfu', not 0 < args.mfu <= 1), ('images', args.images < 1)):
+        if wrong:
+            raise ConfigError(f'--{name} {getattr(args, name)} is out of range: GPUs and images are at least 1, MFU is in (0, 1]')
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    figures = dry_run(cfg, args.gpus, args.mfu, args.device, args.images)
+    Console(width=120).print(table(figures))
+    if args.json is not None:
+        args.json.write_text(json.dumps(figures, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
