@@ -1,0 +1,121 @@
+"""Time whole iterations of the Runner, and in turns with it, in the same training, other systems on the same machine."""
+import time
+from collections.abc import Callable, Iterator
+from itertools import repeat
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+Clock = Callable[[int], float]  # runs so many steps and gives the seconds
+
+
+def synchronize() -> None:
+    """Wait until the GPU, if there is one, has done all that it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+class ReadyBatches(DataLoader):
+    """A loader that has one batch ready, again and again."""
+
+    def __init__(self, batch: dict, batch_size: int, count: int) -> None:
+        super().__init__(range(batch_size * count), batch_size=batch_size, drop_last=True)
+        self.batch, self.count = batch, count
+
+    def __iter__(self) -> Iterator[dict]:
+        return repeat(self.batch, self.count)
+
+
+class Finished(Exception):
+    """All turns are over; the training ends."""
+
+
+class TurnsHook(Hook):
+    """Time ``repeats`` turns of ``iterations`` whole iterations, hooks included, without a wait in between.
+
+    Args:
+        warmup: Iterations before the first turn.
+        iterations: Iterations of a turn.
+        repeats: Turns.
+        clock: ``time.perf_counter``, or ``time.process_time`` where other work shares the cores.
+        others: By name, what takes turns with the Runner, for as many steps.
+        apart: Let the others take their turns after all of the Runner's: a real loader would use theirs to run ahead.
+    """
+    priority = 'LOWEST'  # after all that an iteration does
+
+    def __init__(self, warmup: int, iterations: int, repeats: int, clock: Callable[[], float],
+                 others: Callable[[Runner], dict[str, Clock]], apart: bool = False) -> None:
+        self.warmup, self.iterations, self.repeats, self.clock = warmup, iterations, repeats, clock
+        self.make_others, self.apart = others, apart
+        self.seconds: dict[str, list[float]] = {'runner': []}
+        self.waited: list[float] = []
+        self.seen = self.memory = 0
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        """Note how long the loader was waited for."""
+        if self.seen >= self.warmup:
+            self.waited.append(time.perf_counter() - self.ended)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """End a turn, or begin one."""
+        self.seen += 1
+        into = self.seen - self.warmup
+        if into == 0:
+            self.others = self.make_others(runner)
+            self.seconds.update({name: [] for name in self.others})
+            self.take_turns(self.warmup)
+            if torch.cuda.is_available():
+                torch.cuda.reset_peak_memory_stats()
+            self.begin()
+        elif into > 0 and into % self.iterations == 0:
+            synchronize()
+            self.seconds['runner'].append(self.clock() - self.began)
+            self.memory = max(self.memory, torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0)
+            last = len(self.seconds['runner']) == self.repeats
+            for _ in range((self.repeats if last else 0) if self.apart else 1):
+                for name, seconds in self.take_turns(self.iterations).items():
+                    self.seconds[name].append(seconds)
+            if last:
+                raise Finished
+            self.begin()
+        self.ended = time.perf_counter()
+
+    def take_turns(self, steps: int) -> dict[str, float]:
+        """Seconds of one turn of each other system."""
+        seconds = {}
+        for name, other in self.others.items():
+            if name != 'bare' and torch.cuda.is_available():
+                torch.cuda.empty_cache()  # a peer has a process, and memory, of its own
+            seconds[name] = other(steps)
+        if len(self.others) > 1:
+            self.others['bare'](1)  # not timed: the allocator takes back what it gave
+        return seconds
+
+    def begin(self) -> None:
+        """Start the clock of a turn."""
+        synchronize()
+        self.began = self.clock()
+
+
+def plain_loop(step: Callable, clock: Callable[[], float]) -> Clock:
+    """A step so many times over, and nothing else."""
+
+    def run(steps: int) -> float:
+        synchronize()
+        begin = clock()
+        for _ in range(steps):
+            step()
+        synchronize()
+        return clock() - begin
+
+    return run
+
+
+def ratios(one: list[float], other: list[float]) -> dict[str, float | list[float]]:
+    """``one / other`` turn by turn: all of them, least, median, most."""
+    pairs = [a / b for a, b in zip(one, other)]
+    ordered, middle = sorted(pairs), len(pairs) // 2
+    median = ordered[middle] if len(pairs) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    return dict(pairs=pairs, min=ordered[0], median=median, max=ordered[-1])

@@ -1,0 +1,421 @@
+"""Measure a config's training: images/s of tools/train.py's Runner, time by part, FLOP/s, memory, the loader; peers beside it.
+
+    python tools/analysis_tools/benchmark.py CONFIG --synthetic
+    python tools/analysis_tools/benchmark.py CONFIG --data data/imagenet/train
+    python tools/analysis_tools/benchmark.py CONFIG --synthetic --vs hf-reference --peer-path CHECKOUT --peer-python PYTHON
+    python tools/analysis_tools/benchmark.py CONFIG --synthetic --scaling tokens
+
+What the config says is what runs: model, precision, optimizer, clipping, average, hooks, and with --data its loader. --synthetic
+feeds one ready batch of the form that the loader gives, on the device. The Runner and the other systems take turns in one run,
+each of --iterations steps, and ratios are between neighbouring turns. 'bare' is a plain loop over the same model, optimizer,
+average and ready batch. With --data the others come after all of the Runner's turns, since a loader would use theirs to run
+ahead. No turn waits for the device in between; time by part is taken in a pass of its own. docs/performance_tools.md says what is
+counted.
+"""
+import argparse
+import contextlib
+import json
+import math
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from itertools import chain, islice, repeat
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dataset import DefaultSampler
+from mmengine.registry import DATA_SAMPLERS, MODELS
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.table import Table
+
+from nepa_mm.analysis.device_peaks import peak_of, reached_of
+from nepa_mm.analysis.made_up_batch import made_up_batch, map_tensors
+from nepa_mm.analysis.peer_process import SCRIPTS, PeerProcess, peer_settings
+from nepa_mm.analysis.time_by_part import time_by_part
+from nepa_mm.analysis.training_step import TrainingStep, operations, set_image_size, shape_of_model, without_checkpoints
+from nepa_mm.analysis.turns import Finished, ReadyBatches, TurnsHook, plain_loop, ratios
+from nepa_mm.engine.launch import build_runner, load_config
+from nepa_mm.errors import ConfigError, one_line_errors
+
+ON_GPU = torch.cuda.is_available()
+CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
+POINTS = dict(tokens=[224, 336, 448, 518], batch=[64, 128, 256, 512, 1024], processes=[1, 2])
+
+
+@DATA_SAMPLERS.register_module(force=True)
+class RepeatedSampler(DefaultSampler):
+    """``DefaultSampler`` over and over, so that few images make an epoch long enough to be timed."""
+
+    def __init__(self, dataset, times: int, **kwargs) -> None:
+        super().__init__(dataset, **kwargs)
+        self.times = times
+
+    def __iter__(self):
+        for _ in range(self.times):
+            yield from super().__iter__()
+
+    def __len__(self) -> int:
+        return self.times * super().__len__()
+
+
+# The config that is timed
+
+def timed_config(args: argparse.Namespace, folder: str) -> Config:
+    """The config with the batch and the data that were asked for, without checkpoints and validation."""
+    args.work_dir = folder
+    cfg = without_checkpoints(load_config(args))
+    loader = cfg.train_dataloader
+    loader.batch_size = args.batch_size or loader.batch_size
+    loader.persistent_workers = loader.get('num_workers', 0) > 0
+    cfg.auto_scale_lr = None  # a step is one batch
+    cfg.optim_wrapper.pop('accumulative_counts', None)
+    cfg.setdefault('default_hooks', {})['checkpoint'] = None
+    if args.img_size:
+        if args.data:
+            raise ConfigError(f'--img-size {args.img_size} is for --synthetic; with --data set the size in train_pipeline')
+        set_image_size(cfg, args.img_size)
+    if args.data:
+        use_images(loader, args)
+    return cfg
+
+
+def use_images(loader: dict, args: argparse.Namespace) -> None:
+    """Let the config's data set read the folder that was given, as often as the turns need."""
+    if not Path(args.data).is_dir():
+        raise ConfigError(f'--data {args.data!r} is no folder; give one of images, as train_dataloader.dataset.data_root has it')
+    loader.dataset.data_root = args.data
+    prefix = loader.dataset.get('data_prefix')
+    if isinstance(prefix, str) and not (Path(args.data) / prefix).is_dir():
+        loader.dataset.data_prefix = ''
+    needed = loader.batch_size * (args.warmup + args.iterations * args.repeats + 1)
+    found = sum(1 for _ in islice((path for path in Path(args.data).rglob('*') if path.is_file()), needed))
+    loader.sampler = dict(type='RepeatedSampler', shuffle=True, times=math.ceil(needed / max(found, 1)) + 1)
+
+
+# Measuring
+
+def peers(args: argparse.Namespace, cfg: Config, batch: dict, img_size: int) -> dict:
+    """The systems that were asked for beside our own."""
+    size = cfg.train_dataloader.batch_size
+    if args.vs in SCRIPTS:
+        if args.vs == 'hf-reference' and not args.peer_path:
+            raise ConfigError("--vs hf-reference needs --peer-path, a checkout of the authors' code (github.com/SihanXU/nepa)")
+        settings = peer_settings(cfg, size, img_size, args.peer_path, args.clock)
+        return {args.vs: PeerProcess(args.vs, args.peer_python, settings)}
+    return {args.vs: plain_loop(mmpretrain_mae(batch, cfg), CLOCKS[args.clock])} if args.vs else {}
+
+
+def mmpretrain_mae(batch: dict, cfg: Config) -> TrainingStep:
+    """mmpretrain's own MAE ViT-B/16 by its own recipe, on the same batch; its precision is the config's."""
+    import mmpretrain
+    path = Path(mmpretrain.__file__).parent / '.mim/configs/mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
+    if not path.is_file():
+        raise ConfigError(f'--vs mmpretrain-mae needs {path}, which comes with mmpretrain as mim or a wheel installs it')
+    mae = without_checkpoints(Config.fromfile(path))
+    wrapper = 'nepa_mm.Bf16OptimWrapper' if 'Bf16' in str(cfg.optim_wrapper.get('type')) else 'OptimWrapper'
+    mae.optim_wrapper = dict({key: value for key, value in mae.optim_wrapper.items() if key != 'loss_scale'}, type=wrapper)
+    model = MODELS.build(mae.model)
+    model.init_weights()
+    return TrainingStep.of(model.cuda() if ON_GPU else model, mae, batch)
+
+
+def average_of(runner: Runner) -> Callable:
+    """What the runner's hook for the average does after an iteration; nothing without one."""
+    hooks = [hook for hook in runner.hooks if 'EMA' in type(hook).__name__]
+    return lambda: [hook.after_train_iter(runner, 0) for hook in hooks]
+
+
+def bare_step(runner: Runner, batch: dict) -> Callable:
+    """A step of the runner's own model, optimizer and average, without its loop and its other hooks."""
+    average = average_of(runner)
+
+    def step() -> None:
+        runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
+        average()
+
+    return step
+
+
+def counted_operations(cfg: Config, img_size: int | None) -> tuple[float, float] | None:
+    """Work of an image, forward and step; None where it cannot be counted."""
+    try:
+        return operations(cfg, img_size)
+    except ConfigError:
+        return None
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """All figures of one config."""
+    with TemporaryDirectory() as folder:
+        cfg = timed_config(args, folder)
+        size = cfg.train_dataloader.batch_size
+        work = counted_operations(cfg, args.img_size)
+        parameters = sum(value.numel() for value in shape_of_model(cfg).parameters())
+        batch = map_tensors(made_up_batch(cfg, size, args.img_size), lambda value: value.cuda() if ON_GPU else value)
+        img_size = first_tensor(batch).shape[-1]
+        others = peers(args, cfg, batch, img_size)
+        clock = CLOCKS[args.clock]
+        hook = TurnsHook(args.warmup, args.iterations, args.repeats, clock, lambda runner: {
+            'bare': plain_loop(bare_step(runner, batch), clock), **others}, apart=bool(args.data))
+        with open(Path(folder) / 'printed.log', 'w') as printed, contextlib.redirect_stdout(printed):
+            runner = build_runner(cfg)  # its log goes to its work dir and to this file, as to a terminal
+            runner.register_hook(hook)
+            if not args.data:
+                runner._train_dataloader = ReadyBatches(batch, size, args.warmup + args.iterations * (args.repeats + 1))
+            with contextlib.suppress(Finished):
+                runner.train()
+            if len(hook.seconds['runner']) < args.repeats:
+                raise ConfigError(f'--data {args.data!r} has too few images for {args.repeats} turns of {args.iterations} steps '
+                                  f'of {size} images; lower --iterations or --batch-size')
+            by_part = None
+            if args.launcher == 'none' and isinstance(runner, Runner):
+                by_part = time_by_part(runner.model, runner.optim_wrapper, batch, average_of(runner), min(args.iterations, 20))
+        world = runner.world_size
+        figures = dict(
+            batch_size=size, processes=world, img_size=img_size, parameters=parameters,
+            forward_gflops_per_image=work and work[0] / 1e9, step_gflops_per_image=work and work[1] / 1e9,
+            systems=systems(hook, size * world, args), **comparison(hook, args), seconds_by_part=by_part,
+            memory=memory(hook, size))
+        if work:
+            figures.update(speed(hook, size, work[1], args))
+        if args.data:
+            figures.update(loader=loader_rate(cfg), waited_for_loader_s=sum(hook.waited) / max(len(hook.waited), 1))
+        for name, peer in others.items():
+            if isinstance(peer, PeerProcess):
+                figures['systems'][name].update(about=peer.about, memory_bytes=peer.memory)
+                peer.close()
+        return figures
+
+
+def first_tensor(batch: dict) -> torch.Tensor:
+    """The images, or the first of them, of a batch."""
+    images = batch['inputs']
+    while not isinstance(images, torch.Tensor):
+        images = images[0]
+    return images
+
+
+def systems(hook: TurnsHook, images: int, args: argparse.Namespace) -> dict:
+    """Images/s of each system: turn by turn, and the median."""
+    result = {}
+    for name, seconds in hook.seconds.items():
+        rates = [images * args.iterations / turn for turn in seconds]
+        result[name] = dict(images_per_s=rates, median=sorted(rates)[len(rates) // 2])
+    return result
+
+
+def comparison(hook: TurnsHook, args: argparse.Namespace) -> dict:
+    """Ratios turn by turn: time of the Runner over that of the bare loop; time of a peer over that of each of the two."""
+    result = dict(runner_over_bare_time=ratios(hook.seconds['runner'], hook.seconds['bare']))
+    if args.vs:
+        result.update(speedup_over_peer={
+            name: ratios(hook.seconds[args.vs], hook.seconds[name]) for name in ('runner', 'bare')})
+    return result
+
+
+def speed(hook: TurnsHook, size: int, step: float, args: argparse.Namespace) -> dict:
+    """TFLOP/s of one process, and its share of the device's peak where that is known."""
+    turns = sorted(hook.seconds['runner'])
+    teraflops = step * size * args.iterations / turns[len(turns) // 2] / 1e12
+    result = dict(tflops=teraflops)
+    if ON_GPU and (peaks := peak_of(torch.cuda.get_device_name())):
+        result['share_of_peak'] = teraflops / peaks[0]
+        if reached := reached_of(torch.cuda.get_device_name()):
+            result['share_of_what_matrix_products_reach'] = teraflops / reached
+    return result
+
+
+def memory(hook: TurnsHook, size: int) -> dict:
+    """Most memory: of the CUDA allocator, or of the whole process where there is no GPU."""
+    if not ON_GPU:
+        return dict(of='process', bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    return dict(of='CUDA allocator', bytes=hook.memory, bytes_per_image=hook.memory / size)
+
+
+def loader_rate(cfg: Config, seconds: float = 3.) -> dict:
+    """Images that the config's loader makes in a second of one core, in this process alone."""
+    alone = dict(cfg.train_dataloader, num_workers=0, persistent_workers=False, pin_memory=False)
+    alone.pop('prefetch_factor', None)
+    loader = Runner.build_dataloader(alone, seed=0)
+    batches, images, begin = chain.from_iterable(repeat(loader)), 0, time.process_time()
+    while time.process_time() - begin < seconds or not images:
+        images += len(next(batches)['data_samples'])
+    return dict(images_per_core_s=images / (time.process_time() - begin), num_workers=cfg.train_dataloader.get('num_workers', 0))
+
+
+# Cost as work grows
+
+def scaling(args: argparse.Namespace, argv: list[str]) -> dict:
+    """The same benchmark at several sizes, each in a process of its own, and the exponent of its cost."""
+    points, rows = args.points or POINTS[args.scaling], []
+    with TemporaryDirectory() as folder:
+        for point in points:
+            path = Path(folder) / f'{point}.json'
+            option = dict(tokens=['--img-size', point], batch=['--batch-size', point], processes=['--launcher', 'pytorch'])
+            start = [sys.executable, '-W', 'ignore']
+            if args.scaling == 'processes':
+                start += ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={point}']
+            command = [*start, __file__, *argv, *option[args.scaling], '--json', path]
+            done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+            if done.returncode:
+                said = (done.stderr.strip() or 'no output').splitlines()[-1]
+                raise ConfigError(f'--scaling {args.scaling} stopped at {point}: {said}')
+            rows.append(scaling_row(args.scaling, point, json.loads(path.read_text())))
+    return dict(scaling=args.scaling, rows=rows, exponent=exponent([r['size'] for r in rows], [r['cost'] for r in rows]))
+
+
+def scaling_row(kind: str, point: int, figures: dict) -> dict:
+    """Size and cost at one point: ms for an image of so many tokens, ms for a step of so many images, images/s of processes."""
+    rate = max(figures['systems']['runner']['images_per_s'])  # the turn that was disturbed least
+    cost = dict(tokens=1000 / rate, batch=1000 * figures['batch_size'] / rate, processes=rate)[kind]
+    size = figures['tokens'] if kind == 'tokens' else point
+    return dict(point=point, size=size, cost=cost, images_per_s=rate, tflops=figures.get('tflops'),
+                step_gflops_per_image=figures['step_gflops_per_image'], memory_bytes=figures['memory']['bytes'])
+
+
+def exponent(sizes: list[float], costs: list[float]) -> float:
+    """k of cost = c * size^k, by least squares of the logarithms; not a number for one size."""
+    if len(set(sizes)) < 2:
+        return math.nan
+    xs, ys = [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
+    x, y = sum(xs) / len(xs), sum(ys) / len(ys)
+    return sum((a - x) * (b - y) for a, b in zip(xs, ys)) / sum((a - x)**2 for a in xs)
+
+
+def tokens_of(cfg: Config, img_size: int) -> int | None:
+    """Tokens of an image, if the backbone says how large its patches are."""
+    backbone = cfg.model.get('backbone', {})
+    if 'patch_size' not in backbone:
+        return None
+    return (-(-img_size // backbone.patch_size))**2 + int(backbone.get('with_cls_token', True))
+
+
+# What is printed
+
+def table(figures: dict) -> Table:
+    """The figures for the eyes."""
+    grid = Table(title=f'{figures["config"]}, {figures["machine"]["device"]}', show_header=False, title_justify='left')
+    grid.add_row('batch', f'{figures["processes"]} x {figures["batch_size"]} images of {figures["img_size"]} pixels, '
+                          f'{"synthetic" if figures["synthetic"] else figures["data"]}')
+    for name, system in figures['systems'].items():
+        rates = system['images_per_s']
+        grid.add_row(f'images/s, {name}', f'{system["median"]:.4g} ({min(rates):.4g} to {max(rates):.4g} in {len(rates)} turns)')
+    grid.add_section()
+    overhead = figures['runner_over_bare_time']
+    title = "Runner's JPEGs" if figures['data'] else 'Runner'
+    grid.add_row(f'time, {title} / bare loop', ratio_text(overhead))
+    for name, ratio in figures.get('speedup_over_peer', {}).items():
+        grid.add_row(f'times faster, {name} than {figures["vs"]}', ratio_text(ratio))
+    grid.add_section()
+    if figures['seconds_by_part']:
+        whole = sum(figures['seconds_by_part'].values())
+        for name, seconds in figures['seconds_by_part'].items():
+            grid.add_row(f'ms a step, {name}', f'{1000 * seconds:.2f} ({100 * seconds / whole:.1f} %)')
+    if figures['data']:
+        grid.add_row('ms a step, waited for the loader', f'{1000 * figures["waited_for_loader_s"]:.2f}')
+        grid.add_row('loader, images/s of a core', f'{figures["loader"]["images_per_core_s"]:.1f}')
+    grid.add_section()
+    share = ''.join(f', {100 * figures[key]:.1f} % of {what}' for key, what in (
+        ('share_of_peak', 'the bfloat16 peak'), ('share_of_what_matrix_products_reach', 'what matrix products reach'))
+        if key in figures)
+    if 'tflops' in figures:
+        work = figures['step_gflops_per_image']
+        grid.add_row('TFLOP/s a process', f'{figures["tflops"]:.3g}{share} ({work:.1f} GFLOPs an image)')
+    used = figures['memory']
+    each = f', {used["bytes_per_image"] / 1e6:.0f} MB an image' if 'bytes_per_image' in used else ''
+    grid.add_row(f'peak memory, {used["of"]}', f'{used["bytes"] / 2**30:.2f} GiB{each}')
+    return grid
+
+
+def ratio_text(ratio: dict) -> str:
+    return f'{ratio["median"]:.3f} ({ratio["min"]:.3f} to {ratio["max"]:.3f}, pair by pair)'
+
+
+def scaling_table(figures: dict) -> Table:
+    """Cost at each size, and the exponent."""
+    cost = dict(tokens='ms an image', batch='ms a step', processes='images/s')[figures['scaling']]
+    title = f'{figures["config"]}, {figures["machine"]["device"]}: {cost} ~ {figures["scaling"]}^{figures["exponent"]:.2f}'
+    grid = Table(figures['scaling'], cost, 'images/s', 'GFLOPs an image', title=title, title_justify='left')
+    for row in figures['rows']:
+        work = row['step_gflops_per_image'] or math.nan
+        grid.add_row(f'{row["size"]}', f'{row["cost"]:.4g}', f'{row["images_per_s"]:.4g}', f'{work:.1f}')
+    return grid
+
+
+def machine() -> dict:
+    """What the figures were taken on."""
+    device = torch.cuda.get_device_name() if ON_GPU else f'CPU, {os.cpu_count()} cores'
+    packages = {name: version(name) for name in ('timm', 'numpy')}
+    return dict(device=device, threads=torch.get_num_threads(), load=os.getloadavg()[0], python=platform.python_version(),
+                torch=torch.__version__, cuda=torch.version.cuda if ON_GPU else None, **packages)
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', metavar='CONFIG', help='config file')
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument('--synthetic', action='store_true', help='one ready batch on the device; the default')
+    source.add_argument('--data', metavar='DIR', help="folder of images, through the config's own loader")
+    parser.add_argument('--vs', choices=[*SCRIPTS, 'mmpretrain-mae'], help='another system to take turns with')
+    parser.add_argument('--peer-path', metavar='DIR', help="checkout of the authors' code, for hf-reference")
+    parser.add_argument('--peer-python', metavar='PYTHON', default=sys.executable, help='Python that has what the peer needs')
+    parser.add_argument('--batch-size', type=int, help="images of a process; default: the config's")
+    parser.add_argument('--img-size', type=int, help="side of synthetic images; default: the pipeline's")
+    parser.add_argument('--iterations', type=int, default=50 if ON_GPU else 5, help='steps of a turn')
+    parser.add_argument('--warmup', type=int, default=10 if ON_GPU else 1, help='steps before the first turn; they compile')
+    parser.add_argument('--repeats', type=int, default=3, help='turns')
+    parser.add_argument('--clock', choices=['wall', 'cpu'], default='wall',
+                        help='cpu: processor time, for ratios on a machine without GPU that other work shares')
+    parser.add_argument('--scaling', choices=list(POINTS), help='cost over image size, batch or processes, and its exponent')
+    parser.add_argument('--points', type=int, nargs='+', help='image sizes, batches or numbers of processes for --scaling')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='file to write all figures to')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by some launchers')
+    args = parser.parse_args(argv)
+    for name in ('iterations', 'repeats', 'warmup', 'batch_size', 'img_size'):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise ConfigError(f'--{name.replace("_", "-")} {getattr(args, name)} is less than 1')
+    return args
+
+
+def main(argv: list[str]) -> None:
+    args = parse_args(argv)
+    about = dict(config=Path(args.config).name, command=' '.join(['benchmark.py', *argv]), machine=machine(), vs=args.vs,
+                 clock=args.clock, synthetic=not args.data, data=args.data, iterations=args.iterations, warmup=args.warmup,
+                 repeats=args.repeats)
+    if args.scaling:
+        figures = {**about, **scaling(args, without_scaling(argv))}
+    else:
+        figures = {**about, **measure(args)}
+        figures['tokens'] = tokens_of(load_config(args), figures['img_size'])
+    if os.environ.get('RANK', '0') != '0':
+        return
+    Console(width=130).print((scaling_table if args.scaling else table)(figures))
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(figures, indent=1) + '\n')
+
+
+def without_scaling(argv: list[str]) -> list[str]:
+    """The command of one point: without ``--scaling``, ``--points`` and ``--json``."""
+    kept, skipping = [], False
+    for part in argv:
+        if part.startswith('--'):
+            skipping = part.split('=')[0] in ('--scaling', '--points', '--json')
+        if not skipping:
+            kept.append(part)
+    return kept
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main(sys.argv[1:])
