@@ -41,8 +41,8 @@ def test_builds(path, scope):
     cfg.model.backbone.init_cfg = None
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
-    arch = re.search('vit-(base|large|tiny|mini)', path.name)[1]
-    assert model.backbone.embed_dims == dict(base=768, large=1024, tiny=192, mini=128)[arch]
+    arch = re.search('vit-(base|large|huge|tiny|mini)', path.name)[1]
+    assert model.backbone.embed_dims == dict(base=768, large=1024, huge=1280, tiny=192, mini=128)[arch]
     assert depth(path) <= 2 and '_delete_' not in path.read_text()
 
 
@@ -110,6 +110,11 @@ def test_arithmetic(path):
     hooks = [dict(type='EMAHook', ema_type='nepa_mm.ForeachEMA', momentum=pytest.approx(1e-4), priority='ABOVE_NORMAL')]
     if base == 1024 or path.stem.endswith('-knn'):
         hooks[0]['evaluate_on_origin'] = True
+    elif path.stem.endswith('-fsdp'):
+        hooks[0]['type'] = 'nepa_mm.ShardedEMAHook'
+    elif path.stem.endswith('-deepspeed'):
+        assert 'custom_hooks' not in cfg
+        return
     assert cfg.custom_hooks == ([] if path.parent.name == 'pretrain' and not path.name.startswith('nepa_') else hooks)
 
 

@@ -7,6 +7,7 @@ from .foreach_ema import ForeachEMA
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .layer_decay_lr import LayerDecayCosineLR
 from .log_later import PatientRuntimeInfoHook
+from .sharded_ema_hook import ShardedEMAHook
 
 __all__ = [
     'AccumulatingEpochLoop',
@@ -20,5 +21,6 @@ __all__ = [
     'LayerDecayCosineLR',
     'LayerDecayOptimWrapperConstructor',
     'PatientRuntimeInfoHook',
+    'ShardedEMAHook',
     'StaticDistributedDataParallel',
 ]

@@ -98,7 +98,9 @@ class StepMixin:
             raise ConfigError(f'the effective batch {self.batch_text} is larger than an epoch of {images} images; lower '
                               'auto_scale_lr.base_batch_size and the learning rate with it, or scale the rate: --auto-scale-lr')
         optimizer['lr'] *= self.lr_factor
-        runner.optim_wrapper = {**runner.optim_wrapper, 'accumulative_counts': self.count, 'optimizer': optimizer}
+        runner.optim_wrapper = {**runner.optim_wrapper, 'optimizer': optimizer}
+        if isinstance(runner, Runner):  # FlexibleRunner's own wrappers do not all know it
+            runner.optim_wrapper['accumulative_counts'] = self.count
         runner.auto_scale_lr = None  # done; the runner would do it in its own way
 
     def stated_optimizer(self, runner: Runner) -> dict:
