@@ -8,6 +8,8 @@ operations of one, forward, backward and recomputed. Not counted: the CUDA conte
 and the second copy of the gradients that several GPUs exchange. The table is in Markdown.
 """
 import argparse
+import json
+import sys
 import time
 from collections.abc import Callable
 from inspect import signature
@@ -34,7 +36,7 @@ def training_step(cfg: Config, batch_size: int) -> tuple[Callable, torch.nn.Modu
     if torch.cuda.is_available():
         model.cuda()
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    height, width = cfg.crop_size
+    height, width = cfg.model.data_preprocessor.size
     images = [torch.zeros(3, height, width, dtype=torch.uint8) for _ in range(batch_size)]
     labels = [PixelData(data=torch.zeros(1, height, width, dtype=torch.long)) for _ in range(batch_size)]
     samples = [SegDataSample(gt_sem_seg=label, metainfo=dict(img_shape=(height, width))) for label in labels]
@@ -92,10 +94,11 @@ def main() -> None:
     parser.add_argument('configs', metavar='CONFIG', nargs='+', help='config file')
     parser.add_argument('--batch-size', type=int, default=2, help='images in a step')
     parser.add_argument('--iterations', type=int, default=20, help='steps that are timed on a GPU')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='file to write the figures to as well')
     args = parser.parse_args()
     if args.batch_size < 2:
         parser.error(f'--batch-size {args.batch_size}: pooling to 1 x 1 and batch norm need 2 images at least')
-    on_gpu = torch.cuda.is_available()
+    on_gpu, rows = torch.cuda.is_available(), []
     print(f'{torch.cuda.get_device_name()}, measured' if on_gpu else 'Counted', f'with PyTorch {torch.__version__}\n')
     header = [*HEADER, 'ms an iteration' if on_gpu else 'TFLOPs an iteration']
     print(f'| {" | ".join(header)} |\n| --- {"| ---: " * (len(header) - 1)}|')
@@ -110,7 +113,15 @@ def main() -> None:
             cells = [Path(path).stem, str(args.batch_size), recomputes, f'{parameters / 1e6:.1f}', f'{peak / 2**30:.1f}',
                      f'{1000 * cost:.0f}' if on_gpu else f'{cost / 1e12:.1f}']
             print(f'| {" | ".join(cells)} |', flush=True)
+            rows.append(dict(config=Path(path).name, batch_size=args.batch_size, with_cp=with_cp, parameters=parameters,
+                             peak_bytes=peak, **{'seconds' if on_gpu else 'operations': cost}))
             torch.cuda.empty_cache()
+    if args.json is not None:
+        device = torch.cuda.get_device_name() if on_gpu else 'none: counted'
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(dict(
+            command=' '.join(['measure_segmentation.py', *sys.argv[1:]]), device=device, torch=torch.__version__, rows=rows),
+            indent=1) + '\n')
 
 
 if __name__ == '__main__':
