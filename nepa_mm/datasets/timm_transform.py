@@ -5,7 +5,6 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image
 from timm.data import auto_augment, create_transform
-from torch import Tensor
 
 from ..errors import ConfigError
 from ..registry import TRANSFORMS
@@ -42,11 +41,9 @@ class TimmTransform(BaseTransform):
                     op.aug_fn = posterize
 
     def transform(self, results: dict) -> dict:
-        """Replace ``img``, uint8 RGB [3, H, W], BGR as an array [H, W, 3] or a PIL image, by normalised float32 RGB [h, w, 3]."""
+        """Replace ``img``, uint8 BGR [H, W, 3] or a PIL image in RGB, by normalised float32 RGB [h, w, 3]."""
         img = results['img']
-        if isinstance(img, Tensor):
-            img = Image.fromarray(img.permute(1, 2, 0).numpy())
-        elif isinstance(img, np.ndarray):
+        if isinstance(img, np.ndarray):
             img = Image.fromarray(np.ascontiguousarray(img[..., ::-1]))
         # Channels last, as other transforms leave an image and mmpretrain's browse_dataset draws one; PackInputs turns it back.
         results['img'] = self.timm(img).permute(1, 2, 0).numpy()

@@ -4,7 +4,7 @@ Shapes: B batch, L tokens, D width, H heads, d = D / H width of a head.
 """
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, LayerScale, Mlp, SwiGLU, get_act_layer
+from timm.layers import DropPath, LayerScale, Mlp, SwiGLU, get_act_layer, use_fused_attn
 from torch import Tensor, nn
 
 from .compiled import compiled_in_training
@@ -23,7 +23,7 @@ class Attention(nn.Module):
 
     timm's ``AttentionRope`` has the same parameters and, bit for bit, the same outputs. It normalises in a layout that needs
     copies, and splits [CLS] off and joins the parts again around each rotation: 33 kernels instead of 20 once compiled
-    (docs/performance.md).
+    (docs/performance.md). timm's switch ``TIMM_FUSED_ATTN=0`` computes the weights as such, for tools that count or look at them.
     """
 
     def __init__(self, dims: int, num_heads: int, qkv_bias: bool, qk_norm: str | None, norm_eps: float) -> None:
@@ -33,10 +33,11 @@ class Attention(nn.Module):
         self.q_norm, self.k_norm = (
             nn.Identity() if qk_norm is None else nn.LayerNorm(self.head_dim, eps=norm_eps, **QK_NORMS[qk_norm]) for _ in 'qk')
         self.proj = nn.Linear(dims, dims)
+        self.fused = use_fused_attn()
 
     def forward(self, x: Tensor, rope: Tensor | None, causal: bool) -> Tensor:
         q, k, v = (t.transpose(1, 2) for t in self.queries_keys_values(x, rope))  # [B, H, L, d]
-        x = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        x = F.scaled_dot_product_attention(q, k, v, is_causal=causal) if self.fused else attention_weights(q, k, causal) @ v
         return self.proj(x.transpose(1, 2).flatten(2))  # [B, H, L, d] -> [B, L, D]
 
     def queries_keys_values(self, x: Tensor, rope: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,6 +48,14 @@ class Attention(nn.Module):
             sin, cos = rope.chunk(2, dim=-1)  # [..., L, 1, d]
             q, k = (t * cos + t.roll(self.head_dim // 2, dims=-1) * sin for t in (q, k))
         return q.to(v.dtype), k.to(v.dtype), v  # norm and rotation may be of higher precision; flash attention wants one
+
+
+def attention_weights(q: Tensor, k: Tensor, causal: bool) -> Tensor:
+    """Of queries and keys [B, H, L, d]: [B, H, L, L], the weights of all tokens for each, which sum to 1."""
+    scores = q * q.shape[-1]**-0.5 @ k.transpose(-2, -1)
+    if causal:
+        scores = scores.masked_fill(torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1), -torch.inf)
+    return scores.softmax(-1)
 
 
 def rotations_of_all(table: Tensor, num_extra_tokens: int) -> Tensor:

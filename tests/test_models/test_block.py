@@ -44,6 +44,17 @@ def test_equals_timm_s_attention_bit_for_bit(qk_norm, extra, with_rope, qkv_bias
         torch.testing.assert_close(one, other, atol=1e-6 * largest, rtol=0)
 
 
+@pytest.mark.parametrize('causal', [True, False])
+def test_attention_that_is_not_fused_computes_the_same(causal):
+    ours, results = attention().double(), []
+    rope = rotations_of_all(RoPE2D(8)((3, 4), (3, 4), torch.device('cpu')), 1)
+    for ours.fused in (True, False):
+        x = torch.linspace(-2, 2, 2 * 13 * 24, dtype=torch.double).sin().reshape(2, 13, 24).requires_grad_()
+        out = ours(x, rope, causal)
+        results.append((out, *torch.autograd.grad(out.square().sum(), (x, *ours.parameters()))))
+    torch.testing.assert_close(*results, atol=1e-12, rtol=1e-12)
+
+
 def test_an_extra_token_is_not_turned_and_each_image_may_have_its_own_rotations():
     table = torch.randn(5, 4, 16)  # B, T, 2 * d
     rotations = rotations_of_all(table, 1)
