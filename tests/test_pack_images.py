@@ -25,7 +25,7 @@ spec = importlib.util.spec_from_file_location('pack_images', TOOL)
 tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
 PIPELINE = [
-    dict(type='nepa_mm.DecodeImage'), dict(type='nepa_mm.RandomResizedCropFlip', size=16), dict(type='nepa_mm.PackPixels')]
+    dict(type='nepa_mm.LoadImage'), dict(type='nepa_mm.RandomResizedCropFlip', size=16), dict(type='nepa_mm.PackPixels')]
 
 
 @pytest.fixture(scope='module')

@@ -20,7 +20,7 @@ model = dict(
 
 # A crop of 224 from 235: crop_pct 0.95
 test_pipeline = [
-    dict(type='nepa_mm.DecodeImage'),
+    dict(type='nepa_mm.LoadImage'),
     dict(
         type='nepa_mm.TimmTransform',
         input_size=224,

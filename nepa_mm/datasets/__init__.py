@@ -1,5 +1,4 @@
 """Datasets, transforms and batch augmentations; configs name them with the prefix ``nepa_mm.``."""
-from .decode_image import DecodeImage
 from .hf_images import HFImageDataset
 from .knn_bank import KNNBank
 from .load_image import LoadImage
@@ -10,5 +9,5 @@ from .timm_mixup import TimmMixup
 from .timm_transform import TimmTransform
 
 __all__ = [
-    'DecodeImage', 'HFImageDataset', 'KNNBank', 'LoadImage', 'LoadSegAnnotations', 'PackPixels', 'RandomResizedCropFlip',
-    'TimmMixup', 'TimmTransform']
+    'HFImageDataset', 'KNNBank', 'LoadImage', 'LoadSegAnnotations', 'PackPixels', 'RandomResizedCropFlip', 'TimmMixup',
+    'TimmTransform']

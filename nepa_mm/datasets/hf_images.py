@@ -14,7 +14,7 @@ class HFImageDataset(BaseDataset):
 
     The same samples in the same order as mmpretrain's folders of images, that is by label, then by file name, so that a seed
     draws the same batches from either. What tools/dataset_converters/pack_images.py wrote is in that order already. Images stay
-    encoded until :class:`DecodeImage` or :class:`LoadImage` decodes them; the network is never asked.
+    encoded until :class:`LoadImage` decodes them; the network is never asked.
 
     Arrow files (of ``save_to_disk``) are mapped into memory and read where they are. Parquet files cannot be read image by
     image: ``datasets`` first copies them, once, to Arrow files of the same size below ``HF_DATASETS_CACHE``.

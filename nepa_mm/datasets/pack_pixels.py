@@ -2,7 +2,6 @@
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from PIL import Image
 
 from ..registry import TRANSFORMS
 
@@ -17,10 +16,6 @@ class PackPixels(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Turn ``img``, uint8 RGB [3, H, W], a PIL image in RGB or mm's BGR [H, W, 3], into ``inputs``, uint8 BGR [3, H, W]."""
-        img = results['img']
-        if isinstance(img, Image.Image):
-            img = np.asarray(img)[..., ::-1]
-        if isinstance(img, np.ndarray):
-            return dict(inputs=torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1))), data_samples=[])
-        return dict(inputs=img.contiguous().flip(0), data_samples=[])  # in this order three times faster than in the other
+        """Turn ``img``, uint8 BGR [H, W, 3], into ``inputs``, uint8 BGR [3, H, W]."""
+        rgb = torch.from_numpy(np.ascontiguousarray(results['img'][..., ::-1])).permute(2, 0, 1)
+        return dict(inputs=rgb.contiguous().flip(0), data_samples=[])  # in this order three times faster than in the other

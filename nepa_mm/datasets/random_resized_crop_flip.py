@@ -1,13 +1,13 @@
 """torchvision's random crop and flip, resized in uint8."""
 import math
 
+import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from PIL import Image
-from torch import Tensor
 from torch.nn.functional import interpolate
-from torchvision.transforms import functional
 
+from ..errors import ConfigError
 from ..registry import TRANSFORMS
 
 
@@ -15,32 +15,39 @@ from ..registry import TRANSFORMS
 class RandomResizedCropFlip(BaseTransform):
     """torchvision's ``RandomResizedCrop``, bilinear and antialiased, then its ``RandomHorizontalFlip``, in half the time.
 
-    Random numbers, crops and flips are torchvision's under one seed of torch. A PIL image is resized by Pillow, the release's way
-    to the bit. A tensor is resized as it is, in uint8, where ``torchvision.transforms`` goes through float32; 3 % of its values
-    then differ by 1 of 255 from Pillow's, and one in ten million by 2, as both round after each axis.
+    Random numbers, crops and flips are torchvision's under one seed of torch.
 
     Args:
         size: Height and width of the result.
         scale: Least and greatest share of the image's area that a crop covers.
         ratio: Least and greatest width / height of a crop.
         prob: Probability of a flip.
+        backend: 'torchvision' resizes in uint8; 3 % of the values differ by 1 of 255 from Pillow's, and one in ten million by 2,
+            as both round after each axis. 'pillow' takes longer and gives the release's pixels to the bit.
+
+    Raises:
+        ConfigError: For another backend.
     """
 
-    def __init__(self, size: int, scale: tuple = (0.08, 1.), ratio: tuple = (3 / 4, 4 / 3), prob: float = 0.5) -> None:
-        self.size, self.scale, self.ratio, self.prob = size, tuple(scale), tuple(ratio), prob
+    def __init__(self, size: int, scale: tuple = (0.08, 1.), ratio: tuple = (3 / 4, 4 / 3), prob: float = 0.5,
+                 backend: str = 'torchvision') -> None:
+        if backend not in ('torchvision', 'pillow'):
+            raise ConfigError(f"pipeline: RandomResizedCropFlip.backend={backend!r} is unknown; choose 'torchvision' or 'pillow'")
+        self.size, self.scale, self.ratio, self.prob, self.backend = size, tuple(scale), tuple(ratio), prob, backend
         self.log_ratio = torch.tensor(self.ratio).log().tolist()  # in float32, as torchvision's
 
     def transform(self, results: dict) -> dict:
-        """Replace ``img``, uint8 [3, H, W] or a PIL image, by one of the same kind with ``size`` x ``size`` pixels."""
+        """Replace ``img``, uint8 BGR [H, W, 3], by one of ``size`` x ``size`` pixels."""
         img, size = results['img'], (self.size, self.size)
-        if isinstance(img, Tensor):
-            top, left, height, width = self.draw(*img.shape[1:])
-            img = interpolate(img[None, :, top:top + height, left:left + width], size, mode='bilinear', antialias=True)[0]
+        top, left, height, width = self.draw(*img.shape[:2])
+        crop = np.ascontiguousarray(img[top:top + height, left:left + width, ::-1])  # as it was decoded, and both want it
+        if self.backend == 'pillow':
+            pixels = torch.from_numpy(np.array(Image.fromarray(crop).resize(size, Image.Resampling.BILINEAR))).permute(2, 0, 1)
         else:
-            img = functional.resized_crop(img, *self.draw(img.height, img.width), size)
+            pixels = interpolate(torch.from_numpy(crop).permute(2, 0, 1)[None], size, mode='bilinear', antialias=True)[0]
         if torch.rand(1).item() < self.prob:
-            img = img.flip(-1) if isinstance(img, Tensor) else img.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        results['img'], results['img_shape'] = img, size
+            pixels = pixels.flip(-1)
+        results['img'], results['img_shape'] = pixels.permute(1, 2, 0).numpy()[..., ::-1], size
         return results
 
     def draw(self, height: int, width: int) -> tuple[int, int, int, int]:
@@ -60,4 +67,5 @@ class RandomResizedCropFlip(BaseTransform):
         return (height - h) // 2, (width - w) // 2, h, w
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(size={self.size}, scale={self.scale}, ratio={self.ratio}, prob={self.prob})'
+        return (f'{type(self).__name__}(size={self.size}, scale={self.scale}, ratio={self.ratio}, prob={self.prob}, '
+                f'backend={self.backend!r})')

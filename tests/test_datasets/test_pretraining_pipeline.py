@@ -28,7 +28,7 @@ def backend(request):
 def pipeline(backend):
     init_default_scope('mmpretrain')
     cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/images_224.py')
-    cfg.merge_from_dict({'train_dataloader.dataset.pipeline.0.backend': backend})  # the switch that it documents
+    cfg.merge_from_dict({'train_dataloader.dataset.pipeline.1.backend': backend})  # the switch that it documents
     yield Compose(cfg.train_dataloader.dataset.pipeline)
     DefaultScope._instance_dict.clear()
 

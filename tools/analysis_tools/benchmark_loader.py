@@ -66,7 +66,7 @@ def pipelines() -> dict:
     switched = {}
     for backend in ('pillow', 'torchvision'):
         cfg = Config.fromfile(IMAGES)
-        cfg.merge_from_dict({'train_dataloader.dataset.pipeline.0.backend': backend})
+        cfg.merge_from_dict({'train_dataloader.dataset.pipeline.1.backend': backend})
         switched[backend] = cfg.train_dataloader.dataset.pipeline
     for name, steps in dict(mm=MM, **switched).items():
         result[name] = partial(run, Compose(steps))

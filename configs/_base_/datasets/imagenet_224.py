@@ -4,7 +4,7 @@
 # For images in Hugging Face's format (val_dataloader alike): --cfg-options train_dataloader.dataset.type=nepa_mm.HFImageDataset
 #   train_dataloader.dataset.data_root=data/imagenet-1k-hf
 train_pipeline = [
-    dict(type='nepa_mm.DecodeImage'),
+    dict(type='nepa_mm.LoadImage'),
     dict(
         type='nepa_mm.TimmTransform',
         input_size=224,
@@ -19,7 +19,7 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='nepa_mm.DecodeImage'),
+    dict(type='nepa_mm.LoadImage'),
     dict(
         type='nepa_mm.TimmTransform',
         input_size=224,
