@@ -3,13 +3,33 @@ import os
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+from nepa_mm.checkpoints import released_state_dict
 
 ROOT = Path(__file__).parents[1]
 # Reference tensors dumped from the authors' release; tests that need them are skipped where they are absent.
 GOLDEN = Path(os.environ.get('NEPA_GOLDEN', ROOT.parent / 'shared/golden'))
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f'no reference tensors in {GOLDEN}')
+GOLDEN_PRETRAINING = ['pretrain_gelu', 'pretrain_swiglu', 'pretrain_bidirectional', 'pretrain_plain']
+
+
+def golden_tensors(case: str) -> dict[str, torch.Tensor]:
+    """Inputs, outputs, loss and gradients of one case."""
+    return {name: torch.from_numpy(np.asarray(value)) for name, value in np.load(GOLDEN / case / 'tensors.npz').items()}
+
+
+def assert_golden_gradients(model: torch.nn.Module, tensors: dict[str, torch.Tensor], tolerance: float = 1e-4) -> None:
+    """Each within ``tolerance`` of its largest."""
+    ours = released_state_dict({name: parameter.grad for name, parameter in model.named_parameters()})
+    expected = {name.removeprefix('grad/'): value for name, value in tensors.items() if name.startswith('grad/')}
+    assert len(expected) > 30
+    for name, value in expected.items():
+        error = (ours[name].cpu() - value).abs().max() / value.abs().max()
+        assert error < tolerance, f'{name}: relative error {error:.1e}'
+
 
 TINY = dict(arch=dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32), img_size=28, patch_size=7)
 

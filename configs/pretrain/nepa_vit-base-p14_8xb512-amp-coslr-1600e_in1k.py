@@ -11,7 +11,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(backbone=dict(arch='base', compile=True), head=dict(compile=True))
+model = dict(data_preprocessor=dict(compile=True), backbone=dict(arch='base', compile=True), head=dict(compile=True))
 
 # 8 GPUs x 512 images = 4096
 train_dataloader = dict(batch_size=512)

@@ -12,6 +12,7 @@ _base_ = [
 ]
 
 model = dict(
+    data_preprocessor=dict(compile=True),
     backbone=dict(arch='large', with_cls_token=False, use_abs_pos_embed=True, act='silu', gated_mlp=True, compile=True),
     head=dict(compile=True))
 

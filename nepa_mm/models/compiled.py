@@ -29,9 +29,12 @@ def compiled_in_training(method: Callable) -> Callable:
 
 @cache
 def compiled(function: Callable) -> Callable:
-    """``torch.compile`` of a function; made once, because each result compiles anew."""
+    """``torch.compile`` of a function, or the function where PyTorch's ``TORCH_COMPILE_DISABLE=1`` forbids it; made once,
+    because each result compiles anew."""
+    if os.environ.get('TORCH_COMPILE_DISABLE') == '1':
+        return function
     if not any(shutil.which(name) for name in (os.environ.get('CXX', 'g++'), 'g++', 'clang++')):
-        raise ConfigError('compile=True needs a C++ compiler, and there is no g++; install it or set compile=False')
+        raise ConfigError('compile=True needs a C++ compiler, and there is no g++; install it or set TORCH_COMPILE_DISABLE=1')
     # DDP's own optimizer would cut each block where a bucket ends. Between blocks gradients are handed over anyway.
     torch._dynamo.config.optimize_ddp = False
     return torch.compile(function)

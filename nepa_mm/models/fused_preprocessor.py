@@ -1,11 +1,10 @@
 """Bring a batch of pixels to the device and normalise it there."""
-from functools import cache
-
 import torch
 from mmpretrain.models import SelfSupDataPreprocessor
 from torch import Tensor
 
 from ..registry import MODELS
+from .compiled import compiled
 
 
 @MODELS.register_module()
@@ -18,14 +17,14 @@ class FusedSelfSupDataPreprocessor(SelfSupDataPreprocessor):
     pixels, as NEPA; MAE's target are pixels too.
 
     Args:
-        compile: Do all of it in one kernel by ``torch.compile``, for a model that is compiled too: it takes seconds at the start.
+        compile: Do all of it in one kernel by ``torch.compile`` while training; needs a C++ compiler.
         non_blocking: Whether to send without waiting.
         **kwargs: ``mean``, ``std``, ``to_rgb``, ... of ``SelfSupDataPreprocessor``.
     """
 
     def __init__(self, *args, compile: bool = False, non_blocking: bool = True, **kwargs) -> None:
         super().__init__(*args, non_blocking=non_blocking, **kwargs)
-        self.compile_normalize = compile
+        self.compiled = compile
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Normalise ``inputs`` [B, 3, H, W]; a list of views goes the parent's way. ``data_samples`` may be missing."""
@@ -34,7 +33,7 @@ class FusedSelfSupDataPreprocessor(SelfSupDataPreprocessor):
         pixels = self.cast_data(data['inputs'])
         kind = pixels.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
-        run = compiled() if self.compile_normalize else normalize
+        run = compiled(normalize) if self.compiled and training else normalize
         mean, std = (self.mean, self.std) if self._enable_normalize else (None, None)
         return dict(
             inputs=run(pixels, mean, std, self._channel_conversion, dtype), data_samples=self.cast_data(data.get('data_samples')))
@@ -47,9 +46,3 @@ def normalize(pixels: Tensor, mean: Tensor | None, std: Tensor | None, swap: boo
     if mean is not None:
         pixels = torch.sub(pixels, mean).div_(std)  # uint8 - float32 is one pass, which makes the float32 tensor
     return pixels.to(dtype)
-
-
-@cache
-def compiled():
-    """The same in one kernel. Compiled once for all models, and no attribute of any: those are copied (EMA) and saved."""
-    return torch.compile(normalize)

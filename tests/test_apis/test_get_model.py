@@ -15,29 +15,15 @@ from nepa_mm import NEPA, NEPAViT, get_model
 from nepa_mm.checkpoints import released_state_dict
 from nepa_mm.checkpoints.record import config_from_text
 from nepa_mm.errors import CheckpointError
-from tiny import GOLDEN, TINY, needs_golden, randomize
+from tiny import GOLDEN, GOLDEN_PRETRAINING, TINY, assert_golden_gradients, golden_tensors, needs_golden, randomize
 
-PRETRAIN = ['pretrain_gelu', 'pretrain_swiglu', 'pretrain_bidirectional', 'pretrain_plain']
 CLASSIFY = ['classify_pooled', 'classify_last_token']
 
 
-def reference(case):
-    return {name: torch.from_numpy(np.asarray(value)) for name, value in np.load(GOLDEN / case / 'tensors.npz').items()}
-
-
-def assert_gradients(model, tensors):
-    ours = released_state_dict({name: parameter.grad for name, parameter in model.named_parameters()})
-    expected = {name.removeprefix('grad/'): value for name, value in tensors.items() if name.startswith('grad/')}
-    assert len(expected) > 30
-    for name, value in expected.items():
-        error = (ours[name] - value).abs().max() / value.abs().max()
-        assert error < 1e-4, f'{name}: relative error {error:.1e}'
-
-
 @needs_golden
-@pytest.mark.parametrize('case', PRETRAIN)
+@pytest.mark.parametrize('case', GOLDEN_PRETRAINING)
 def test_parity_of_pretraining_with_the_release(case):
-    tensors, model = reference(case), get_model(f'hf:{GOLDEN / case}')
+    tensors, model = golden_tensors(case), get_model(f'hf:{GOLDEN / case}')
     assert isinstance(model, NEPA) and not model.training
     x = tensors['pixel_values']
     torch.testing.assert_close(model.backbone.embed(x), tensors['input_embedding'], atol=1e-5, rtol=0)
@@ -49,26 +35,26 @@ def test_parity_of_pretraining_with_the_release(case):
     loss = model(x, mode='loss')['loss']
     assert abs(loss.item() - tensors['loss'].item()) < 1e-5
     loss.backward()
-    assert_gradients(model, tensors)
+    assert_golden_gradients(model, tensors)
 
 
 @needs_golden
 @pytest.mark.parametrize('case', CLASSIFY)
 def test_parity_of_classification_with_the_release(case):
-    tensors, model = reference(case), get_model(f'hf:{GOLDEN / case}')
+    tensors, model = golden_tensors(case), get_model(f'hf:{GOLDEN / case}')
     assert isinstance(model, ImageClassifier) and not model.training
     logits = model(tensors['pixel_values'])
     torch.testing.assert_close(logits, tensors['logits'], atol=1e-5, rtol=0)
     loss = torch.nn.functional.cross_entropy(logits, tensors['labels'])
     assert abs(loss.item() - tensors['loss'].item()) < 1e-5
     loss.backward()
-    assert_gradients(model, tensors)
+    assert_golden_gradients(model, tensors)
 
 
 @needs_golden
 def test_overrides_replace_the_checkpoint_s_settings():
     address = f'hf:{GOLDEN}/pretrain_gelu'
-    x = reference('pretrain_gelu')['pixel_values']
+    x = golden_tensors('pretrain_gelu')['pixel_values']
     assert not torch.allclose(get_model(address, causal=False).backbone(x)[0], get_model(address).backbone(x)[0])
     assert get_model(address, out_type='featmap').backbone(x)[0].shape == (2, 48, 5, 5)
     tuned = get_model(address, qk_norm='affine', out_type='avg_featmap').backbone  # added as the identity

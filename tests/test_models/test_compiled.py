@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from nepa_mm import NEPA, NEPAViT, NextEmbeddingLoss
+from nepa_mm import NEPA, NEPAViT, NextEmbeddingLoss, get_model
 from nepa_mm.errors import ConfigError
 from nepa_mm.models import compiled as module
 from nepa_mm.models.block import Block, rotations_of_all
-from tiny import TINY, randomize
+from tiny import GOLDEN, GOLDEN_PRETRAINING, TINY, assert_golden_gradients, golden_tensors, needs_golden, randomize
 
 IMAGES = torch.randn(4, 3, 28, 28, generator=torch.Generator().manual_seed(0))
 # More blocks, each of another stochastic depth, than there may be versions of one function
@@ -137,6 +137,21 @@ def test_numbers_of_the_real_compiler_on_a_gpu(low, tolerance, backend):
                  tolerance)
 
 
+@needs_golden
+@pytest.mark.parametrize('case', GOLDEN_PRETRAINING)
+@pytest.mark.parametrize('low, tolerance', [(False, 1e-5), (True, 1e-2)])
+def test_a_compiled_step_has_the_release_s_loss_and_gradients(case, low, tolerance, backend):
+    """On a GPU by the real compiler. float32 as the plain path; bfloat16: loss within 0.01, gradients within a tenth."""
+    device, compiler = ('cuda', 'inductor') if torch.cuda.is_available() else ('cpu', 'aot_eager')
+    backend[1](compiler)
+    tensors = golden_tensors(case)
+    model = get_model(f'hf:{GOLDEN / case}', compile=True, rope=dict(rescale=None)).train().to(device)
+    model.head.compiled = True
+    loss = step(model, tensors['pixel_values'].to(device), low)['loss']
+    assert abs(loss.item() - tensors['loss'].item()) < tolerance
+    assert_golden_gradients(model, tensors, 0.1 if low else 1e-4)
+
+
 def test_names_copies_and_pickles(backend):
     model, plain = nepa(), nepa(compile=False)
     assert list(model.state_dict()) == list(plain.state_dict())
@@ -151,9 +166,11 @@ def test_names_copies_and_pickles(backend):
 def test_without_a_compiler_one_line_says_so(backend, monkeypatch):
     monkeypatch.setenv('PATH', '/nowhere')
     model = nepa()
-    with pytest.raises(ConfigError, match='^compile=True needs a C.. compiler, .* install it or set compile=False$'):
+    with pytest.raises(ConfigError, match='^compile=True needs a C.. compiler, .* install it or set TORCH_COMPILE_DISABLE=1$'):
         model.loss(IMAGES)
     model.eval().loss(IMAGES)
+    monkeypatch.setenv('TORCH_COMPILE_DISABLE', '1')
+    assert_alike(step(nepa()), step(nepa(compile=False)), 0)
 
 
 def test_errors_stay_one_line(backend):
