@@ -1,12 +1,10 @@
-"""The next-embedding loss (arXiv 2512.16922, section 3.1 and Algorithm 1). Shift and stop-gradient live only here.
-
-Shapes: B batch, L tokens, D width.
-"""
+"""The next-embedding loss (arXiv 2512.16922, section 3.1 and Algorithm 1). Shift and stop-gradient live only here."""
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..registry import MODELS
+from .collapse import mean_pairwise_cosine
 from .compiled import compiled_in_training
 
 # Distances of unit vectors [..., D] -> [...]. The paper uses the negative cosine, and allows any suitable one.
@@ -39,18 +37,17 @@ class NextEmbeddingLoss(nn.Module):
 
     @compiled_in_training
     def forward(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Compare predictions with targets, both [B, L, D], in float32 whatever their type.
+        """Compare predictions with targets, both [B, L, D] (batch, tokens, width), in float32 whatever their type.
 
         Returns ``loss``, ``cosine`` (mean similarity of prediction and target, 1 at best) and, for two images or more,
-        ``collapse`` (see :func:`mean_pairwise_cosine`).
+        ``collapse`` (:func:`mean_pairwise_cosine` of the targets).
 
         Raises:
             ConfigError: With ``shift``, for sequences of one token.
         """
         if self.shift:
             if target.shape[1] < 2:
-                raise ConfigError(f'an image of {target.shape[1]} token has no next one to predict; use larger images or smaller '
-                                  'patches')
+                raise ConfigError('an image of 1 token has no next one to predict; use larger images or smaller patches')
             prediction, target = prediction[:, :-1], target[:, 1:]
         if self.stop_grad:
             target = target.detach()
@@ -60,14 +57,3 @@ class NextEmbeddingLoss(nn.Module):
         if len(t) > 1:
             result['collapse'] = mean_pairwise_cosine(t.detach())
         return result
-
-
-def mean_pairwise_cosine(unit: Tensor) -> Tensor:
-    """Mean cosine over all pairs of different images at the same position, of unit vectors [B, L, D].
-
-    It nears 1 when every image gets the same embeddings: representations have collapsed.
-    """
-    batch, length, _ = unit.shape
-    # |sum of unit vectors|^2 = B + the sum over ordered pairs of different images
-    pairs = unit.sum(0).square().sum() / length - batch
-    return pairs / (batch * (batch - 1))
