@@ -4,6 +4,7 @@ Their scope equals the package name: mmengine imports ``<scope>.registry`` for a
 ``type='nepa_mm.NEPAViT'`` works in any mm config without ``custom_imports``.
 """
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import METRICS as MMENGINE_METRICS
@@ -19,6 +20,7 @@ from mmpretrain.registry import BATCH_AUGMENTS as MMPRETRAIN_BATCH_AUGMENTS
 
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='nepa_mm', locations=['nepa_mm.datasets'])
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='nepa_mm', locations=['nepa_mm.datasets'])
+FUNCTIONS = Registry('function', parent=MMENGINE_FUNCTIONS, scope='nepa_mm', locations=['nepa_mm.datasets'])
 # Mixup and the like; a root of its own in mmpretrain
 BATCH_AUGMENTS = Registry('batch augment', parent=MMPRETRAIN_BATCH_AUGMENTS, scope='nepa_mm', locations=['nepa_mm.datasets'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='nepa_mm', locations=['nepa_mm.engine'])

@@ -1,4 +1,5 @@
 """Datasets, transforms and batch augmentations; configs name them with the prefix ``nepa_mm.``."""
+from .collate_and_hold import collate_and_hold
 from .hf_images import HFImageDataset
 from .knn_bank import KNNBank
 from .load_image import LoadImage
@@ -10,4 +11,4 @@ from .timm_transform import TimmTransform
 
 __all__ = [
     'HFImageDataset', 'KNNBank', 'LoadImage', 'LoadSegAnnotations', 'PackPixels', 'RandomResizedCropFlip', 'TimmMixup',
-    'TimmTransform']
+    'TimmTransform', 'collate_and_hold']

@@ -37,12 +37,13 @@ class RandomResizedCropFlip(BaseTransform):
         self.log_ratio = torch.tensor(self.ratio).log().tolist()  # in float32, as torchvision's
 
     def transform(self, results: dict) -> dict:
-        """Replace ``img``, uint8 BGR [H, W, 3], by one of ``size`` x ``size`` pixels."""
+        """Replace ``img``, uint8 BGR [H, W, 3], by one of ``size`` x ``size`` pixels, whose channels lie apart in memory."""
         img, size = results['img'], (self.size, self.size)
         top, left, height, width = self.draw(*img.shape[:2])
         crop = np.ascontiguousarray(img[top:top + height, left:left + width, ::-1])  # as it was decoded, and both want it
         if self.backend == 'pillow':
-            pixels = torch.from_numpy(np.array(Image.fromarray(crop).resize(size, Image.Resampling.BILINEAR))).permute(2, 0, 1)
+            crop = np.array(Image.fromarray(crop).resize(size, Image.Resampling.BILINEAR))
+            pixels = torch.from_numpy(crop).permute(2, 0, 1).contiguous()
         else:
             pixels = interpolate(torch.from_numpy(crop).permute(2, 0, 1)[None], size, mode='bilinear', antialias=True)[0]
         if torch.rand(1).item() < self.prob:

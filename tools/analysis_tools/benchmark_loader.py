@@ -6,7 +6,7 @@ On the same images and crops, one thread each, image by image in turn, so that w
 
     authors        Pillow -> torchvision's crop and flip -> float32 -> normalised, as the release does in its workers
     mm             the same to uint8, by mmpretrain's own transforms and PackInputs
-    pillow         configs/_base_/datasets/images_224.py with its switch to Pillow, bit for bit the release's pixels
+    pillow         configs/_base_/datasets/images_224.py with its switch to Pillow's resizing, bit for bit the release's pixels
     torchvision    configs/_base_/datasets/images_224.py
 
 Then the CPU time that the training process spends on an image in each form in which a worker can send it; decoding takes no part.
@@ -29,7 +29,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from nepa_mm.datasets import PackPixels
+from nepa_mm.datasets import PackPixels, collate_and_hold
 from nepa_mm.errors import DataError, one_line_errors
 
 IMAGES = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets/images_224.py'
@@ -106,14 +106,14 @@ def measure_pipelines(paths: list[str], repeats: int) -> tuple[dict[str, list[fl
 class Packed(Dataset):
     """Copies of one image, packed as a pipeline ends."""
 
-    def __init__(self, pack, dtype: torch.dtype) -> None:
-        self.pack, self.image = pack, torch.randint(0, 256, (3, 224, 224), dtype=torch.uint8).to(dtype)
+    def __init__(self, pack, dtype: type) -> None:
+        self.pack, self.image = pack, np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8).astype(dtype)
 
     def __len__(self) -> int:
         return 1 << 20
 
     def __getitem__(self, i: int) -> dict:
-        return self.pack(dict(img=self.image.clone(), img_path=f'data/imagenet/train/n01440764/n01440764_{i}.JPEG', sample_idx=i,
+        return self.pack(dict(img=self.image, img_path=f'data/imagenet/train/n01440764/n01440764_{i}.JPEG', sample_idx=i,
                               ori_shape=(500, 375), img_shape=(224, 224)))
 
 
@@ -125,11 +125,12 @@ def stacked(batch: dict) -> torch.Tensor:
 def measure_transport(repeats: int, batch_size: int = 256, count: int = 5) -> dict[str, list[float]]:
     """Microseconds of CPU that the training process, with one worker, spends on an image in each repeat."""
     forms = {
-        'float32, PackInputs, pseudo_collate': (PackInputs(), torch.float32, pseudo_collate),
-        'float32, PackInputs, default_collate': (PackInputs(), torch.float32, default_collate),
-        'uint8, PackInputs, pseudo_collate': (PackInputs(), torch.uint8, pseudo_collate),
-        'uint8, PackInputs, default_collate': (PackInputs(), torch.uint8, default_collate),
-        'uint8, PackPixels, default_collate': (PackPixels(), torch.uint8, default_collate)}
+        'float32, PackInputs, pseudo_collate': (PackInputs(), np.float32, pseudo_collate),
+        'float32, PackInputs, default_collate': (PackInputs(), np.float32, default_collate),
+        'uint8, PackInputs, pseudo_collate': (PackInputs(), np.uint8, pseudo_collate),
+        'uint8, PackInputs, default_collate': (PackInputs(), np.uint8, default_collate),
+        'uint8, PackPixels, default_collate': (PackPixels(), np.uint8, default_collate),
+        'uint8, PackPixels, collate_and_hold': (PackPixels(), np.uint8, collate_and_hold)}
     times = {name: [] for name in forms}
     for _ in range(repeats):
         for name, (pack, dtype, collate) in forms.items():

@@ -16,5 +16,5 @@ train_dataloader = dict(
     pin_memory=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),  # the worker stacks a batch, which travels as one tensor
+    collate_fn=dict(type='nepa_mm.collate_and_hold'),  # the worker stacks a batch, which travels as one tensor
     dataset=dict(type='CustomDataset', data_root='data/imagenet', data_prefix='train', with_label=False, pipeline=train_pipeline))
