@@ -152,6 +152,31 @@ def test_a_compiled_step_has_the_release_s_loss_and_gradients(case, low, toleran
     assert_golden_gradients(model, tensors, 0.1 if low else 1e-4)
 
 
+def test_what_a_compiled_block_keeps_for_the_backward_pass(backend):
+    """In bfloat16 tensors [L, D] of an image: 3 for qkv, 3 for rotated queries, keys and attention's output, 2 x 4 around GELU, one
+    for each norm's and branch's output; and the block's input in float32. So 97 MB for an image of 224 pixels and ViT-B."""
+    backend[1]('aot_eager_decomp_partition')
+    tokens, dims = 65, 32
+    block = Block(dims, 1, 4 * dims, 'plain', True, 'gelu', False, 1e-5, 0., 1e-12, True).train()
+    rope, parameters = rotations_of_all(torch.randn(64, 2 * dims), 1), {p.data_ptr() for p in block.parameters()}
+
+    def kept(images):
+        sizes = {}
+
+        def keep(tensor):
+            if tensor.untyped_storage().data_ptr() not in parameters:
+                sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        x = torch.randn(images, tokens, dims, requires_grad=True)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast('cpu', torch.bfloat16):
+            out = block(x, rope, True)
+        return sum(sizes.values()), out  # while what is kept is alive, no address is used twice
+
+    grows = (kept(6)[0] - kept(2)[0]) / 4
+    assert grows / (2 * tokens * dims) == pytest.approx(20, abs=0.5)
+
+
 def test_names_copies_and_pickles(backend):
     model, plain = nepa(), nepa(compile=False)
     assert list(model.state_dict()) == list(plain.state_dict())
