@@ -9,7 +9,7 @@ What the config says is what runs: model, precision, optimizer, clipping, averag
 feeds one ready batch of the form that the loader gives, on the device. The Runner and the other systems take turns in one run,
 each of --iterations steps, and ratios are between neighbouring turns. 'bare' is a plain loop over the same model, optimizer,
 average and ready batch. With --data the others come after all of the Runner's turns, since a loader would use theirs to run
-ahead. No turn waits for the device in between; time by part is taken in a pass of its own. docs/performance_tools.md says what is
+ahead. No turn waits for the device in between; time by part is taken in a pass of its own. docs/performance.md says what is
 counted.
 """
 import argparse
