@@ -82,7 +82,9 @@ def decode(content: bytes) -> np.ndarray | None:
         return None
     if len(pixels) not in (1, 3):
         return None
-    return pixels.expand(3, -1, -1).permute(1, 2, 0).numpy()[..., ::-1]  # a view, as mmcv makes one of Pillow's
+    if len(pixels) == 1:
+        pixels = pixels.repeat(3, 1, 1)  # three planes, which transforms may write to one by one
+    return pixels.permute(1, 2, 0).numpy()[..., ::-1]  # a view, as mmcv makes one of Pillow's
 
 
 def header(content: bytes) -> bytes:

@@ -64,6 +64,13 @@ def test_pixels_are_pillows_in_bgr_from_bytes_and_from_a_file(name, tmp_path):
     assert (decode(content) is not None) == (name in BY_TORCHVISION)
 
 
+@pytest.mark.parametrize('content', [encode('L'), encode()], ids=['grey', 'colour'])
+def test_transforms_may_write_to_each_channel(content):
+    img = LoadImage()(dict(img_bytes=content))['img']
+    img[3:5, 7:9] = (10, 20, 30)  # as RandomErasing does
+    assert img[3:5, 7:9].reshape(-1, 3).tolist() == [[10, 20, 30]] * 4
+
+
 @needs_sample
 def test_pixels_of_real_images():
     for content in real_images()[::5]:
