@@ -114,6 +114,10 @@ def test_what_cannot_be_packed_leaves_nothing(src, tmp_path, monkeypatch):
         tool.pack(tmp_path / 'there', tmp_path / 'train')
     (tmp_path / 'images').mkdir()
     (tmp_path / 'images/a.jpg').touch()
+    (tmp_path / 'images/a').mkdir()
+    with pytest.raises(DataError, match="^SRC='.*images' holds 1 images beside its folders, such as 'a.jpg', which are of no "):
+        tool.pack(tmp_path / 'images', tmp_path / 'train')
+    (tmp_path / 'images/a').rmdir()
     with pytest.raises(DataError, match="^img_path='.*a.jpg' is empty; mend the file or take it out of the folder$"):
         tool.pack(tmp_path / 'images', tmp_path / 'train')
 

@@ -40,7 +40,12 @@ def list_images(src: Path) -> tuple[list[dict], list[str] | None]:
     from mmpretrain.datasets import CustomDataset
     if not src.is_dir():
         raise DataError(f'SRC={str(src)!r} is no folder; give one that holds a folder of images for each class, or images')
-    with_label = any(entry.is_dir() and not entry.name.startswith('.') for entry in os.scandir(src))
+    entries = [entry for entry in os.scandir(src) if not entry.name.startswith('.')]
+    with_label = any(entry.is_dir() for entry in entries)
+    beside = sorted(entry.name for entry in entries if entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES))
+    if with_label and beside:
+        raise DataError(f'SRC={str(src)!r} holds {len(beside)} images beside its folders, such as {beside[0]!r}, which are of no '
+                        'class and would be left out; move them into a folder or away')
     try:
         dataset = CustomDataset(str(src), with_label=with_label, serialize_data=False)
     except RuntimeError as error:  # its own, of an empty folder
