@@ -27,3 +27,9 @@ def test_without_time_nothing_is_begun(tmp_path):
     done = suite('--only', 'base,large', '--out', tmp_path, SUITE_SECONDS='0')
     assert done.returncode == 2 and done.stdout.count('no time left') == 2 and not list(tmp_path.iterdir())
     assert suite('--wrong', 'x').stderr.startswith("gpu_suite.sh: error: unknown option '--wrong'")
+
+
+def test_its_tests_are_those_that_need_a_gpu_and_not_its_own(tmp_path):
+    done = suite('--only', 'tests', '--out', tmp_path, PYTEST_ADDOPTS='--collect-only -qq')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'tests/test_engine/test_log_later.py: 1\n' in done.stdout and 'test_gpu_suite.py: ' not in done.stdout
