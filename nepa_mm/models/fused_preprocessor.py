@@ -25,6 +25,8 @@ class FusedSelfSupDataPreprocessor(SelfSupDataPreprocessor):
     def __init__(self, *args, compile: bool = False, non_blocking: bool = True, **kwargs) -> None:
         super().__init__(*args, non_blocking=non_blocking, **kwargs)
         self.compiled = compile
+        if self._enable_normalize:
+            self.mean, self.std = self.mean.float(), self.std.float()  # whole numbers in the config are integers here
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Normalise ``inputs`` [B, 3, H, W]; a list of views goes the parent's way. ``data_samples`` may be missing."""

@@ -17,7 +17,8 @@ ALL_BYTES = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 3, 16, 16)
 
 
 @pytest.mark.parametrize('settings', [
-    dict(), IMAGENET, dict(IMAGENET, to_rgb=True), dict(mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True), dict(to_rgb=True)])
+    dict(), IMAGENET, dict(IMAGENET, to_rgb=True), dict(mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True), dict(to_rgb=True),
+    dict(mean=[0, 1, 2], std=[255, 254, 3])])
 @pytest.mark.parametrize('images', [ALL_BYTES, ALL_BYTES.float() / 3, ALL_BYTES.flip(3).to(memory_format=torch.channels_last)])
 def test_bits_are_those_of_mmpretrain(settings, images):
     before = images.clone()
