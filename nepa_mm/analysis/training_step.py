@@ -30,6 +30,10 @@ def without_checkpoints(cfg: Config) -> Config:
         if key not in cfg:
             raise ConfigError(f'{key} is missing in {cfg.filename}, so it trains nothing')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
+    if cfg.get('default_scope') == 'mmpretrain':  # as mmpretrain's own tools do
+        cfg.train_dataloader.setdefault('collate_fn', dict(type='default_collate'))
+    if cfg.get('data_preprocessor'):  # as mmengine's Runner does
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     cfg.load_from = cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
     if (cfg.model.get('backbone', {}).get('init_cfg') or {}).get('type') == 'Pretrained':
@@ -76,8 +80,12 @@ def ema_hooks(cfg: Config) -> list[EMAHook]:
 
 def shape_of_model(cfg: Config) -> nn.Module:
     """The config's model without any memory, for its shapes."""
-    with torch.device('meta'):
-        return revert_sync_batchnorm(MODELS.build(cfg.model))
+    try:
+        with torch.device('meta'):
+            model = MODELS.build(cfg.model)
+    except RuntimeError:  # it reads tensors while it is built, as Swin does its rates of stochastic depth
+        model = nn.Module.to(MODELS.build(cfg.model), 'meta')  # mmengine's own would send the batch there as well
+    return revert_sync_batchnorm(model)
 
 
 @contextmanager
@@ -89,6 +97,10 @@ def counted(cfg: Config, batch_size: int, img_size: int | None = None) -> Iterat
     """
     cfg = copy.deepcopy(cfg)
     cfg.optim_wrapper.clip_grad = None  # mmengine reads the norm's value; it costs next to nothing
+    if str(cfg.optim_wrapper.get('type')).endswith(('AmpOptimWrapper', 'DeepSpeedOptimWrapper')):
+        # These refuse to be without a GPU; numbers of 16 bits have one size.
+        cfg.optim_wrapper = dict(type='nepa_mm.Bf16OptimWrapper', **{
+            key: value for key, value in cfg.optim_wrapper.items() if key not in ('type', 'loss_scale', 'dtype', 'use_fp64')})
     batch, model = made_up_batch(cfg, batch_size, img_size), shape_of_model(cfg)
     with ExitStack() as stack:
         mode = stack.enter_context(without_content())

@@ -76,8 +76,6 @@ def dry_run(cfg: Config, gpus: int, mfu: float, device: str, images: int = IMAGE
     """All figures of the table."""
     cfg = without_checkpoints(cfg)
     count, effective, total = schedule(cfg, gpus, images)
-    cfg.optim_wrapper.type = str(cfg.optim_wrapper.get('type', 'OptimWrapper')).replace(
-        'DeepSpeedOptimWrapper', 'nepa_mm.Bf16OptimWrapper')  # whose step is the engine's
     model, (forward, step) = shape_of_model(cfg), operations(cfg)
     teraflops, gib = peak_of(device)
     rate = mfu * teraflops * 1e12 / step
