@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from nepa_mm.analysis.counted_step import size
+from nepa_mm.analysis.made_up_batch import made_up_batch
 from nepa_mm.analysis.training_step import averaging, ema_hooks, memory_parts, operations, shape_of_model, without_checkpoints
 from nepa_mm.errors import ConfigError
 from tiny import ROOT
@@ -128,3 +129,9 @@ def test_what_depends_on_values_is_refused_in_one_line(config):
     path, = (ROOT / 'configs/pretrain').glob('mocov3_nepa*')
     with pytest.raises(ConfigError, match="model.type='MoCoV3' cannot be counted"):
         operations(config(path))
+
+
+def test_a_config_with_labels_gets_them(config):
+    cfg = config(PRETRAIN.with_name(f'{PRETRAIN.stem}-labels.py'), model__backbone__arch=SMALL, model__cls_head__in_channels=64)
+    labels = [sample.gt_label.item() for sample in made_up_batch(cfg, 2)['data_samples']]
+    assert labels == [0, 0] and operations(cfg)[0] > by_hand(64, 2, 14, 224)[0]  # the classifier on top
