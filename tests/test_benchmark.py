@@ -54,6 +54,16 @@ def test_images_of_a_folder(tmp_path):
     assert figures['loader']['images_per_core_s'] > 0 and figures['waited_for_loader_s'] > 0
 
 
+def test_the_same_training_with_settings_changed(tmp_path):
+    printed = run(tmp_path, SCRIPT, MINI, *FEW, '--img-size', 32, '--json', tmp_path / 'new/out.json', '--change',
+                  'model.backbone.arch.num_layers=8')
+    figures = json.loads((tmp_path / 'new/out.json').read_text())
+    assert figures['systems'].keys() == {'runner', 'bare', 'changed'} and 'changed / bare loop' in printed
+    turns = zip(figures['systems']['bare']['images_per_s'], figures['systems']['changed']['images_per_s'])
+    assert figures['changed_over_bare_time']['pairs'] == [pytest.approx(bare / changed) for bare, changed in turns]
+    assert 'init_weights' not in printed
+
+
 def test_two_processes(tmp_path):
     printed = run(tmp_path, SCRIPT, MINI, '--scaling', 'processes', '--points', 2, *FEW, '--img-size', 32,
                   '--json', tmp_path / 'out.json', PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
@@ -67,8 +77,11 @@ def test_two_processes(tmp_path):
     ((MINI, '--iterations', 0), '--iterations 0 is less than 1'),
     ((MINI, '--vs', 'hf-reference', *FEW), '--vs hf-reference needs --peer-path'),
     ((MINI, '--data', '.', '--img-size', 32), '--img-size 32 is for --synthetic'),
+    ((MINI, '--data', 'empty'), "--data 'empty' holds no file"),
+    ((MINI, '--scaling', 'batch', '--points', 2, 0), '--points 0 is less than 1'),
 ])
 def test_errors_are_one_line(tmp_path, arguments, message):
+    (tmp_path / 'empty').mkdir()
     code, printed = start(tmp_path, SCRIPT, *arguments)
     assert code == 2 and f'nepa_mm: error: {message}' in printed and 'Traceback' not in printed
 

@@ -111,7 +111,7 @@ def test_arithmetic(path):
     if base == 1024 or path.stem.endswith('-knn'):
         hooks[0]['evaluate_on_origin'] = True
     elif path.stem.endswith('-fsdp'):
-        hooks[0]['type'] = 'nepa_mm.ShardedEMAHook'
+        hooks[0] = dict(type='nepa_mm.ShardedEMAHook', momentum=pytest.approx(1e-4), priority='ABOVE_NORMAL')
     elif path.stem.endswith('-deepspeed'):
         assert 'custom_hooks' not in cfg
         return

@@ -37,13 +37,15 @@ class Ticks:
 TICKS = Ticks()
 
 
-@pytest.mark.parametrize('apart, order', [(False, ['bare', 'peer'] * 4), (True, ['bare', 'peer'] * 4)])
-def test_turns_hold_whole_iterations_and_nothing_of_the_others(apart, order):
-    seen = []
+@pytest.mark.parametrize('apart, before', [(False, [0, 5, 10, 15]), (True, [0, 15, 15, 15])])
+def test_turns_hold_whole_iterations_and_nothing_of_the_others(apart, before):
+    seen, timed_before = [], []
 
     def other(name, ticks):
         def run(steps):
             seen.append((name, steps))
+            if name == 'peer':
+                timed_before.append(hook.seen - hook.warmup)  # steps of the Runner
             TICKS.time += ticks * steps
             return ticks * steps
         return run
@@ -52,7 +54,9 @@ def test_turns_hold_whole_iterations_and_nothing_of_the_others(apart, order):
     assert iterations(hook) == 2 + 3 * 5
     assert hook.seconds == dict(runner=[5] * 3, bare=[10] * 3, peer=[20] * 3)
     # A warm-up of as many steps as the Runner's; after a peer's turn one step that is not timed
-    assert [name for name, steps in seen if steps != 1] == order and seen[:3] == [('bare', 2), ('peer', 2), ('bare', 1)]
+    assert timed_before == before
+    assert [name for name, steps in seen if steps != 1] == ['bare', 'peer'] * 4
+    assert seen[:3] == [('bare', 2), ('peer', 2), ('bare', 1)]
     assert len(hook.waited) == 15
 
 
@@ -93,7 +97,7 @@ def test_time_by_part_adds_up_and_leaves_no_trace():
     optim_wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.), clip_grad=dict(max_norm=1.))
     parts = time_by_part(model, optim_wrapper, dict(inputs=torch.ones(2)), lambda: busy(0.002), 5)
     assert list(parts) == ['data', 'forward', 'backward', 'optimizer', 'EMA', 'other']
-    assert parts['forward'] > 0.004 and parts['EMA'] > 0.002 and 0 <= parts['other'] < parts['forward']
+    assert parts['forward'] > 0.004 and parts['EMA'] > 0.002 and parts['other'] >= 0
     assert model.weight.item() == pytest.approx(1 - 5, abs=1e-4)  # five steps of the clipped gradient
     assert not {'_run_forward'} & vars(model).keys() and not {'backward', 'step', 'zero_grad'} & vars(optim_wrapper).keys()
 

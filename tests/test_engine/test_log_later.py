@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nepa_mm import NEPA, NEPAViT
+from nepa_mm import NEPA, NEPAViT, NextEmbeddingLoss
 from nepa_mm.engine.log_later import PatientBuffer, log_later
 from tiny import TINY
 
@@ -133,14 +133,20 @@ def test_the_count_would_see_mmengine_s_own(tmp_path):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
-def test_on_a_gpu_steps_that_do_not_log_never_wait(tmp_path):
+@pytest.mark.parametrize('compile', [False, True])
+@pytest.mark.parametrize('accumulated, reading', [(1, {4, 8, 12, 16, 20, 24}), (2, {4, 6, 10, 12})])  # logs and checkpoints
+def test_on_a_gpu_steps_that_do_not_log_never_wait(accumulated, reading, compile, tmp_path):
     @contextmanager
     def no_waits(step):
-        torch.cuda.set_sync_debug_mode('error' if step > 2 and step % 4 else 'default')
-        yield
-        torch.cuda.set_sync_debug_mode('default')
+        torch.cuda.set_sync_debug_mode('error' if step > 2 and step not in reading else 'default')
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode('default')
 
-    built = runner(tmp_path)
+    preprocessor = dict(mean=[127.5] * 3, std=[127.5] * 3, compile=compile)
+    model = NEPA(NEPAViT(**TINY, compile=compile), head=NextEmbeddingLoss(compile=compile), data_preprocessor=preprocessor)
+    built = runner(tmp_path, model=model, auto_scale_lr=dict(base_batch_size=2 * accumulated))
     watch(built, no_waits)
     built.train()
 

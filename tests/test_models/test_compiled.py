@@ -153,8 +153,8 @@ def test_a_compiled_step_has_the_release_s_loss_and_gradients(case, low, toleran
 
 
 def test_what_a_compiled_block_keeps_for_the_backward_pass(backend):
-    """In bfloat16 tensors [L, D] of an image: 3 for qkv, 3 for rotated queries, keys and attention's output, 2 x 4 around GELU, one
-    for each norm's and branch's output; and the block's input in float32. So 97 MB for an image of 224 pixels and ViT-B."""
+    """Of an image, tensors [L, D] in bfloat16: 3 for qkv, 3 for rotated queries, keys and attention's output, 2 x 4 around GELU,
+    one for each norm's and branch's output; and the block's input in float32. So 97 MB for ViT-B at 224 pixels."""
     backend[1]('aot_eager_decomp_partition')
     tokens, dims = 65, 32
     block = Block(dims, 1, 4 * dims, 'plain', True, 'gelu', False, 1e-5, 0., 1e-12, True).train()

@@ -3,17 +3,19 @@
     python tools/analysis_tools/benchmark.py CONFIG --synthetic
     python tools/analysis_tools/benchmark.py CONFIG --data data/imagenet/train
     python tools/analysis_tools/benchmark.py CONFIG --synthetic --vs hf-reference --peer-path CHECKOUT --peer-python PYTHON
+    python tools/analysis_tools/benchmark.py CONFIG --synthetic --change model.backbone.compile=False
     python tools/analysis_tools/benchmark.py CONFIG --synthetic --scaling tokens
 
 What the config says is what runs: model, precision, optimizer, clipping, average, hooks, and with --data its loader. --synthetic
 feeds one ready batch of the form that the loader gives, on the device. The Runner and the other systems take turns in one run,
 each of --iterations steps, and ratios are between neighbouring turns. 'bare' is a plain loop over the same model, optimizer,
-average and ready batch. With --data the others come after all of the Runner's turns, since a loader would use theirs to run
-ahead. No turn waits for the device in between; time by part is taken in a pass of its own. docs/performance.md says what is
-counted.
+average and ready batch, 'changed' one over a model of its own with the settings of --change. With --data the others come after
+all of the Runner's turns, since a loader would use theirs to run ahead. No turn waits for the device in between; time by part is
+taken in a pass of its own. docs/performance.md says what is counted.
 """
 import argparse
 import contextlib
+import copy
 import json
 import math
 import os
@@ -37,10 +39,19 @@ from rich.console import Console
 from rich.table import Table
 
 from nepa_mm.analysis.device_peaks import peak_of, reached_of
+from nepa_mm.analysis.json_file import JsonFile
 from nepa_mm.analysis.made_up_batch import made_up_batch, map_tensors
 from nepa_mm.analysis.peer_process import SCRIPTS, PeerProcess, peer_settings
 from nepa_mm.analysis.time_by_part import time_by_part
-from nepa_mm.analysis.training_step import TrainingStep, operations, set_image_size, shape_of_model, without_checkpoints
+from nepa_mm.analysis.training_step import (
+    TrainingStep,
+    averaging,
+    ema_hooks,
+    operations,
+    set_image_size,
+    shape_of_model,
+    without_checkpoints,
+)
 from nepa_mm.analysis.turns import Finished, ReadyBatches, TurnsHook, plain_loop, ratios
 from nepa_mm.engine.launch import build_runner, load_config
 from nepa_mm.errors import ConfigError, one_line_errors
@@ -97,6 +108,8 @@ def use_images(loader: dict, args: argparse.Namespace) -> None:
         loader.dataset.data_prefix = ''
     needed = loader.batch_size * (args.warmup + args.iterations * args.repeats + 1)
     found = sum(1 for _ in islice((path for path in Path(args.data).rglob('*') if path.is_file()), needed))
+    if not found:
+        raise ConfigError(f'--data {args.data!r} holds no file; give a folder of images')
     loader.sampler = dict(type='RepeatedSampler', shuffle=True, times=math.ceil(needed / max(found, 1)) + 1)
 
 
@@ -104,17 +117,30 @@ def use_images(loader: dict, args: argparse.Namespace) -> None:
 
 def peers(args: argparse.Namespace, cfg: Config, batch: dict, img_size: int) -> dict:
     """The systems that were asked for beside our own."""
-    size = cfg.train_dataloader.batch_size
+    size, clock = cfg.train_dataloader.batch_size, CLOCKS[args.clock]
+    if args.change:
+        changed = copy.deepcopy(cfg)
+        changed.merge_from_dict(args.change)
+        return dict(changed=plain_loop(step_of(changed, batch), clock))
     if args.vs in SCRIPTS:
         if args.vs == 'hf-reference' and not args.peer_path:
             raise ConfigError("--vs hf-reference needs --peer-path, a checkout of the authors' code (github.com/SihanXU/nepa)")
         settings = peer_settings(cfg, size, img_size, args.peer_path, args.clock)
         return {args.vs: PeerProcess(args.vs, args.peer_python, settings)}
-    return {args.vs: plain_loop(mmpretrain_mae(batch, cfg), CLOCKS[args.clock])} if args.vs else {}
+    return {args.vs: plain_loop(step_of(mmpretrain_mae(cfg), batch), clock)} if args.vs else {}
 
 
-def mmpretrain_mae(batch: dict, cfg: Config) -> TrainingStep:
-    """mmpretrain's own MAE ViT-B/16 by its own recipe, on the same batch; its precision is the config's."""
+def step_of(cfg: Config, batch: dict) -> Callable:
+    """A training step of a config of its own, average included, on a batch that is ready."""
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    step = TrainingStep.of(model.cuda() if ON_GPU else model, cfg, batch)
+    averages = [averaging(hook, step.model) for hook in ema_hooks(cfg)]
+    return lambda: [run() for run in (step, *averages)]
+
+
+def mmpretrain_mae(cfg: Config) -> Config:
+    """mmpretrain's own recipe of MAE ViT-B/16; its precision is that of ``cfg``."""
     import mmpretrain
     path = Path(mmpretrain.__file__).parent / '.mim/configs/mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
     if not path.is_file():
@@ -122,9 +148,7 @@ def mmpretrain_mae(batch: dict, cfg: Config) -> TrainingStep:
     mae = without_checkpoints(Config.fromfile(path))
     wrapper = 'nepa_mm.Bf16OptimWrapper' if 'Bf16' in str(cfg.optim_wrapper.get('type')) else 'OptimWrapper'
     mae.optim_wrapper = dict({key: value for key, value in mae.optim_wrapper.items() if key != 'loss_scale'}, type=wrapper)
-    model = MODELS.build(mae.model)
-    model.init_weights()
-    return TrainingStep.of(model.cuda() if ON_GPU else model, mae, batch)
+    return mae
 
 
 def average_of(runner: Runner) -> Callable:
@@ -161,20 +185,20 @@ def measure(args: argparse.Namespace) -> dict:
         parameters = sum(value.numel() for value in shape_of_model(cfg).parameters())
         batch = map_tensors(made_up_batch(cfg, size, args.img_size), lambda value: value.cuda() if ON_GPU else value)
         img_size = first_tensor(batch).shape[-1]
-        others = peers(args, cfg, batch, img_size)
         clock = CLOCKS[args.clock]
         hook = TurnsHook(args.warmup, args.iterations, args.repeats, clock, lambda runner: {
             'bare': plain_loop(bare_step(runner, batch), clock), **others}, apart=bool(args.data))
         with open(Path(folder) / 'printed.log', 'w') as printed, contextlib.redirect_stdout(printed):
             runner = build_runner(cfg)  # its log goes to its work dir and to this file, as to a terminal
+            others = peers(args, cfg, batch, img_size)
             runner.register_hook(hook)
             if not args.data:
                 runner._train_dataloader = ReadyBatches(batch, size, args.warmup + args.iterations * (args.repeats + 1))
             with contextlib.suppress(Finished):
                 runner.train()
             if len(hook.seconds['runner']) < args.repeats:
-                raise ConfigError(f'--data {args.data!r} has too few images for {args.repeats} turns of {args.iterations} steps '
-                                  f'of {size} images; lower --iterations or --batch-size')
+                raise ConfigError(f'train_cfg ends before {args.repeats} turns of {args.iterations} steps of {size} images; '
+                                  'lower --iterations, --repeats or --batch-size')
             by_part = None
             if args.launcher == 'none' and isinstance(runner, Runner):
                 by_part = time_by_part(runner.model, runner.optim_wrapper, batch, average_of(runner), min(args.iterations, 20))
@@ -218,6 +242,8 @@ def comparison(hook: TurnsHook, args: argparse.Namespace) -> dict:
     if args.vs:
         result.update(speedup_over_peer={
             name: ratios(hook.seconds[args.vs], hook.seconds[name]) for name in ('runner', 'bare')})
+    if args.change:
+        result.update(changed_over_bare_time=ratios(hook.seconds['changed'], hook.seconds['bare']))
     return result
 
 
@@ -312,6 +338,8 @@ def table(figures: dict) -> Table:
     overhead = figures['runner_over_bare_time']
     title = "Runner's JPEGs" if figures['data'] else 'Runner'
     grid.add_row(f'time, {title} / bare loop', ratio_text(overhead))
+    if 'changed_over_bare_time' in figures:
+        grid.add_row('time, changed / bare loop', ratio_text(figures['changed_over_bare_time']))
     for name, ratio in figures.get('speedup_over_peer', {}).items():
         grid.add_row(f'times faster, {name} than {figures["vs"]}', ratio_text(ratio))
     grid.add_section()
@@ -364,7 +392,10 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group()
     source.add_argument('--synthetic', action='store_true', help='one ready batch on the device; the default')
     source.add_argument('--data', metavar='DIR', help="folder of images, through the config's own loader")
-    parser.add_argument('--vs', choices=[*SCRIPTS, 'mmpretrain-mae'], help='another system to take turns with')
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument('--vs', choices=[*SCRIPTS, 'mmpretrain-mae'], help='another system to take turns with')
+    other.add_argument('--change', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                       help='take turns with the same training with settings changed')
     parser.add_argument('--peer-path', metavar='DIR', help="checkout of the authors' code, for hf-reference")
     parser.add_argument('--peer-python', metavar='PYTHON', default=sys.executable, help='Python that has what the peer needs')
     parser.add_argument('--batch-size', type=int, help="images of a process; default: the config's")
@@ -376,14 +407,16 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
                         help='cpu: processor time, for ratios on a machine without GPU that other work shares')
     parser.add_argument('--scaling', choices=list(POINTS), help='cost over image size, batch or processes, and its exponent')
     parser.add_argument('--points', type=int, nargs='+', help='image sizes, batches or numbers of processes for --scaling')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='file to write all figures to')
+    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write all figures to')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by some launchers')
     args = parser.parse_args(argv)
-    for name in ('iterations', 'repeats', 'warmup', 'batch_size', 'img_size'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ConfigError(f'--{name.replace("_", "-")} {getattr(args, name)} is less than 1')
+    for name in ('iterations', 'repeats', 'warmup', 'batch_size', 'img_size', 'points'):
+        values = getattr(args, name)
+        for value in values if isinstance(values, list) else [1 if values is None else values]:
+            if value < 1:
+                raise ConfigError(f'--{name.replace("_", "-")} {value} is less than 1')
     return args
 
 
@@ -401,8 +434,7 @@ def main(argv: list[str]) -> None:
         return
     Console(width=130).print((scaling_table if args.scaling else table)(figures))
     if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(figures, indent=1) + '\n')
+        args.json.write(figures)
 
 
 def without_scaling(argv: list[str]) -> list[str]:

@@ -13,7 +13,6 @@ Then the CPU time that the training process spends on an image in each form in w
 Ratios are to the first row, median (lowest to highest) over the repeats.
 """
 import argparse
-import json
 import statistics
 import time
 from functools import partial
@@ -29,8 +28,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from nepa_mm.analysis.json_file import JsonFile
 from nepa_mm.datasets import PackPixels, collate_and_hold
-from nepa_mm.errors import DataError, one_line_errors
+from nepa_mm.errors import ConfigError, DataError, first_line, one_line_errors
 
 IMAGES = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets/images_224.py'
 MM = [
@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('data', metavar='DATA_DIR', type=Path, help='folder of images, in folders of their own or not')
     parser.add_argument('--images', type=int, default=250, help='how many, evenly spread (default: 250)')
     parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--json', type=Path, help='write the numbers here')
+    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
     return parser.parse_args()
 
 
@@ -60,7 +60,10 @@ def pipelines() -> dict:
 
     def authors(path: str) -> torch.Tensor:
         with open(path, 'rb') as file:
-            return release(Image.open(file).convert('RGB'))
+            try:
+                return release(Image.open(file).convert('RGB'))
+            except OSError as error:
+                raise DataError(f'{path} cannot be read as an image ({first_line(error)}); take it out of DATA_DIR') from error
 
     result = dict(authors=authors)
     switched = {}
@@ -169,13 +172,15 @@ def main() -> None:
         dataset = CustomDataset(str(args.data), with_label=False)
     except RuntimeError as error:  # its own, of an empty folder
         raise DataError(f'DATA_DIR={str(args.data)!r} holds no image; give another folder') from error
+    if args.images < 1 or args.repeats < 1:
+        raise ConfigError(f'--images {args.images} and --repeats {args.repeats}: give 1 or more')
     chosen = np.linspace(0, len(dataset) - 1, min(args.images, len(dataset))).astype(int)
     times, differences = measure_pipelines([dataset.get_data_info(i)['img_path'] for i in chosen], args.repeats)
     result = dict(
         pipelines=show(f'pipeline, {len(chosen)} images', times, differences),
         transport=show('from worker to training process', measure_transport(args.repeats)))
     if args.json:
-        args.json.write_text(json.dumps(result, indent=2) + '\n')
+        args.json.write(result)
 
 
 if __name__ == '__main__':

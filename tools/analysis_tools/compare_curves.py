@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from nepa_mm.analysis.json_file import JsonFile
 from nepa_mm.errors import ConfigError, one_line_errors
 
 TRAIN = Path(__file__).resolve().parents[1] / 'train.py'
@@ -28,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--steps', type=int, default=200, help='compared; the config must train for as many (default: 200)')
     parser.add_argument('--change', nargs='+', required=True, metavar='KEY=VALUE', help='settings of the second run')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings of all runs')
-    parser.add_argument('--json', type=Path, help='write the curves and the numbers here')
+    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures and the curves to as well')
     return parser.parse_args()
 
 
@@ -63,7 +64,7 @@ def main() -> None:
                             mean=difference.mean())
         print(f'| {label} | ' + ' | '.join(f'{value:.5f}' for value in result[name].values()) + ' |')
     if args.json:
-        args.json.write_text(json.dumps(dict(numbers=result, curves={name: list(each) for name, each in curves.items()})) + '\n')
+        args.json.write(dict(numbers=result, curves={name: list(each) for name, each in curves.items()}))
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ two operations for a multiplication and its addition, attention in full, backwar
 is written, so compiled blocks take less; the CUDA context, workspaces and what the allocator loses come on top.
 """
 import argparse
-import json
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -17,6 +16,7 @@ from rich.table import Table
 
 from nepa_mm.analysis.counted_step import size
 from nepa_mm.analysis.device_peaks import DEVICES, peak_of
+from nepa_mm.analysis.json_file import JsonFile
 from nepa_mm.analysis.made_up_batch import made_up_batch, size_in_bytes
 from nepa_mm.analysis.training_step import memory_parts, operations, shape_of_model, without_checkpoints
 from nepa_mm.engine.effective_batch import accumulation, count_of
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument('--device', choices=list(DEVICES), default='H100', help='kind of GPU')
     parser.add_argument('--images', type=int, default=IMAGENET, help="images of an epoch; default: ImageNet-1k's")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
-    parser.add_argument('--json', type=Path, help='file to write the figures to as well')
+    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
     args = parser.parse_args()
     if not Path(args.config).is_file():
         raise ConfigError(f'config file {args.config!r} does not exist')
@@ -127,7 +127,7 @@ def main() -> None:
     figures = dry_run(cfg, args.gpus, args.mfu, args.device, args.images)
     Console(width=120).print(table(figures))
     if args.json is not None:
-        args.json.write_text(json.dumps(figures, indent=1) + '\n')
+        args.json.write(figures)
 
 
 if __name__ == '__main__':

@@ -1,36 +1,51 @@
 #!/usr/bin/env bash
-# All measurements of docs/performance_tools.md in one call, in less than 8 minutes, into docs/performance/*.json.
+# The GPU rows of docs/performance.md in one call, in less than 8 minutes, into docs/performance/*.json.
 #
 #   bash tools/analysis_tools/gpu_suite.sh [--data DIR] [--peer-path DIR [--peer-python PYTHON]] [--only STEP,STEP] [--out DIR]
 #
-# DIR of --data holds JPEGs, that of --peer-path a checkout of the authors' code. Without them their steps are left out. A step that
-# fails or takes too long stops no other; the exit code is the number of those. Steps: tests, base, large, jpeg, peer, segmentation.
+# --data: a folder of JPEGs; without it base and large are measured on ready batches alone. --peer-path: a checkout of the authors'
+# code; without it nothing takes turns with ours. A step that fails or takes too long stops no other; the exit code is the number
+# of those. Steps, in this order: base, large, tests, tokens, batch, segmentation.
 #
-# The machine needs Python with torch; what else is missing is installed from wheels in .whl, if that folder is there, into .site.
+# The machine needs Python with torch. What else is missing is installed from wheels: from .whl into .site, and from .whl-peer, for
+# the peer alone, into .site-peer. The authors' code needs an older transformers than most machines have:
+#   pip download -d .whl-peer --no-deps --only-binary=:all: --python-version 3.12 transformers==4.56.2 tokenizers==0.22.2 \
+#       huggingface_hub==0.36.0
 # SUITE_TINY=1 shrinks everything to a trial of the script itself on a CPU.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
 
-out=docs/performance data="" peer_path="" peer_python="" only=tests,base,large,jpeg,peer,segmentation
+out="" data="" peer_path="" peer_python="" only=base,large,tests,tokens,batch,segmentation
 budget=${SUITE_SECONDS:-470} patience=1
 while [ $# -gt 0 ]; do
+    [ $# -gt 1 ] || { echo "gpu_suite.sh: error: $1 needs a value" >&2; exit 2; }
     case $1 in
-        --data) data=$2 ;;
-        --peer-path) peer_path=$2 ;;
+        --data) data=$(realpath -m "$2") ;;
+        --peer-path) peer_path=$(realpath -m "$2") ;;
         --peer-python) peer_python=$2 ;;
         --only) only=$2 ;;
-        --out) out=$2 ;;
+        --out) out=$(realpath -m "$2") ;;
         *) echo "gpu_suite.sh: error: unknown option '$1'; see the head of this file" >&2; exit 2 ;;
     esac
-    shift 2 || { echo "gpu_suite.sh: error: a value is missing after the last option" >&2; exit 2; }
+    shift 2
 done
+cd "$(dirname "$0")/../.."
+out=${out:-$PWD/docs/performance}
 
 python=${PYTHON:-python3}
+install() {  # install FROM TO: all wheels of a folder into another
+    "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$2" "$1"/*.whl || exit 2
+}
 if [ -d .whl ]; then
-    "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target .site .whl/*.whl || exit 2
+    install .whl .site
     export PYTHONPATH="$PWD/.site:$PWD"
 else
     export PYTHONPATH="$PWD:${PYTHONPATH:-}"
+fi
+if [ -d .whl-peer ] && [ -z "$peer_python" ]; then
+    install .whl-peer .site-peer
+    peer_python=$PWD/.site-peer/python
+    printf '#!/bin/sh\nPYTHONPATH=%s exec %s "$@"\n' "$PWD/.site-peer" "$(command -v "$python")" > "$peer_python"
+    chmod +x "$peer_python"
 fi
 mkdir -p "$out"
 begin=$SECONDS failed=0 summary=""
@@ -56,47 +71,38 @@ step() {
     summary+=$(printf '%-14s %4d s  %s' "$name" $((SECONDS - before)) "$said")$'\n'
 }
 
-leave_out() {
-    [[ ,$only, == *,$1,* ]] && summary+=$(printf '%-14s    - s  left out: %s' "$1" "$2")$'\n'
-}
-
 bench=("$python" -W ignore tools/analysis_tools/benchmark.py)
 pretrain=configs/pretrain/nepa_vit
 if [ "${SUITE_TINY:-0}" = 1 ]; then
     budget=${SUITE_SECONDS:-3600} patience=10
-    base=($pretrain-mini-p8_1xb64-coslr-18e_shapes-64px.py) large=("${base[@]}")
-    small=(--batch-size 2 --iterations 1 --repeats 1 --warmup 1)
-    few=("${small[@]}") some=("${small[@]}") one=("${small[@]}" --cfg-options train_dataloader.num_workers=0) peer=("${small[@]}")
+    base=($pretrain-mini-p8_1xb64-coslr-18e_shapes-64px.py --batch-size 2 --iterations 1 --repeats 1 --warmup 1)
+    large=("${base[@]}") tokens=("${base[@]}" --points 32 64) batch=("${base[@]}" --points 1 2) workers=0
     segmentor=configs/segmentation/nepa_vit-mini-p8_upernet_1xb8-300i_shapes-76x76.py
 else
-    base=($pretrain-base-p14_8xb512-amp-coslr-1600e_in1k.py) large=($pretrain-large-p14_8xb256-amp-coslr-800e_in1k.py)
-    few=(--batch-size 512 --iterations 50 --repeats 1) some=(--batch-size 128 --iterations 50 --repeats 1)
-    one=(--batch-size 512 --iterations 50 --repeats 1 --cfg-options "train_dataloader.num_workers=$(nproc)")
-    peer=(--batch-size 256 --iterations 50 --repeats 2)
+    recipe=$pretrain-base-p14_8xb512-amp-coslr-1600e_in1k.py
+    base=("$recipe" --batch-size 256 --iterations 30 --repeats 2)
+    large=($pretrain-large-p14_8xb256-amp-coslr-800e_in1k.py --batch-size 128 --iterations 20 --repeats 2)
+    tokens=("$recipe" --points 224 336 518 --batch-size 32 --iterations 20 --repeats 1)
+    batch=("$recipe" --points 64 256 512 --iterations 20 --repeats 1) workers=$(nproc)
     segmentor=configs/segmentation/nepa_vit-base-p14_upernet_8xb2-amp-160k_ade20k-512x512.py
 fi
+source=(--synthetic) peer=() more=()
+[ -n "$data" ] && source=(--data "$data") more=(--cfg-options "train_dataloader.num_workers=$workers")
+[ -n "$peer_path" ] && peer=(--vs hf-reference --peer-path "$peer_path" --peer-python "${peer_python:-$python}")
 
+# One call each for all of a model: through the Runner, with JPEGs or not, on ready batches in a bare loop, and the authors' code.
+step base 130 "${bench[@]}" "${base[@]}" "${source[@]}" "${peer[@]}" --json "$out/base.json" "${more[@]}"
+step large 140 "${bench[@]}" "${large[@]}" "${source[@]}" "${peer[@]}" --json "$out/large.json" "${more[@]}"
 if "$python" -c 'import pytest' 2>/dev/null; then
     # The files that ask for a GPU: to collect all takes longer, and 'gpu' would also name this script's own tests, which start it.
     mapfile -t asking < <(grep -rl --include='test_*.py' 'cuda.is_available' tests)
-    step tests 60 "$python" -m pytest -x "${asking[@]}" -k 'gpu or cuda' --junitxml "$out/tests.xml"
-else
-    leave_out tests 'no pytest'
+    step tests 100 "$python" -m pytest "${asking[@]}" -k 'gpu or cuda or compiled_step_has' --junitxml "$out/tests.xml"
+elif [[ ,$only, == *,tests,* ]]; then
+    summary+=$(printf '%-14s    - s  left out: no pytest' tests)$'\n'
 fi
-step base 120 "${bench[@]}" "${base[@]}" --synthetic "${few[@]}" --json "$out/base.json"
-step large 120 "${bench[@]}" "${large[@]}" --synthetic "${some[@]}" --json "$out/large.json"
-if [ -n "$data" ]; then
-    step jpeg 110 "${bench[@]}" "${base[@]}" --data "$data" --json "$out/jpeg.json" "${one[@]}"
-else
-    leave_out jpeg 'no --data'
-fi
-if [ -n "$peer_path" ]; then
-    step peer 130 "${bench[@]}" "${base[@]}" --synthetic --vs hf-reference --peer-path "$peer_path" \
-        --peer-python "${peer_python:-$python}" "${peer[@]}" --json "$out/peer.json"
-else
-    leave_out peer 'no --peer-path'
-fi
-step segmentation 60 "$python" -W ignore tools/analysis_tools/measure_segmentation.py "$segmentor" --batch-size 2 \
+step tokens 100 "${bench[@]}" "${tokens[@]}" --scaling tokens --json "$out/tokens.json"
+step batch 80 "${bench[@]}" "${batch[@]}" --scaling batch --json "$out/batch.json"
+step segmentation 45 "$python" -W ignore tools/analysis_tools/measure_segmentation.py "$segmentor" --batch-size 2 \
     --json "$out/segmentation.json"
 
 echo

@@ -8,7 +8,6 @@ operations of one, forward, backward and recomputed. Not counted: the CUDA conte
 and the second copy of the gradients that several GPUs exchange. The table is in Markdown.
 """
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from nepa_mm.analysis.counted_step import peak_memory, size, without_content, work
+from nepa_mm.analysis.json_file import JsonFile
 from nepa_mm.errors import ConfigError, one_line_errors
 
 HEADER = ['config', 'images', 'checkpointing', 'parameters, M', 'peak memory, GiB']
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument('configs', metavar='CONFIG', nargs='+', help='config file')
     parser.add_argument('--batch-size', type=int, default=2, help='images in a step')
     parser.add_argument('--iterations', type=int, default=20, help='steps that are timed on a GPU')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='file to write the figures to as well')
+    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
     args = parser.parse_args()
     if args.batch_size < 2:
         parser.error(f'--batch-size {args.batch_size}: pooling to 1 x 1 and batch norm need 2 images at least')
@@ -118,10 +118,8 @@ def main() -> None:
             torch.cuda.empty_cache()
     if args.json is not None:
         device = torch.cuda.get_device_name() if on_gpu else 'none: counted'
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(dict(
-            command=' '.join(['measure_segmentation.py', *sys.argv[1:]]), device=device, torch=torch.__version__, rows=rows),
-            indent=1) + '\n')
+        command = ' '.join(['measure_segmentation.py', *sys.argv[1:]])
+        args.json.write(dict(command=command, device=device, torch=torch.__version__, rows=rows))
 
 
 if __name__ == '__main__':
