@@ -1,5 +1,6 @@
 import copy
 from functools import partial
+from itertools import count
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from nepa_mm.engine.effective_batch import StepLoader, accumulation, warmup_iter
 from nepa_mm.errors import ConfigError
 from tiny import TINY
 
+NUMBERS = count()
 IMAGES = torch.randint(0, 256, (24, 3, 28, 28), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
 
 
@@ -62,7 +64,7 @@ def runner(work_dir, batch_size, size=24, base=8, loop='nepa_mm.AccumulatingEpoc
         default_hooks=dict(logger=dict(type='LoggerHook', interval=1)),
         auto_scale_lr=dict(base_batch_size=base),
         randomness=dict(seed=0),
-        experiment_name=f'{work_dir.name}-{batch_size}-{loop}-{id(work_dir)}',
+        experiment_name=f'{work_dir.name}-{next(NUMBERS)}',
         default_scope='mmpretrain')
     return cls(**{**settings, **kwargs})
 
