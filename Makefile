@@ -8,7 +8,7 @@ demo: $(VENV)/.installed
 	$(PY) tools/demo/run_demo.py
 
 test: $(VENV)/.installed
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(PY) -m ruff check nepa_mm tools tests
