@@ -1,5 +1,7 @@
 import pytest
 import torch
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
 
 # Models are tiny: a second thread gains nothing, and on a busy machine it waits for the first.
 torch.set_num_threads(1)
@@ -8,3 +10,19 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def nobody_logs_to_a_closed_stream():
+    """Loggers outlive a test, and what it had captured their lines with does not."""
+    yield
+    for logger in MMLogger._instance_dict.values():
+        for handler in [handler for handler in logger.handlers if getattr(getattr(handler, 'stream', None), 'closed', False)]:
+            logger.removeHandler(handler)
+
+
+@pytest.fixture(autouse=True, scope='module')
+def no_scope_stays():
+    """Tests of one file may share a default scope; others must not find it."""
+    yield
+    DefaultScope._instance_dict.clear()
