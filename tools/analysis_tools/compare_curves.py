@@ -40,8 +40,8 @@ def train(config: str, options: list[str], seed: int, folder: Path) -> np.ndarra
     environ = dict(os.environ, PYTHONPATH=os.pathsep.join([str(TRAIN.parents[1]), os.environ.get('PYTHONPATH', '')]))
     done = subprocess.run([str(part) for part in command], env=environ, text=True, capture_output=True)
     if done.returncode:
-        raise ConfigError(f'training of {config} with {" ".join(options) or "no changes"} failed: '
-                          f'{(done.stderr.strip() or done.stdout.strip()).splitlines()[-1]}')
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1].removeprefix('nepa_mm: error: ')
+        raise ConfigError(f'training of {config} with {" ".join(options) or "no changes"} failed: {said}')
     lines = map(json.loads, next(folder.glob('*/vis_data/scalars.json')).read_text().splitlines())
     return np.array([line['loss'] for line in lines if 'loss' in line])
 
