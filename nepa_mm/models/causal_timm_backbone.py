@@ -73,7 +73,7 @@ class CausalTIMMBackbone(TIMMBackbone):
         model = self.timm_model
         patches = z[:, self.num_extra_tokens:]  # [B, N, D]
         if model.dynamic_img_size:
-            patches = patches.unflatten(1, model.patch_embed.dynamic_feat_size(image_size))  # [B, h, w, D]
+            patches = patches.unflatten(1, self.grid(image_size))  # [B, h, w, D]
         x = model._pos_embed(patches)  # [B, P + N, D], in which timm puts its tokens before the patches
         x, rope = x if isinstance(x, tuple) else (x, None)
         x = model.norm_pre(x)
@@ -101,8 +101,11 @@ class CausalTIMMBackbone(TIMMBackbone):
         patches = x[:, self.timm_model.num_prefix_tokens:]  # [B, N, D]
         if self.out_type == 'avg_featmap':
             return patches.mean(dim=1)
-        grid = self.timm_model.patch_embed.dynamic_feat_size(image_size)
-        return patches.transpose(1, 2).unflatten(2, grid)  # [B, D, N] -> [B, D, h, w]
+        return patches.transpose(1, 2).unflatten(2, self.grid(image_size))  # [B, D, N] -> [B, D, h, w]
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of patches of an image of H x W pixels."""
+        return self.timm_model.patch_embed.dynamic_feat_size(image_size)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter and number of depths, counted as in mmpretrain's ViTs, for layer-wise decay."""
