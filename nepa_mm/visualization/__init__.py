@@ -1,4 +1,5 @@
-from .query_patches import attention_weights, draw_query_patches, prediction_similarity
+from .patch_maps import PatchMaps
+from .query_patches import draw_query_patches
 from .segmentation import draw_segmentation
 
-__all__ = ['attention_weights', 'draw_query_patches', 'draw_segmentation', 'prediction_similarity']
+__all__ = ['PatchMaps', 'draw_query_patches', 'draw_segmentation']

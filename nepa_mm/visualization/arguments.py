@@ -1,0 +1,54 @@
+"""Arguments that the tools of visualization share, and their checks."""
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import ConfigError
+
+
+def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the images are scaled to, where the model runs, and whether a file may be replaced."""
+    parser.add_argument('--size', type=int, nargs='+', metavar='PIXELS',
+                        help='height and width that the middle of each image is scaled to; default: those of the checkpoint')
+    parser.add_argument('--device', default='cpu', help="'cpu', 'cuda', 'cuda:1', ...")
+    parser.add_argument('--overwrite', action='store_true', help='replace a file that is there')
+
+
+def parsed_query(text: str) -> tuple[int, int]:
+    """Row and column of '3,4'.
+
+    Raises:
+        ConfigError: For anything else.
+    """
+    match = re.fullmatch(r'(-?\d+),(-?\d+)', text)
+    if not match:
+        raise ConfigError(f'--queries {text!r} is no patch; give its row and column, counted from 0, as 3,4')
+    return int(match[1]), int(match[2])
+
+
+def parsed_choice(option: str, values: Sequence[str]) -> str | list[int]:
+    """'all', 'mean' or indices.
+
+    Raises:
+        ConfigError: For anything else.
+    """
+    if list(values) in (['all'], ['mean']):
+        return values[0]
+    if not all(re.fullmatch(r'-?\d+', value) for value in values):
+        raise ConfigError(f"{option} {' '.join(values)} is neither 'all' nor 'mean' nor a list of numbers")
+    return [int(value) for value in values]
+
+
+def check_out(out: Path, suffixes: Sequence[str], overwrite: bool) -> None:
+    """Refuse a file that cannot be written, before any work.
+
+    Raises:
+        ConfigError: For an unknown format, a missing folder, or a file that is there.
+    """
+    if out.suffix.lower() not in suffixes:
+        raise ConfigError(f'--out {str(out)!r} is of no format known here; end it in {", ".join(suffixes)}')
+    if not out.parent.is_dir():
+        raise ConfigError(f'--out {str(out)!r}: there is no folder {str(out.parent)!r}; make it first')
+    if out.exists() and not overwrite:
+        raise ConfigError(f'--out {str(out)!r} is there already; choose another name, or replace it with --overwrite')

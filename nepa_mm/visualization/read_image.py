@@ -1,0 +1,86 @@
+"""Images of any kind as what a model takes and a picture shows."""
+import io
+import logging
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..errors import DataError
+
+SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+
+
+def find_images(paths: Iterable[str | Path]) -> list[Path]:
+    """Files as they are, and of each folder the images in it, by name.
+
+    Raises:
+        DataError: For a path that does not exist, and a folder without an image.
+    """
+    found = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob('*') if file.suffix.lower() in SUFFIXES and file.is_file())
+            if not inside:
+                raise DataError(f'folder {str(path)!r} holds no image; known: {" ".join(SUFFIXES)}')
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise DataError(f'image {str(path)!r} does not exist')
+    return found
+
+
+def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
+    """Any image that Pillow reads, in RGB: upright, its first frame, 16 bits scaled to 8, what is transparent on white.
+
+    Args:
+        path: Of the file.
+        content: What is in it, where a dataset holds it; ``path`` then only names it.
+
+    Raises:
+        DataError: If it cannot be read, in one line that names it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of large images, and of metadata
+            image = Image.open(path if content is None else io.BytesIO(content))
+            frames = getattr(image, 'n_frames', 1)
+            image = ImageOps.exif_transpose(image)
+            image.load()
+    except Exception as error:  # decoders raise nearly everything on broken files
+        reason = (str(error).splitlines() or [''])[0]
+        raise DataError(f'image {str(path)!r} cannot be read ({type(error).__name__}: {reason}); mend it, scale it down or take '
+                        'another') from error
+    if frames > 1:
+        print_log(f'{path}: the first of {frames} frames', 'current', logging.INFO)
+    return in_rgb(image, path)
+
+
+def in_rgb(image: Image.Image, path: str | Path) -> Image.Image:
+    """An image of any mode in RGB, where Pillow's own conversion would clip 16 bits and show hidden colours."""
+    if image.mode.startswith(('I', 'F')):
+        values = np.asarray(image).astype(np.float64)
+        if image.mode == 'F' or values.min() < 0 or values.max() > 65535:
+            raise DataError(f'image {str(path)!r} has values from {values.min():g} to {values.max():g} (mode {image.mode}), of '
+                            'which black and white are not known; save it with 8 or 16 bits')
+        return Image.fromarray((values / 257).round().astype(np.uint8)).convert('RGB')
+    if image.mode in ('RGBA', 'LA', 'La', 'RGBa', 'PA') or 'transparency' in image.info:
+        image = image.convert('RGBA')
+        return Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image).convert('RGB')
+    return image.convert('RGB')
+
+
+def cropped(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The largest middle part that has the shape of H x W pixels, scaled to them."""
+    return ImageOps.fit(image, size[::-1], Image.Resampling.BICUBIC)
+
+
+def pixels_of(images: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:
+    """Images cropped and scaled to one size: [B, 3, H, W], uint8, RGB."""
+    return torch.from_numpy(np.stack([np.asarray(cropped(image, size)) for image in images])).permute(0, 3, 1, 2)

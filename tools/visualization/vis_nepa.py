@@ -1,0 +1,57 @@
+"""Draw what query patches look at and what they predict: the triplets of NEPA's Figures 5 and 9.
+
+    python tools/visualization/vis_nepa.py dog.jpg cat.jpg hf:SixAILab/nepa-base-patch14-224 -o triplets.png
+    python tools/visualization/vis_nepa.py photos/ work_dirs/nepa/epoch_1600.pth -o heads.pdf --layers 5 11 --heads all
+
+For each image and query: the image with the query, the attention that the query pays to what it has seen, and the cosine of what
+it predicts with the embedding of every patch. docs/visualization.md says how to read them.
+"""
+import argparse
+from pathlib import Path
+
+from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.visualization import draw_query_patches
+from nepa_mm.visualization.arguments import add_shared_arguments, check_out, parsed_choice, parsed_query
+from nepa_mm.visualization.read_image import find_images, pixels_of, read_image
+from nepa_mm.visualization.viewed_model import image_size, viewed_model
+
+FORMATS = ('.png', '.pdf', '.svg', '.jpg')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('images', metavar='IMAGE', nargs='+', help='files, or folders of images')
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='what nepa_mm.get_model takes: PATH, raw:PATH, ema:PATH, hf:...')
+    parser.add_argument('-o', '--out', type=Path, default=Path('query_patches.png'),
+                        help=f'picture to write: {", ".join(FORMATS)}')
+    parser.add_argument('--queries', nargs='+', metavar='ROW,COLUMN',
+                        help='query patches, from 0,0 at the top left; default: an early, a middle and a late one')
+    parser.add_argument('--layers', nargs='+', default=['-1'], metavar='LAYER',
+                        help="blocks whose attention is drawn, from 0 or, as -1, from the last; or 'all', or 'mean' of all")
+    parser.add_argument('--heads', nargs='+', default=['mean'], metavar='HEAD', help="heads likewise; default: 'mean' of all")
+    parser.add_argument('--columns', type=int, help='triplets side by side; default: all queries of an image')
+    parser.add_argument('--dpi', type=int, default=120, help='dots per inch of a picture of pixels')
+    add_shared_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    queries = None if args.queries is None else [parsed_query(text) for text in args.queries]
+    layers, heads = parsed_choice('--layers', args.layers), parsed_choice('--heads', args.heads)
+    for name in ('columns', 'dpi'):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise ConfigError(f'--{name} {getattr(args, name)} is below 1')
+    check_out(args.out, FORMATS, args.overwrite)
+    paths = find_images(args.images)
+    images = [read_image(path) for path in paths]
+    model = viewed_model(args.checkpoint, args.device)
+    pixels = pixels_of(images, image_size(model, args.size))
+    figure = draw_query_patches(model, pixels, queries, layers, heads, args.columns, [path.name for path in paths])
+    figure.savefig(args.out, dpi=args.dpi, bbox_inches='tight')
+    print(f'{args.out}: {len(paths)} image{"s" * (len(paths) > 1)} of {pixels.shape[-1]} x {pixels.shape[-2]} pixels')
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
