@@ -8,6 +8,7 @@ demo: $(VENV)/.installed
 	$(PY) tools/demo/run_demo.py
 
 test: $(VENV)/.installed
+	@bash tools/install_chromium.sh
 	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: $(VENV)/.installed

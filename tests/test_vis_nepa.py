@@ -1,0 +1,144 @@
+"""tools/visualization/vis_nepa.py and explore_nepa.py: what they write, and one line for what they cannot use."""
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from nepa_mm import NEPA, NEPAViT
+from nepa_mm.checkpoints import released_state_dict
+from tiny import ROOT, TINY, randomize
+
+VIS, EXPLORE = (ROOT / f'tools/visualization/{name}_nepa.py' for name in ('vis', 'explore'))
+SIZES = dict(model_type='vit_nepa', hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32,
+             image_size=28, patch_size=7, qk_norm=True)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Images, and a checkpoint in the released format, without a config, and of other patches."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp('vis')
+    (folder / 'photos').mkdir()
+    for i in range(3):
+        Image.fromarray(np.random.default_rng(i).integers(256, size=(40, 30 + i, 3), dtype='u1')).save(
+            folder / 'photos' / f'{i}.png')
+    Image.fromarray(np.linspace(0, 65535, 300).astype(np.uint16).reshape(15, 20)).save(folder / '16bit.png')
+    Image.new('CMYK', (1, 1)).save(folder / 'dot.jpg')
+    (folder / 'broken.jpg').write_bytes(b'\xff\xd8\xff broken')
+    weights = released_state_dict(randomize(NEPA(NEPAViT(**TINY))).state_dict())
+    (folder / 'hub').mkdir()
+    save_file({key: value.contiguous() for key, value in weights.items()}, folder / 'hub/model.safetensors')
+    (folder / 'hub/config.json').write_text(json.dumps(SIZES))
+    for name, side in (('bare', 7), ('other', 14)):
+        torch.save(dict(state_dict=randomize(NEPA(NEPAViT(**{**TINY, 'patch_size': side}))).state_dict()), folder / f'{name}.pth')
+    (folder / 'noconfig').mkdir()
+    save_file({key: value.contiguous() for key, value in weights.items()}, folder / 'noconfig/model.safetensors')
+    return folder
+
+
+def own_process(tool, *arguments, cwd):
+    done = subprocess.run([sys.executable, '-W', 'ignore', str(tool), *map(str, arguments)], cwd=cwd, text=True,
+                          capture_output=True, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, folder):
+    """Run a tool in this process: exit code, what it prints, and what it complains of."""
+    def run(tool, *arguments):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, 'argv', [str(tool), *map(str, arguments)])
+        try:
+            runpy.run_path(str(tool), run_name='__main__')
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_pictures_by_one_command(folder, tmp_path):
+    code, out, err = own_process(VIS, 'photos', '16bit.png', 'dot.jpg', 'hf:hub', '-o', tmp_path / 'a.png', cwd=folder)
+    assert code == 0 and f'{tmp_path}/a.png: 5 images of 28 x 28 pixels' in out, err
+    with Image.open(tmp_path / 'a.png') as picture:
+        assert picture.width > 1500 and picture.height > 1000
+        assert len(picture.convert('RGB').getcolors(1 << 24)) > 1000
+
+
+def test_a_page_by_one_command(folder, tmp_path):
+    code, out, err = own_process(EXPLORE, 'photos', 'hf:hub', 'other.pth', '-o', tmp_path / 'a.html', cwd=folder)
+    assert code == 0 and f'{tmp_path}/a.html: 3 images, 1.0 MB' in out, err
+    assert 'hf:hub: layers [0, 1, 2], single heads of [0, 1, 2]\n' in out
+    assert 'other.pth carries no config: sizes are taken from the shapes of the weights' in out + err
+    about = json.loads(re.search(r'id="about">(.*?)</script>', (tmp_path / 'a.html').read_text())[1])
+    assert [model['grid'] for model in about['models']] == [[4, 4], [16, 16]]  # without a config, of 16 patches a side
+    assert [image['name'] for image in about['images']] == ['0.png', '1.png', '2.png']
+
+
+def test_formats_sizes_queries_layers_and_heads(run, tmp_path):
+    out = tmp_path / 'a.pdf'
+    settings = ['--size', 42, 28, '--queries', '5,3', '0,0', '--layers', 0, -1, '--heads', 'all', '--columns', 1]
+    code, said, err = run(VIS, 'photos/0.png', 'hf:hub', '-o', out, *settings)
+    assert code == 0 and '1 image of 28 x 42 pixels' in said, err
+    assert out.read_bytes().startswith(b'%PDF')
+    code, _, err = run(VIS, 'photos/0.png', 'hf:hub', '-o', out)
+    assert code == 2 and 'is there already; choose another name, or replace it with --overwrite' in err
+    assert run(VIS, 'photos/0.png', 'hf:hub', '-o', out, '--overwrite', '--layers', 'mean')[0] == 0
+
+
+@pytest.mark.parametrize('address', ['bare.pth', 'hf:noconfig'])
+def test_a_checkpoint_without_a_config_is_seen_with_what_its_shapes_show(address, run, tmp_path):
+    code, said, err = run(VIS, 'photos/0.png', address, '-o', tmp_path / 'a.png', '--size', 28)
+    assert code == 0 and '1 image of 28 x 28 pixels' in said, err
+
+
+@pytest.mark.parametrize('tool, arguments, code, message', [
+    (VIS, ['photos/0.png', 'hf:hub', '--queries', '1,2', '4,0'], 2,
+     'query 4,0 is outside the grid of 4 rows and 4 columns of patches; choose from 0,0 to 3,3'),
+    (VIS, ['photos/0.png', 'hf:hub', '--queries', 'top'], 2, "--queries 'top' is no patch; give its row and column"),
+    (VIS, ['photos/0.png', 'hf:hub', '--layers', '3'], 2, "layers=3 is not there: this model has 3; choose from -3 to 2"),
+    (VIS, ['photos/0.png', 'hf:hub', '--heads', 'mean', '1'], 2, "--heads mean 1 is neither 'all' nor 'mean' nor a list"),
+    (VIS, ['photos/0.png', 'hf:hub', '--columns', '0'], 2, '--columns 0 is below 1'),
+    (VIS, ['photos/0.png', 'hf:hub', '--size', '6'], 2, 'an image of 6x6 pixels is smaller than one patch (patch_size=7)'),
+    (VIS, ['photos/0.png', 'hf:hub', '--size', '1', '2', '3'], 2, 'size=1 2 3 is no size'),
+    (VIS, ['photos/0.png', 'hf:hub', '--device', 'cuda:99'], 2, "device='cuda:99' is not there"),
+    (VIS, ['photos/0.png', 'hf:hub', '--out', 'a.xyz'], 2, "--out 'a.xyz' is of no format known here; end it in .png, .pdf"),
+    (VIS, ['photos/0.png', 'hf:hub', '--out', 'no/a.png'], 2, "there is no folder 'no'; make it first"),
+    (VIS, ['broken.jpg', 'hf:hub'], 3, "image 'broken.jpg' cannot be read (UnidentifiedImageError"),
+    (VIS, ['gone.jpg', 'hf:hub'], 3, "image 'gone.jpg' does not exist"),
+    (VIS, ['photos/0.png', 'gone.pth'], 4, 'gone.pth'),
+    (EXPLORE, ['photos', '-o', 'a.html'], 2, 'photos: there is no checkpoint among them; give images, then checkpoints'),
+    (EXPLORE, ['hf:hub', '-o', 'a.html'], 2, 'there is no image among them'),
+    (EXPLORE, ['photos', 'hf:hub', '-o', 'a.png'], 2, "--out 'a.png' is of no format known here; end it in .html"),
+    (EXPLORE, ['photos', 'hf:hub', '-o', 'a.html', '--layers', 'mean'], 2, '--layers mean: a page shows layers one by one'),
+    (EXPLORE, ['broken.jpg', 'hf:hub', '-o', 'a.html'], 3, "image 'broken.jpg' cannot be read"),
+])
+def test_one_line_for_what_cannot_be_used(tool, arguments, code, message, run, folder):
+    ended, _, err = run(tool, *arguments)
+    lines = [line for line in err.strip().splitlines() if line.startswith('nepa_mm: error: ')]
+    assert ended == code and len(lines) == 1 and message in lines[0] and 'Traceback' not in err, err
+    assert not list(folder.glob('*.html')) and not list(folder.glob('query_patches.png'))
+
+
+def test_room_for_single_heads(run, tmp_path):
+    for heads, expected in (('all', '[0, 1, 2]'), ('mean', 'none; --heads all has all'), ('fit', 'none; --heads all has all')):
+        code, said, err = run(EXPLORE, 'photos', 'hf:hub', '-o', tmp_path / 'a.html', '--heads', heads, '--max-mb', '0.001',
+                              '--overwrite')
+        assert code == 0 and f'single heads of {expected}' in said, err
+
+
+def test_names_tell_checkpoints_apart():
+    names = runpy.run_path(str(EXPLORE))['short_names']
+    assert names(['a/b/e1.pth', 'a/b/e2.pth', 'hf:org/name']) == ['b/e1.pth', 'b/e2.pth', 'hf:org/name']
+    assert names(['/x/a/run/e.pth', '/x/b/run/e.pth']) == ['a/run/e.pth', 'b/run/e.pth']
+    assert names(['e.pth']) == ['e.pth'] and names(['e.pth', 'e.pth']) == ['e.pth', 'e.pth']

@@ -1,0 +1,79 @@
+"""Write one HTML page, which needs no network, to explore what a model sees in images: open it in any browser.
+
+    python tools/visualization/explore_nepa.py photos/ hf:SixAILab/nepa-base-patch14-224 -o nepa.html
+    python tools/visualization/explore_nepa.py dog.jpg cat.jpg epoch_100.pth epoch_1600.pth -o training.html
+
+Click or tap a patch: the page shows what it attends to, by layer and head, and what it predicts. Of several checkpoints it
+compares any two side by side. docs/visualization.md says more.
+"""
+import argparse
+from pathlib import Path
+
+from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.visualization.arguments import add_shared_arguments, check_out, parsed_choice
+from nepa_mm.visualization.explorer import Explorer
+from nepa_mm.visualization.read_image import find_images, read_image
+from nepa_mm.visualization.viewed_model import image_size, viewed_model
+
+CHECKPOINTS = ('.pth', '.pt', '.safetensors')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     usage='%(prog)s IMAGE [IMAGE ...] CHECKPOINT [CHECKPOINT ...] -o OUT [options]')
+    parser.add_argument('paths', metavar='IMAGE ... CHECKPOINT ...', nargs='+',
+                        help='files or folders of images, and whatever nepa_mm.get_model takes: paths that end in '
+                        f'{", ".join(CHECKPOINTS)}, raw:PATH, ema:PATH, hf:...')
+    parser.add_argument('-o', '--out', type=Path, required=True, help='page to write, .html')
+    parser.add_argument('--layers', nargs='+', default=['all'], metavar='LAYER',
+                        help="blocks whose attention is stored, from 0 or, as -1, from the last; default: 'all'")
+    parser.add_argument('--heads', choices=('fit', 'all', 'mean'), default='fit',
+                        help="single heads: of as many layers as --max-mb has room for ('fit'), of all, or none but their mean")
+    parser.add_argument('--max-mb', type=float, default=10., help='size of the page with --heads fit')
+    add_shared_arguments(parser)
+    return parser.parse_args()
+
+
+def is_checkpoint(address: str) -> bool:
+    """Whether an argument is a checkpoint and no image."""
+    return ':' in address or address.lower().endswith(CHECKPOINTS)
+
+
+def short_names(addresses: list[str]) -> list[str]:
+    """As many of the last parts of each path, two or more, as tell them apart; ids of the hub as they are."""
+    paths = [Path(address).parts for address in addresses]
+    for count in range(2, max(2, *map(len, paths)) + 1):
+        names = [address if address.startswith('hf:') else '/'.join(parts[-count:]) for address, parts in zip(addresses, paths)]
+        if len(set(names)) == len(set(addresses)):
+            break
+    return names
+
+
+def main() -> None:
+    args = parse_args()
+    layers = parsed_choice('--layers', args.layers)
+    if layers == 'mean':
+        raise ConfigError("--layers mean: a page shows layers one by one; give their numbers, or 'all'")
+    check_out(args.out, ('.html', '.htm'), args.overwrite)
+    checkpoints = [path for path in args.paths if is_checkpoint(path)]
+    sources = [path for path in args.paths if not is_checkpoint(path)]
+    if not checkpoints or not sources:
+        raise ConfigError(f'{" ".join(args.paths)}: there is no {"image" if checkpoints else "checkpoint"} among them; give '
+                          f'images, then checkpoints (hf:..., or paths that end in {", ".join(CHECKPOINTS)})')
+    paths = find_images(sources)
+    explorer = Explorer([read_image(path) for path in paths], [path.name for path in paths])
+    for checkpoint, name in zip(checkpoints, short_names(checkpoints)):
+        model = viewed_model(checkpoint, args.device)
+        explorer.add(model, name, image_size(model, args.size), layers, with_heads=args.heads != 'mean')
+    page = explorer.page(float('inf') if args.heads == 'all' else args.max_mb * 1e6)
+    args.out.write_text(page, encoding='utf-8')
+    print(f'{args.out}: {len(paths)} image{"s" * (len(paths) > 1)}, {len(page.encode()) / 1e6:.1f} MB')
+    for model in explorer.models:
+        heads = sorted(model['with_heads'])
+        missing = '' if heads == model['layers'] else '; --heads all has all, in a larger page'
+        print(f'{model["name"]}: layers {model["layers"]}, single heads of {heads or "none"}{missing}')
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
