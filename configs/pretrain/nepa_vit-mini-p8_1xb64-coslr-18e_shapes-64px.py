@@ -34,5 +34,9 @@ param_scheduler = dict(
     type='nepa_mm.LayerDecayCosineLR', decay=1.0, warmup=2, end=18, by_epoch=True, convert_to_iter_based=True)
 train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop', max_epochs=18)
 auto_scale_lr = dict(base_batch_size=64)
-custom_hooks = [dict(type='EMAHook', ema_type='nepa_mm.ForeachEMA', momentum=1 - 0.99, priority='ABOVE_NORMAL')]
+custom_hooks = [
+    dict(type='EMAHook', ema_type='nepa_mm.ForeachEMA', momentum=1 - 0.99, priority='ABOVE_NORMAL'),
+    # What the model sees in three images, in vis_data/vis_image/ of the work directory
+    dict(type='nepa_mm.QueryPatchesHook', images=3, interval=222, queries=[(2, 3), (4, 4)], layers=2),
+]
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=18))

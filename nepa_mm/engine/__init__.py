@@ -7,6 +7,7 @@ from .foreach_ema import ForeachEMA
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .layer_decay_lr import LayerDecayCosineLR
 from .log_later import PatientRuntimeInfoHook
+from .query_patches_hook import QueryPatchesHook
 from .sharded_ema_hook import ShardedEMAHook
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     'LayerDecayCosineLR',
     'LayerDecayOptimWrapperConstructor',
     'PatientRuntimeInfoHook',
+    'QueryPatchesHook',
     'ShardedEMAHook',
     'StaticDistributedDataParallel',
 ]
