@@ -57,8 +57,8 @@ class CausalTIMMBackbone(TIMMBackbone):
     def embed(self, x: Tensor) -> Tensor:
         """Images [B, C, H, W] -> input tokens [B, L, D]: the last token before the patches, if any, and the patch embeddings."""
         z = self.timm_model.patch_embed(x)  # [B, N, D], or [B, h, w, D] for dynamic_img_size
-        z = z.reshape(len(z), -1, self.embed_dims)
-        return torch.cat([self.last_prefix_token().expand(len(z), -1, -1), z], dim=1)
+        z = z.reshape(z.shape[0], -1, self.embed_dims)
+        return torch.cat([self.last_prefix_token().expand(z.shape[0], -1, -1), z], dim=1)
 
     def last_prefix_token(self) -> Tensor:
         """The parameter [1, 1, D] that stands just before the patches; [1, 0, D] if none does."""

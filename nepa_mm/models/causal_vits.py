@@ -24,7 +24,7 @@ class EmbedAndPredict:
         """Images [B, C, H, W] -> input tokens [B, L, D]: [CLS], if any, and the patch embeddings without any position."""
         z, _ = self.patch_embed(x)  # [B, h * w, D]
         if self.cls_token is not None:
-            z = torch.cat([self.cls_token.expand(len(z), -1, -1), z], dim=1)  # [B, 1 + h * w, D]
+            z = torch.cat([self.cls_token.expand(z.shape[0], -1, -1), z], dim=1)  # [B, 1 + h * w, D]
         return z
 
     def predict(self, z: Tensor, image_size: tuple[int, int]) -> Tensor:

@@ -161,7 +161,7 @@ class NEPAViT(PretrainedBackbone):
             x = F.pad(x, (0, right, 0, bottom), mode='replicate')
         z = self.patch_embed(x).flatten(2).transpose(1, 2)  # [B, D, h, w] -> [B, h * w, D]
         if self.cls_token is not None:
-            z = torch.cat([self.cls_token.expand(len(z), -1, -1), z], dim=1)  # [B, 1 + h * w, D]
+            z = torch.cat([self.cls_token.expand(z.shape[0], -1, -1), z], dim=1)  # [B, 1 + h * w, D]
         return z
 
     def predict(self, z: Tensor, image_size: tuple[int, int]) -> Tensor:
