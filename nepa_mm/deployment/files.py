@@ -1,0 +1,172 @@
+"""Write a graph to a file, after what is read back gave torch's numbers."""
+import importlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from ..checkpoints.files import link_new, refuse_existing
+from ..errors import CheckpointError, ConfigError, first_line
+from ..version import __version__
+from .graph import NAME, Graph
+from .source import Source
+
+TOLERANCE = 1e-4
+BATCHES = (1, 2, 3)
+
+
+@dataclass
+class Exported:
+    """What was written and how it was checked; ``difference`` is None without a check."""
+    path: Path
+    metadata: dict
+    difference: float | None
+
+    def __str__(self) -> str:
+        facts, size = self.metadata, self.path.stat().st_size / 1e6
+        lines = [f'{self.path}: {size:.1f} MB, {facts["task"]}; {facts["input"]}; outputs {", ".join(facts["outputs"])}']
+        lines.append('not checked' if self.difference is None else
+                     f'checked against torch, batches of {", ".join(map(str, BATCHES))} and '
+                     f'{", ".join(f"{height} x {width}" for height, width in facts["checked_sizes"])} pixels: largest difference '
+                     f'{self.difference:.1e}')
+        return '\n'.join(lines)
+
+
+def export_onnx(source: Source, graph: Graph, path: Path, size: tuple[int, int], dynamic_shape: bool = False,
+                opset: int | None = None, verify: bool = True) -> Exported:
+    """Write an ONNX file, checked in onnxruntime.
+
+    Weights of more than 2 GB, which the format does not hold, go to a second file, ``NAME.onnx.data``.
+
+    Args:
+        source: Where the graph's model is from.
+        graph: What to export.
+        path: File to write; nothing is written over.
+        size: Height and width of the images; of the first that is checked, where they are dynamic.
+        dynamic_shape: Images of any whole number of patches.
+        opset: Version of ONNX's operators; default: PyTorch's.
+        verify: Compare with torch.
+
+    Raises:
+        ConfigError: If a package is missing or the model cannot be exported.
+        CheckpointError: If the file exists, or its numbers differ from torch's by more than 1e-4.
+    """
+    need('onnx', 'onnxscript', *(['onnxruntime'] if verify else []))
+    program = graph.trace(size, dynamic_shape)
+    with quiet('onnxscript', 'torch.onnx'):
+        program = torch.onnx.export(
+            program, dynamo=True, opset_version=opset, verbose=False, input_names=[NAME], output_names=graph.output_names)
+    facts = metadata(source, graph, size, dynamic_shape)
+    program.model.metadata_props.update(
+        {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()})
+    return written(path, program.save, onnx_session, graph, facts, verify)
+
+
+def export_torch(source: Source, graph: Graph, path: Path, size: tuple[int, int], dynamic_shape: bool = False,
+                 verify: bool = True) -> Exported:
+    """Likewise a file of ``torch.export``, for ``torch.export.load``; metadata are in its ``metadata.json``."""
+    program, facts = graph.trace(size, dynamic_shape), metadata(source, graph, size, dynamic_shape)
+
+    def save(file: Path) -> None:
+        torch.export.save(program, file, extra_files={'metadata.json': json.dumps(facts)})
+
+    return written(path, save, lambda file: torch.export.load(file).module(), graph, facts, verify)
+
+
+def metadata(source: Source, graph: Graph, size: tuple[int, int], dynamic_shape: bool) -> dict:
+    """What a user of the file has to know, all of it data that JSON holds."""
+    sides = [f'{graph.patch_size} * {side}' for side in ('rows', 'columns')] if dynamic_shape else list(size)
+    kind = 'uint8, 0 to 255, normalised in the graph' if graph.normalize else 'float32, normalised'
+    facts = dict(
+        task=graph.task,
+        input=f'[batch, 3, {sides[0]}, {sides[1]}] {source.channels}, {kind}',
+        outputs=graph.output_names,
+        input_size=sides,
+        channels=source.channels,
+        normalize='inside' if graph.normalize else 'outside',
+        checked_sizes=[list(other) for other in graph.sizes(size, dynamic_shape)],
+        source=source.address,
+        nepa_mm=__version__)
+    if source.mean_std is not None:
+        facts['mean'], facts['std'] = source.mean_std
+    if source.classes is not None and graph.task != 'features':
+        facts['classes'] = source.classes
+    return facts
+
+
+def written(path: Path, save: Callable, load: Callable, graph: Graph, facts: dict, verify: bool) -> Exported:
+    """Save to a folder beside ``path``, check what is read back, and only then give the file its name."""
+    refuse_existing(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
+        save(Path(folder) / path.name)
+        difference = None
+        if verify:
+            try:
+                difference = largest_difference(load(Path(folder) / path.name), graph, facts['checked_sizes'])
+            except Exception as error:  # of many kinds: those of the runtime that reads it
+                raise ConfigError(f'{path} is not written: it does not run for images of {facts["checked_sizes"]} pixels '
+                                  f'({first_line(error)}); give one --shape, without --dynamic-shape') from error
+            if not difference <= TOLERANCE:  # nor what is no number
+                raise CheckpointError(f'{path} is not written: its outputs differ from those of torch by {difference:.1e}, more '
+                                      f'than {TOLERANCE:.0e}; --no-verify writes it all the same')
+        for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):  # the model last
+            link_new(file, path.with_name(file.name))
+    return Exported(path, facts, difference)
+
+
+def largest_difference(run: Callable[[Tensor], tuple[Tensor, ...]], graph: Graph, sizes: list) -> float:
+    """Largest absolute difference of any output from torch's, on made-up images.
+
+    Of a map of classes, the most by which the logit of a chosen class falls short of the largest: equal ones may change places.
+    """
+    differences = []
+    with torch.no_grad():
+        for size in sizes:
+            for batch in BATCHES:
+                images = graph.images(batch, size)
+                outputs = run(images)
+                if graph.argmax:
+                    graph.argmax = False
+                    logits, = graph(images)
+                    graph.argmax = True
+                    differences.append((logits.amax(1) - logits.gather(1, outputs[0][:, None])[:, 0]).max())
+                    continue
+                expected = graph(images)
+                if [tuple(output.shape) for output in outputs] != [tuple(output.shape) for output in expected]:
+                    return float('inf')
+                differences += [(output - reference).abs().max() for output, reference in zip(outputs, expected)]
+    return torch.stack(differences).max().item()
+
+
+def onnx_session(file: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """A function that runs an ONNX file on the CPU."""
+    session = importlib.import_module('onnxruntime').InferenceSession(file, providers=['CPUExecutionProvider'])
+    return lambda images: tuple(map(torch.from_numpy, session.run(None, {NAME: images.numpy()})))
+
+
+def need(*packages: str) -> None:
+    """Refuse to begin what a missing package would end."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"an ONNX file needs {', '.join(missing)}, not installed here: pip install 'nepa_mm[export]'")
+
+
+@contextmanager
+def quiet(*loggers: str) -> Iterator[None]:
+    """Without what these loggers say of their own work, but for errors."""
+    levels = {name: logging.getLogger(name).level for name in loggers}
+    try:
+        for name in loggers:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

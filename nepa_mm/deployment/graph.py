@@ -1,0 +1,117 @@
+"""A model as an exported graph has it: a tensor of images in, tensors out, no samples and no data preprocessor.
+
+Shapes: B batch, C classes, H x W pixels.
+"""
+import torch
+from mmpretrain.models import BaseSelfSupervisor
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from ..errors import ConfigError, first_line
+from .source import Source
+
+NAME = 'input'  # of the graph's input
+
+
+class Graph(nn.Module):
+    """Images [B, 3, H, W] -> a tuple of tensors, named by ``output_names``.
+
+    A classifier gives ``logits`` [B, C], a segmentor ``seg_logits`` [B, C, H, W] of one window (its slide mode is left to the
+    caller) or ``seg_map`` [B, H, W], and anything, with ``features``, what its backbone gives, the only thing that a pretraining
+    model has.
+
+    Args:
+        source: The model.
+        features: Give the outputs of the backbone.
+        argmax: Of a segmentor, give the class of each pixel.
+        normalize: Take uint8 pixels, 0 to 255, and normalise them in the graph; otherwise take float32, normalised.
+
+    Raises:
+        ConfigError: If the model has no such outputs, or its config does not say how to normalise.
+    """
+
+    def __init__(self, source: Source, features: bool = False, argmax: bool = False, normalize: bool = False) -> None:
+        super().__init__()
+        self.model, self.argmax, self.normalize = source.model, argmax, normalize
+        if features or isinstance(self.model, BaseSelfSupervisor):
+            self.task = 'features'
+        elif hasattr(self.model, 'encode_decode'):
+            self.task = 'segmentation'
+        elif hasattr(self.model, 'head'):
+            self.task = 'classification'
+        else:
+            raise ConfigError(f'model.type={source.config.model.type!r} is no classifier, segmentor or pretraining model; its '
+                              'backbone alone can be exported, with --features OUT_TYPE')
+        if argmax and self.task != 'segmentation':
+            raise ConfigError(f'--argmax is for segmentors, and the task here is {self.task}')
+        if argmax and self.model.out_channels == 1:
+            raise ConfigError('--argmax needs two classes; the segmentor has one channel, with a threshold')
+        if normalize and source.mean_std is None:
+            raise ConfigError('--normalize inside: the config has neither model.data_preprocessor.mean nor a TimmTransform')
+        if normalize:
+            for name, values in zip(('mean', 'std'), source.mean_std):
+                self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+
+    @property
+    def output_names(self) -> list[str]:
+        if self.task == 'features':
+            count = len(getattr(self.model.backbone, 'out_indices', [0]))
+            return ['features'] if count == 1 else [f'features_{i}' for i in range(count)]
+        return [{'classification': 'logits', 'segmentation': 'seg_map' if self.argmax else 'seg_logits'}[self.task]]
+
+    def forward(self, input: Tensor) -> tuple[Tensor, ...]:
+        if self.normalize:
+            input = (input.float() - self.mean) / self.std
+        if self.task == 'features':
+            return tuple(self.model.backbone(input))
+        if self.task == 'classification':
+            return (self.model(input), )
+        logits = self.model.encode_decode(input, [dict(img_shape=input.shape[2:])])  # mmseg reads the first alone
+        return (logits.argmax(dim=1) if self.argmax else logits, )
+
+    def images(self, batch: int, size: tuple[int, int]) -> Tensor:
+        """Made-up images to trace and to check with."""
+        if self.normalize:
+            return torch.randint(256, (batch, 3, *size), dtype=torch.uint8)
+        return torch.randn(batch, 3, *size)
+
+    def trace(self, size: tuple[int, int], dynamic_shape: bool) -> ExportedProgram:
+        """The graph for any number of images, of H x W pixels or of any whole number of patches.
+
+        Raises:
+            ConfigError: If the model cannot be traced so.
+        """
+        shapes = {0: Dim('batch', min=1)}
+        if dynamic_shape:
+            patch = self.patch_size
+            shapes.update({2: patch * Dim('rows', min=2), 3: patch * Dim('columns', min=2)})
+            size = size[0], size[1] + patch  # equal numbers could be taken for one
+        try:
+            with torch.no_grad():
+                return torch.export.export(self, (self.images(2, size), ), dynamic_shapes={NAME: shapes}, strict=False)
+        except ConfigError:
+            raise
+        except Exception as error:  # of many kinds: whatever the model's parts cannot do
+            advice = 'leave out --dynamic-shape and give --shape' if dynamic_shape else 'NEPA_DEBUG=1 shows where'
+            raise ConfigError(f'{type(self.model).__name__} cannot be traced by torch.export ({first_line(error)}); {advice}'
+                              ) from error
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels, of which a side of an image of dynamic size is a multiple.
+
+        Raises:
+            ConfigError: If the backbone has no patches, or images of one size alone.
+        """
+        size = getattr(self.model.backbone, 'patch_size', None)
+        if not isinstance(size, int):
+            raise ConfigError('--dynamic-shape is for NEPAViT, whose images may have any size, not for '
+                              f'{type(self.model.backbone).__name__}; give --shape')
+        return size
+
+    def sizes(self, size: tuple[int, int], dynamic_shape: bool) -> list[tuple[int, int]]:
+        """Image sizes to check with: the one that was asked for, and others where they may differ."""
+        if not dynamic_shape:
+            return [size]
+        patch = self.patch_size
+        return [size, (size[0] + 2 * patch, size[1] + patch), (3 * patch, 2 * patch)]

@@ -1,0 +1,121 @@
+"""The model to export, from a config and a checkpoint or from a checkpoint alone, with what its users have to know."""
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.model import BaseModel, revert_sync_batchnorm
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import CheckpointLoader
+
+from ..apis import get_model
+from ..apis.untrusted_config import without_init
+from ..checkpoints import fit_model, require_all
+from ..checkpoints.files import about
+from ..errors import ConfigError, first_line
+
+BACKBONE = 'model.backbone.'
+
+
+@dataclass
+class Source:
+    """A loaded model in evaluation mode."""
+    model: BaseModel
+    config: Config
+    address: str
+    classes: list[str] | None
+
+    @property
+    def channels(self) -> str:
+        """Order of the channels that the network sees."""
+        preprocessor = preprocessor_config(self.config)
+        turned = preprocessor.get('to_rgb') or preprocessor.get('bgr_to_rgb')
+        return 'RGB' if turned or timm_step(self.config) else 'BGR'  # mm reads images as BGR, timm as RGB
+
+    @property
+    def mean_std(self) -> tuple[list[float], list[float]] | None:
+        """Mean and standard deviation of each channel, of pixels from 0 to 255; None if the config has none."""
+        preprocessor, step = preprocessor_config(self.config), timm_step(self.config)
+        if preprocessor.get('mean') is not None:
+            return [float(value) for value in preprocessor['mean']], [float(value) for value in preprocessor['std']]
+        if step is not None:
+            return tuple([255 * float(value) for value in step[key]] for key in ('mean', 'std'))
+        return None
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width of the images that the config trains on; of the crop, for segmentation."""
+        model = self.config.model
+        size = preprocessor_config(self.config).get('size') or model.backbone.get('img_size')
+        return None if size is None else (size, size) if isinstance(size, int) else tuple(size)
+
+
+def preprocessor_config(config: Config) -> dict:
+    return config.model.get('data_preprocessor') or config.get('data_preprocessor') or {}
+
+
+def timm_step(config: Config) -> dict | None:
+    """The step of the test pipeline that normalises, where timm does it."""
+    loader = config.get('test_dataloader') or {}
+    steps = loader.get('dataset', {}).get('pipeline') or []
+    return next((step for step in steps if str(step.get('type')).endswith('TimmTransform')), None)
+
+
+def load_source(address: str, checkpoint: str | None = None, options: dict | None = None,
+                out_type: str | None = None) -> Source:
+    """The model of a config file and a checkpoint, or of a checkpoint that says what it is of.
+
+    Args:
+        address: A config file (.py), or what :func:`nepa_mm.get_model` takes.
+        checkpoint: With a config file, whose weights are loaded; all that the model has must be there.
+        options: Settings of the config to override, by their dotted keys; of a checkpoint alone, those of its backbone.
+        out_type: Of the backbone, instead of the config's.
+
+    Raises:
+        ConfigError: If there is no such config, the two arguments do not go together, or no model can be built.
+        CheckpointError: If the checkpoint does not fit.
+    """
+    options = {**(options or {}), **({} if out_type is None else {f'{BACKBONE}out_type': out_type})}
+    if address.endswith('.py'):
+        if checkpoint is None:
+            raise ConfigError(f'{address} is a config, which has no weights; give a checkpoint after it')
+        return from_config(address, checkpoint, options, partly=out_type is not None)
+    if checkpoint is not None:
+        raise ConfigError(f'{address!r} is no config file (.py); give CONFIG CHECKPOINT, or a checkpoint alone')
+    foreign = [key for key in options if not key.startswith(BACKBONE)]
+    if foreign:
+        raise ConfigError(f'--cfg-options {foreign[0]}: of a checkpoint alone {BACKBONE}* can be set; give its config for others')
+    model = get_model(address, **{key.removeprefix(BACKBONE): value for key, value in options.items()})
+    return Source(revert_sync_batchnorm(model), model._config, address, classes_of(model._dataset_meta))
+
+
+def from_config(path: str, address: str, options: dict, partly: bool) -> Source:
+    """The model of a config file; ``partly`` lets heads be left out that nothing is exported of."""
+    if not Path(path).is_file():
+        raise ConfigError(f'config file {path!r} does not exist')
+    config = Config.fromfile(path)
+    config.merge_from_dict(options)
+    if not isinstance(config.get('model'), dict):
+        raise ConfigError(f'{path} has no model')
+    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
+        try:
+            model = MODELS.build(Config(dict(model=without_init(config.model))).model)
+        except ConfigError:
+            raise
+        except Exception as error:  # of many kinds, as the arguments of the hosts' models
+            raise ConfigError(f'{path}: its model cannot be built ({first_line(error)})') from error
+    with about(address):
+        loaded = CheckpointLoader.load_checkpoint(address, 'cpu', logger='silent')
+        weights = loaded.get('state_dict', loaded)
+        fit = fit_model(model, weights)
+        if fit.available and not partly:
+            require_all(fit, 'an export')
+        model.load_state_dict(weights, strict=not (partly or fit.available))
+    model.train(False)
+    meta = loaded.get('meta') if isinstance(loaded.get('meta'), dict) else {}
+    return Source(revert_sync_batchnorm(model), config, address, classes_of(meta.get('dataset_meta')))
+
+
+def classes_of(dataset_meta) -> list[str] | None:
+    """Names of the classes, where a checkpoint carries them."""
+    names = dataset_meta.get('classes') if isinstance(dataset_meta, dict) else None
+    return None if names is None else [str(name) for name in names]

@@ -1,0 +1,223 @@
+"""What is exported gives torch's numbers, for batches and sizes that were not traced."""
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.models import ClsDataPreprocessor, ImageClassifier, LinearClsHead
+
+from nepa_mm import NEPA, NEPAViT
+from nepa_mm.deployment import Graph, Source, export_onnx, export_torch, files, load_source
+from nepa_mm.errors import CheckpointError, ConfigError
+from nepa_mm.models import PaddedEncoderDecoder
+from tiny import ROOT, TINY, randomize
+
+PAPER = dict(with_cls_token=False, use_abs_pos_embed=True, act='silu', gated_mlp=True)
+PIXELS = dict(mean=[100., 110., 120.], std=[50., 60., 70.], to_rgb=True)
+NAMES = ['tench', 'goldfish', 'shark']
+
+
+def source_of(model, **preprocessor):
+    config = Config(dict(model=dict(
+        type=type(model).__name__, backbone=dict(img_size=28), data_preprocessor={**PIXELS, **preprocessor})))
+    return Source(randomize(model, 0.2).eval(), config, 'tiny', NAMES)
+
+
+def classifier(**backbone):
+    head = LinearClsHead(3, 16, loss=dict(type='mmpretrain.CrossEntropyLoss'))
+    return ImageClassifier(NEPAViT(**TINY, **backbone), head=head, data_preprocessor=ClsDataPreprocessor(**PIXELS))
+
+
+def segmentor():
+    head = dict(num_classes=5, norm_cfg=dict(type='BN'), align_corners=False)
+    sizes = {**TINY, 'arch': {**TINY['arch'], 'num_layers': 4}}
+    return PaddedEncoderDecoder(
+        dict(type='nepa_mm.NEPAViT', **sizes, causal=False, out_type='padded_featmap', out_indices=[0, 1, 2, 3]),
+        neck=dict(type='mmseg.Feature2Pyramid', embed_dim=16, rescales=[4, 2, 1, 0.5], norm_cfg=dict(type='BN')),
+        decode_head=dict(
+            type='mmseg.UPerHead', in_channels=[16] * 4, in_index=[0, 1, 2, 3], channels=8, dropout_ratio=0.1,
+            loss_decode=dict(type='mmseg.CrossEntropyLoss'), **head),
+        test_cfg=dict(mode='slide', crop_size=(30, 33), stride=(20, 20)))
+
+
+def session(path):
+    return pytest.importorskip('onnxruntime').InferenceSession(path, providers=['CPUExecutionProvider'])
+
+
+@pytest.mark.parametrize('causal', [True, False])
+@pytest.mark.parametrize('variant, out_type', [({}, 'avg_featmap'), (PAPER, 'last_token')])
+def test_classifier(causal, variant, out_type, tmp_path):
+    model = classifier(causal=causal, out_type=out_type, qk_norm='affine', **variant)
+    source = source_of(model)
+    exported = export_onnx(source, Graph(source), tmp_path / 'a.onnx', (28, 28))
+    assert exported.difference < 1e-5
+    run = session(tmp_path / 'a.onnx')
+    images = torch.randn(7, 3, 28, 28)  # a batch that neither was traced nor checked
+    logits, = run.run(['logits'], {'input': images.numpy()})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(logits), model(images), atol=1e-5, rtol=0)
+    facts = run.get_modelmeta().custom_metadata_map
+    assert json.loads(facts['classes']) == NAMES and json.loads(facts['mean']) == PIXELS['mean']
+    assert json.loads(facts['std']) == PIXELS['std'] and json.loads(facts['input_size']) == [28, 28]
+    assert (facts['task'], facts['channels'], facts['normalize']) == ('classification', 'RGB', 'outside')
+
+
+@pytest.mark.parametrize('variant', [{}, PAPER])
+def test_features_of_any_size(variant, tmp_path):
+    model = NEPA(NEPAViT(**TINY, out_type='featmap', out_indices=[1, 2], **variant))
+    source = source_of(model)
+    exported = export_onnx(source, Graph(source), tmp_path / 'a.onnx', (28, 28), dynamic_shape=True)
+    assert exported.difference < 1e-4 and len(exported.metadata['checked_sizes']) == 3
+    run = session(tmp_path / 'a.onnx')
+    for height, width in ((28, 28), (21, 49), (70, 14)):
+        images = torch.randn(1, 3, height, width)
+        outputs = run.run(['features_0', 'features_1'], {'input': images.numpy()})
+        with torch.no_grad():
+            expected = model.backbone(images)
+        for output, reference in zip(outputs, expected, strict=True):
+            torch.testing.assert_close(torch.from_numpy(output), reference, atol=1e-4, rtol=0)
+
+
+def test_pixels_are_normalised_inside_as_the_host_does_it(tmp_path):
+    model = classifier(causal=False, out_type='avg_featmap')
+    source = source_of(model)
+    exported = export_onnx(source, Graph(source, normalize=True), tmp_path / 'a.onnx', (28, 28))
+    bgr = torch.randint(256, (4, 3, 28, 28), dtype=torch.uint8)  # as mm reads an image
+    with torch.no_grad():
+        expected = model.test_step(dict(inputs=bgr))
+    logits, = session(exported.path).run(None, {'input': bgr.flip(1).numpy()})
+    scores = torch.from_numpy(logits).softmax(dim=1)
+    torch.testing.assert_close(scores, torch.stack([sample.pred_score for sample in expected]), atol=1e-5, rtol=0)
+    assert exported.metadata['normalize'] == 'inside' and 'uint8' in str(exported)
+
+
+def test_segmentor_pads_inside(tmp_path):
+    """30 x 33 pixels are 5 x 5 patches of 7, so logits are stretched over 35 x 35 and cut."""
+    model = segmentor()
+    source = source_of(model, size=(30, 33))
+    exported = export_onnx(source, Graph(source), tmp_path / 'a.onnx', (30, 33))
+    assert exported.difference < 1e-4
+    images = torch.randn(5, 3, 30, 33)
+    with torch.no_grad():
+        expected = model.encode_decode(images, [dict(img_shape=(30, 33))] * 5)
+    logits, = session(exported.path).run(['seg_logits'], {'input': images.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logits), expected, atol=1e-4, rtol=0)
+    assert expected.shape == (5, 5, 30, 33)
+
+
+def test_torch_export(tmp_path):
+    model = segmentor()
+    source = source_of(model, size=(30, 33))
+    graph = Graph(source, argmax=True)
+    exported = export_torch(source, graph, tmp_path / 'a.pt2', (30, 33))
+    assert exported.difference == 0
+    facts = {'metadata.json': ''}
+    program = torch.export.load(tmp_path / 'a.pt2', extra_files=facts)
+    assert json.loads(facts['metadata.json'])['outputs'] == ['seg_map']
+    images = torch.randn(5, 3, 30, 33)
+    with torch.no_grad():
+        expected = model.encode_decode(images, [dict(img_shape=(30, 33))]).argmax(dim=1)
+        assert torch.equal(program.module()(images)[0], expected)
+
+
+def test_what_differs_is_not_written(tmp_path, monkeypatch):
+    source = source_of(classifier(causal=False, out_type='avg_featmap'))
+    graph = Graph(source)
+    load = files.torch.export.load
+
+    def another(file):
+        program = load(file)
+        program.state_dict['model.head.fc.bias'].data += 2e-4
+        return program
+    monkeypatch.setattr(files.torch.export, 'load', another)
+    with pytest.raises(CheckpointError, match=r'a.pt2 is not written: .* differ from those of torch by 2.0e-04, more than 1e-04'):
+        export_torch(source, graph, tmp_path / 'a.pt2', (28, 28))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / 'b.pt2').write_text('mine')
+    with pytest.raises(CheckpointError, match='b.pt2.* exists and would be written over'):
+        export_torch(source, graph, tmp_path / 'b.pt2', (28, 28))
+    assert (tmp_path / 'b.pt2').read_text() == 'mine'
+
+
+def test_where_the_pipeline_normalises():
+    """Our classification recipes leave it to timm, which counts pixels from 0 to 1."""
+    config = Config.fromfile(ROOT / 'configs/classification/mae_vit-base-p16_8xb128-coslr-100e_in1k.py')
+    source = Source(None, config, 'tiny', None)
+    mean, std = source.mean_std
+    np.testing.assert_allclose(mean, [123.675, 116.28, 103.53])
+    np.testing.assert_allclose(std, [58.395, 57.12, 57.375])
+    assert source.channels == 'RGB' and source.image_size == (224, 224)
+    config = Config.fromfile(ROOT / 'configs/segmentation/nepa_vit-base-p14_upernet_4xb2-amp-80k_cityscapes-512x1024.py')
+    source = Source(None, config, 'tiny', None)
+    assert source.image_size == (512, 1024) and source.mean_std == ([127.5] * 3, [127.5] * 3) and source.channels == 'RGB'
+
+
+def test_bad_arguments():
+    with pytest.raises(ConfigError, match="config file 'no.py' does not exist"):
+        load_source('no.py', 'a.pth')
+    with pytest.raises(ConfigError, match='is a config, which has no weights; give a checkpoint after it'):
+        load_source('configs/a.py')
+    with pytest.raises(ConfigError, match="'a.pth' is no config file"):
+        load_source('a.pth', 'b.pth')
+    with pytest.raises(ConfigError, match='model.head.num_classes: of a checkpoint alone'):
+        load_source('a.pth', options={'model.head.num_classes': 3})
+    with pytest.raises(CheckpointError, match='no.pth'):
+        load_source('no.pth')
+    source = source_of(NEPA(NEPAViT(**TINY)))
+    with pytest.raises(ConfigError, match='--argmax is for segmentors, and the task here is features'):
+        Graph(source, argmax=True)
+    source.config.model.data_preprocessor = dict()
+    with pytest.raises(ConfigError, match='--normalize inside: the config has neither'):
+        Graph(source, normalize=True)
+
+
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory):
+    """A checkpoint that says what it is of, as trainings write it, and its config file."""
+    folder = tmp_path_factory.mktemp('saved')
+    backbone = dict(type='nepa_mm.NEPAViT', **TINY, causal=False, out_type='avg_featmap')
+    text = f"""default_scope = 'mmpretrain'
+model = dict(
+    type='ImageClassifier', data_preprocessor={PIXELS}, backbone={backbone},
+    head=dict(type='LinearClsHead', num_classes=3, in_channels=16, loss=dict(type='CrossEntropyLoss')))
+"""
+    (folder / 'tiny.py').write_text(text)
+    model = randomize(classifier(causal=False, out_type='avg_featmap'), 0.2)
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=text, dataset_meta=dict(classes=NAMES))), folder / 'tiny.pth')
+    return folder
+
+
+def tool(folder, name, *args):
+    return subprocess.run([sys.executable, '-W', 'ignore', ROOT / f'tools/deployment/{name}.py', *args], cwd=folder, text=True,
+                          capture_output=True)
+
+
+def test_command_with_a_config_and_with_a_checkpoint_alone(saved):
+    pytest.importorskip('onnxruntime')
+    done = tool(saved, 'export_onnx', 'tiny.py', 'tiny.pth', '--output-file', 'a.onnx', '--dynamic-shape')
+    assert done.returncode == 0, done.stderr
+    assert 'a.onnx: ' in done.stdout and '[batch, 3, 7 * rows, 7 * columns] RGB, float32' in done.stdout
+    assert 'batches of 1, 2, 3 and 28 x 28, 42 x 35, 21 x 14 pixels: largest difference' in done.stdout
+    done = tool(saved, 'export_torch', 'tiny.pth', '--features', 'featmap', '--shape', '35', '21', '--output-file', 'a.pt2')
+    assert done.returncode == 0, done.stderr
+    features, = torch.export.load(saved / 'a.pt2').module()(torch.zeros(1, 3, 35, 21))
+    assert features.shape == (1, 16, 5, 3)
+    run, images = session(saved / 'a.onnx'), torch.randn(1, 3, 28, 28)
+    with torch.no_grad():
+        expected = load_source(str(saved / 'tiny.pth')).model(images)
+    np.testing.assert_allclose(run.run(None, {'input': images.numpy()})[0], expected.numpy(), atol=1e-5)
+    assert json.loads(run.get_modelmeta().custom_metadata_map['classes']) == NAMES
+
+
+@pytest.mark.parametrize('args, message', [
+    (['tiny.py', 'tiny.pth', '--dynamic-shape', '--shape', '30'], 'sides are multiples of the patch, 7 pixels'),
+    (['tiny.pth', '--features', 'map'], "out_type='map' is unknown"),
+])
+def test_command_refuses_in_one_line(args, message, saved):
+    done = tool(saved, 'export_torch', *args)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode in (2, 4) and last.startswith('nepa_mm: error: ') and message in last
+    assert 'Traceback' not in done.stderr and not (saved / 'model.pt2').exists()

@@ -1,0 +1,10 @@
+"""Export a classifier, a feature extractor or a segmentor by torch.export (.pt2), and check it against torch.
+
+The number of images is dynamic; --dynamic-shape makes their size so. docs/export.md has examples.
+"""
+from nepa_mm.deployment.command import export
+from nepa_mm.errors import one_line_errors
+
+if __name__ == '__main__':
+    with one_line_errors():
+        print(export(__doc__, '.pt2'))
