@@ -1,0 +1,66 @@
+"""Make mmpretrain's ``get_model``, ``list_models`` and inferencers know the names of our configs.
+
+Nothing is read or imported before one of them is asked for a name.
+"""
+import sys
+import warnings
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+MIM = Path(__file__).parent / '.mim'
+HOST = 'mmpretrain.apis.model'
+# mmpretrain builds a model in its own scope, where those of segmentation and detection have no heads.
+FOLDERS = ('pretrain', 'classification', 'ablation')
+
+
+def extend(hub) -> None:
+    """Let mmpretrain's ``ModelHub`` register our models after its own, the first time it is asked."""
+    register_theirs, done = getattr(hub, '_register_mmpretrain_models', None), []
+    if register_theirs is None:  # another mmpretrain, which does not wait until it is asked
+        register_ours(hub)
+        return
+
+    def register() -> None:
+        register_theirs()
+        if not done:
+            done.append(True)
+            register_ours(hub)
+
+    hub._register_mmpretrain_models = staticmethod(register)
+
+
+def register_ours(hub) -> None:
+    """Tell of our models by mmpretrain's public method, which refuses a name that is taken."""
+    for folder in FOLDERS:
+        try:
+            hub.register_model_index(MIM / 'configs' / folder / 'metafile.yml', config_prefix=MIM)
+        except (ValueError, OSError) as error:
+            warnings.warn(f'models of nepa_mm are missing in list_models ({error})', stacklevel=2)
+
+
+class AfterImport(MetaPathFinder):
+    """Extends the ``ModelHub`` as soon as its module is imported."""
+
+    def find_spec(self, name: str, path=None, target=None) -> ModuleSpec | None:
+        if name != HOST:
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path)
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_extend(module) -> None:
+                execute(module)
+                extend(module.ModelHub)
+
+            spec.loader.exec_module = execute_and_extend
+        return spec
+
+
+def join() -> None:
+    """Extend the hub, now if mmpretrain is imported, otherwise once it is."""
+    if HOST in sys.modules:
+        extend(sys.modules[HOST].ModelHub)
+    else:
+        sys.meta_path.insert(0, AfterImport())
