@@ -10,6 +10,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
     check_seg_inputs=dict(type='nepa_mm.CheckSegInputsHook'),
+    progress=dict(type='nepa_mm.ProgressHook'),  # on a terminal only
     fit_checkpoint=dict(type='nepa_mm.FitCheckpointHook'),
     checkpoint_record=dict(type='nepa_mm.CheckpointRecordHook'))
 

@@ -7,6 +7,7 @@ from .foreach_ema import ForeachEMA
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .layer_decay_lr import LayerDecayCosineLR
 from .log_later import PatientRuntimeInfoHook
+from .progress_hook import ProgressHook
 from .query_patches_hook import QueryPatchesHook
 from .sharded_ema_hook import ShardedEMAHook
 
@@ -22,6 +23,7 @@ __all__ = [
     'LayerDecayCosineLR',
     'LayerDecayOptimWrapperConstructor',
     'PatientRuntimeInfoHook',
+    'ProgressHook',
     'QueryPatchesHook',
     'ShardedEMAHook',
     'StaticDistributedDataParallel',

@@ -84,6 +84,11 @@ def log_later(message_hub: MessageHub, key: str, value: float | Tensor) -> None:
     buffer.update(value)
 
 
+def numbers_read(buffer: HistoryBuffer) -> np.ndarray:
+    """Numbers of a buffer that are known without waiting for the device, oldest first: those that somebody has read."""
+    return buffer.history[0, :buffer.length] if isinstance(buffer, PatientBuffer) else buffer.data[0]
+
+
 @HOOKS.register_module()
 class PatientRuntimeInfoHook(RuntimeInfoHook):
     """mmengine's hook, for ``default_hooks.runtime_info``, that logs the outputs of a step without waiting for them."""

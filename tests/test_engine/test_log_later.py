@@ -1,6 +1,7 @@
 import copy
 import io
 import json
+import sys
 from collections import Counter
 from contextlib import contextmanager
 from itertools import count
@@ -100,8 +101,18 @@ def watch(built, watcher):
     loop.take_step = watched
 
 
-@pytest.mark.parametrize('accumulated', [1, 2])
-def test_only_steps_that_log_wait_for_the_device(accumulated, tmp_path, reads):
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize('accumulated, is_displayed', [(1, False), (2, False), (1, True)])
+def test_only_steps_that_log_wait_for_the_device(accumulated, is_displayed, tmp_path, reads, monkeypatch):
+    hooks = [dict(type='EMAHook', ema_type='nepa_mm.ForeachEMA', momentum=0.3)]
+    if is_displayed:
+        monkeypatch.setenv('TERM', 'xterm')
+        monkeypatch.setattr(sys, 'stdout', Terminal())
+        hooks.append(dict(type='nepa_mm.ProgressHook', interval=0))  # draws in each step
     waits, read = {}, {}
 
     @contextmanager
@@ -111,9 +122,12 @@ def test_only_steps_that_log_wait_for_the_device(accumulated, tmp_path, reads):
             yield
         read[step] = reads[before:]
 
-    built = runner(tmp_path, auto_scale_lr=dict(base_batch_size=2 * accumulated))
+    built = runner(tmp_path, auto_scale_lr=dict(base_batch_size=2 * accumulated), custom_hooks=hooks)
     watch(built, watcher)
     built.train()
+    if is_displayed:
+        drawn = sys.stdout.getvalue()
+        assert all(f'{step}/24' in drawn for step in range(1, 25)) and 'collapse' in drawn
     assert not any(mode.seen for step, mode in waits.items() if step > 1)  # the average asks once whether it has begun
     epoch = 12 // accumulated
     assert len(waits) == 2 * epoch
