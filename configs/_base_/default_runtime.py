@@ -9,6 +9,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
+    layer_lr=dict(type='nepa_mm.LayerLRHook'),  # for tools/analysis_tools/plot_run.py
     progress=dict(type='nepa_mm.ProgressHook'),  # on a terminal only
     fit_checkpoint=dict(type='nepa_mm.FitCheckpointHook'),
     checkpoint_record=dict(type='nepa_mm.CheckpointRecordHook'))

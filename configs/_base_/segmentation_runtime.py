@@ -10,6 +10,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
     check_seg_inputs=dict(type='nepa_mm.CheckSegInputsHook'),
+    layer_lr=dict(type='nepa_mm.LayerLRHook'),  # for tools/analysis_tools/plot_run.py
     progress=dict(type='nepa_mm.ProgressHook'),  # on a terminal only
     fit_checkpoint=dict(type='nepa_mm.FitCheckpointHook'),
     checkpoint_record=dict(type='nepa_mm.CheckpointRecordHook'))

@@ -6,6 +6,7 @@ from .fit_checkpoint_hook import CheckpointRecordHook, FitCheckpointHook
 from .foreach_ema import ForeachEMA
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .layer_decay_lr import LayerDecayCosineLR
+from .layer_lr_hook import LayerLRHook
 from .log_later import PatientRuntimeInfoHook
 from .progress_hook import ProgressHook
 from .query_patches_hook import QueryPatchesHook
@@ -22,6 +23,7 @@ __all__ = [
     'ForeachEMA',
     'LayerDecayCosineLR',
     'LayerDecayOptimWrapperConstructor',
+    'LayerLRHook',
     'PatientRuntimeInfoHook',
     'ProgressHook',
     'QueryPatchesHook',
