@@ -2,12 +2,13 @@
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
-from mmengine.registry import MODELS, TASK_UTILS, DefaultScope
+from mmengine.registry import MODELS, TASK_UTILS, DefaultScope, init_default_scope
 from mmengine.runner import CheckpointLoader
+from mmpretrain.models import BaseSelfSupervisor
 
 from ..checkpoints import fit_model, require_all
 from ..checkpoints.files import about
-from ..checkpoints.model_config import inferred_backbone, model_config
+from ..checkpoints.model_config import centre_pipeline, inferred_backbone, model_config
 from ..checkpoints.prefixes import blocks_of, checked
 from ..checkpoints.record import config_from_text
 from ..errors import CheckpointError, first_line
@@ -26,7 +27,8 @@ def get_model(address: str, **overrides) -> BaseModel:
         An ``NEPA`` for a pretraining checkpoint (``model(x, mode='loss')`` with normalised x [B, 3, H, W] gives a dict with
         ``loss``), an mmpretrain ``ImageClassifier`` for a classification one (``model(x)`` gives logits [B, num_classes]), an
         mmseg ``EncoderDecoder`` for a segmentation one. The hosts' inferencers take it: mmpretrain's
-        ``ImageClassificationInferencer(model)('a.jpg')`` and ``FeatureExtractor(model)('a.jpg')``.
+        ``ImageClassificationInferencer(model)('a.jpg')`` and ``FeatureExtractor(model)('a.jpg')``, and mmseg's
+        ``inference_model(model, 'a.jpg')``, for which a segmentor makes mmseg the default scope, as mmseg's ``init_model`` does.
 
     Raises:
         CheckpointError: If there is no such checkpoint, it does not say what model it holds, or a weight is missing, left
@@ -59,8 +61,15 @@ def built(checkpoint: dict, address: str, overrides: dict) -> BaseModel:
         require_all(fit, 'get_model')
     model.load_state_dict(weights, strict=not model.backbone.allow_unmatched)
     print_log(str(fit), 'current')
+    if isinstance(model, BaseSelfSupervisor) and not config.get('test_dataloader'):  # pretraining has no test
+        size = model_cfg['backbone'].get('img_size', 224)
+        pipeline = centre_pipeline(size if isinstance(size, int) else min(size))
+        config = dict(config, test_dataloader=dict(dataset=dict(pipeline=pipeline)))
     # Where the inferencers of the hosts look; of the rest of the config they would build whatever it names
     model._config = Config(dict(default_scope=scope_of(config), model=model_cfg, **pipeline_of(config)))
+    if scope_of(config) == 'mmseg':  # as mmseg's own init_model does, for inference_model
+        model.cfg = model._config
+        init_default_scope('mmseg')
     facts = checkpoint['meta'].get('dataset_meta') if isinstance(checkpoint.get('meta'), dict) else None
     model._dataset_meta = model.dataset_meta = facts if isinstance(facts, dict) else {}
     model.train(False)  # mmpretrain's backbones return None from eval()

@@ -19,6 +19,7 @@ from ..errors import CheckpointError
 SCOPES = ('mmpretrain', 'mmseg', 'nepa_mm')
 HOSTS = ('mmcv', 'mmengine', *SCOPES)
 RUN_AS_READ = ('.pkl', '.pickle', '.yml', '.yaml')
+LABELS = ('LoadAnnotations', 'mmseg.LoadAnnotations', 'nepa_mm.LoadSegAnnotations')  # an image to be segmented has none
 # Of models elsewhere, which come with files and code of their own
 WRAPPERS = ('mmpretrain.models.classifiers.hugging', 'mmpretrain.models.classifiers.timm', 'mmpretrain.models.backbones.timm',
             'mmpretrain.models.multimodal', 'mmpretrain.models.utils.huggingface', 'mmseg.models.backbones.timm', 'transformers')
@@ -50,7 +51,9 @@ def without_init(config):
     if isinstance(config, dict):
         left_out = ('init_cfg', 'pretrained', 'train_cfg', '_scope_')  # the last makes mmengine import a package by that name
         return {key: without_init(value) for key, value in config.items() if key not in left_out}
-    return [without_init(value) for value in config] if isinstance(config, (list, tuple)) else config
+    if isinstance(config, (list, tuple)):  # a tuple stays one: mmcv's Resize takes no list for a scale
+        return type(config)(without_init(value) for value in config)
+    return config
 
 
 def scope_of(config: dict) -> str:
@@ -119,4 +122,14 @@ def pipeline_of(config: dict) -> dict:
     except CheckpointError as error:
         print_log(f'{error}; the pipeline is left out, so that inferencers need one of yours', 'current', logging.WARNING)
         return {}
-    return dict(test_dataloader=dict(dataset=dict(pipeline=without_init(pipeline))), test_pipeline=without_init(pipeline))
+    pipeline = [scoped(transform, scope_of(config)) for transform in without_init(pipeline) if transform['type'] not in LABELS]
+    return dict(test_dataloader=dict(dataset=dict(pipeline=pipeline)), test_pipeline=pipeline)
+
+
+def scoped(transform: dict, scope: str) -> dict:
+    """A transform whose type says its host: the other host may have made itself the default scope.
+
+    But for the loader, which inferencers look for by its name and all scopes have.
+    """
+    is_host_s = transform['type'] in TRANSFORMS.children[scope].module_dict and transform['type'] != 'LoadImageFromFile'
+    return dict(transform, type=f'{scope}.{transform["type"]}') if is_host_s else transform

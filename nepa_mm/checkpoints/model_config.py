@@ -31,15 +31,19 @@ def model_config(backbone: dict, num_classes: int | None = None) -> dict:
                 in_channels=backbone['arch']['embed_dims'],
                 loss=dict(type='CrossEntropyLoss')),
             data_preprocessor=dict(type='ClsDataPreprocessor', num_classes=num_classes, **PIXELS))
-    size = backbone['img_size']
-    crop = 0.95 if backbone['arch']['num_layers'] == 24 else 0.875  # the release's, for its large and its base model
-    pipeline = [
+    pipeline = centre_pipeline(backbone['img_size'], is_large=backbone['arch']['num_layers'] == 24)
+    return dict(default_scope='mmpretrain', model=model, test_dataloader=dict(dataset=dict(pipeline=pipeline)))
+
+
+def centre_pipeline(size: int, is_large: bool = False) -> list[dict]:
+    """The release's test pipeline, for models that normalise: the central square of an image, ``size`` pixels a side."""
+    crop = 0.95 if is_large else 0.875  # the release's, for its large and its base model
+    return [
         dict(type='LoadImageFromFile'),
         dict(type='ResizeEdge', scale=int(size / crop), edge='short', backend='pillow', interpolation='bicubic'),
         dict(type='CenterCrop', crop_size=size),
         dict(type='PackInputs'),
     ]
-    return dict(default_scope='mmpretrain', model=model, test_dataloader=dict(dataset=dict(pipeline=pipeline)))
 
 
 def inferred_backbone(weights: Mapping[str, Tensor], reason: str) -> dict:

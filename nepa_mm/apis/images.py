@@ -1,0 +1,76 @@
+"""The images that a person names for inference: files, folders, lists of video frames; read as in training."""
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..datasets.load_image import LoadImage
+from ..errors import DataError
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp', '.gif')
+LONGEST = 1000  # times as long as wide; pipelines enlarge the short side, and the long one with it
+
+
+def find_images(inputs: Iterable[str | Path]) -> list[Path]:
+    """Paths of all images that are named, in order: files as they are, folders with what is below them, text files line by line.
+
+    Files of a folder come in the order of the numbers in their names, frame_2 before frame_10. A line of a ``.txt`` file is a
+    path, as given or from the folder of the text file.
+
+    Raises:
+        DataError: If something is not there or names no image.
+    """
+    found = []
+    for path in map(Path, inputs):
+        if path.is_dir():
+            images = [file for file in path.rglob('*') if file.suffix.lower() in SUFFIXES and file.is_file()]
+            images.sort(key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', str(file))])
+            if not images:
+                raise DataError(f'{path} holds no image ({", ".join(SUFFIXES)})')
+            found += images
+        elif not path.exists():
+            raise DataError(f'{path} does not exist; give an image, a folder or a .txt file with a path on each line')
+        elif path.suffix.lower() == '.txt':
+            found += listed(path)
+        else:
+            found.append(path)
+    return found
+
+
+def listed(path: Path) -> list[Path]:
+    """Images that the lines of a text file name."""
+    images = []
+    for number, line in enumerate(path.read_text(errors='replace').splitlines(), 1):
+        if line.strip():
+            choices = [Path(line.strip()), path.parent / line.strip()]
+            there = [choice for choice in choices if choice.is_file()]
+            if not there:
+                raise DataError(f'{path}, line {number}: {line.strip()} does not exist, nor from the folder of the list')
+            images.append(there[0])
+    if not images:
+        raise DataError(f'{path} names no image; write a path on each line')
+    return images
+
+
+def load_image(path: str | Path) -> np.ndarray:
+    """Pixels of an image, uint8 BGR [H, W, 3], as training reads them; the hosts' inferencers take them.
+
+    So a photograph is turned as its EXIF orientation says, of an animation the first picture counts, and CMYK, palettes and
+    transparency become RGB as Pillow makes it.
+
+    Raises:
+        DataError: If it cannot be read; if it has 16 or 32 bits, of which Pillow would make white; if it is a mere line.
+    """
+    try:
+        with Image.open(path) as image:
+            mode, (width, height) = image.mode, image.size
+    except Exception:  # the loader says what is wrong
+        mode, width, height = '', 1, 1
+    if mode.startswith(('I', 'F')):
+        raise DataError(f'{path} has more than 8 bits a pixel (Pillow\'s mode {mode}), and values above 255 would become white; '
+                        'scale it to 8 bits first')
+    if max(width, height) > LONGEST * min(width, height):
+        raise DataError(f'{path} has {width}x{height} pixels, a line rather than an image; cut it into pieces')
+    return LoadImage()(dict(img_path=str(path)))['img']

@@ -1,0 +1,194 @@
+"""What the tools of inference share: arguments, a model from what is given, batches with progress, a line for each failure."""
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import mmpretrain
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
+from mmpretrain.utils import progress as host_progress
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from ..checkpoints import path_of
+from ..errors import CheckpointError, ConfigError, DataError, first_line
+from .get_model import get_model
+from .images import find_images, load_image
+
+MODEL_HELP = ('checkpoint of ours, hf:FOLDER or hf:ORG/NAME in the released format, raw:PATH or ema:PATH for one of the two '
+              'weights of a training; or a config file, with --checkpoint')
+INPUT_HELP = 'images, folders, and .txt files with a path on each line, as of the frames of a video'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of all the tools, by the hosts' names."""
+    parser.add_argument('inputs', metavar='INPUT', nargs='+', help=INPUT_HELP)
+    parser.add_argument('model', metavar='MODEL', help=MODEL_HELP)
+    parser.add_argument('--checkpoint', help='weights for a config file')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: cuda where there is one')
+    parser.add_argument('--batch-size', type=int, default=8, help='images at once; default: 8')
+
+
+def model_of(args: argparse.Namespace, build: Callable[[str], BaseModel] = get_model) -> BaseModel:
+    """The model that the arguments name, on its device. What the hosts say about it goes to standard error.
+
+    Raises:
+        ConfigError: For a device or a batch that cannot be, or a config file that is not there.
+        CheckpointError: If there is no such checkpoint.
+    """
+    if args.batch_size < 1:
+        raise ConfigError(f'--batch-size {args.batch_size} is no number of images')
+    device = device_of(args.device)
+    host_progress.disable_progress_bar = True  # the tools have one of their own
+    with redirect_stdout(sys.stderr):
+        if not args.model.endswith('.py'):
+            if args.checkpoint:
+                raise ConfigError(f'--checkpoint {args.checkpoint} is for a config file, and {args.model} is none')
+            return build(args.model).to(device)
+        return from_config(args.model, args.checkpoint, device)
+
+
+def device_of(name: str | None) -> torch.device:
+    """The device of that name, if it is there."""
+    try:
+        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f'--device {name} cannot be used here ({first_line(error)}); try --device cpu') from error
+    return device
+
+
+def from_config(path: str, checkpoint: str | None, device: torch.device) -> BaseModel:
+    """The model of a config file with the weights of a checkpoint, as the hosts build it."""
+    if not Path(path).is_file():
+        raise ConfigError(f'config file {path!r} does not exist')
+    if not checkpoint:
+        raise CheckpointError(f'{path} is a config file: give its weights with --checkpoint PATH')
+    if ':' not in path_of(checkpoint) and not Path(path_of(checkpoint)).is_file():
+        raise CheckpointError(f'--checkpoint {checkpoint} does not exist')
+    config = Config.fromfile(path)
+    if config.get('default_scope') == 'mmseg':
+        from mmseg.apis import init_model  # which the others do without
+        return init_model(config, checkpoint, device=device)
+    return mmpretrain.get_model(config, pretrained=checkpoint, device=device)
+
+
+def pipeline_of_model(model: BaseModel) -> Compose:
+    """The test pipeline of a model, from pixels on.
+
+    Raises:
+        CheckpointError: If its config has none.
+    """
+    loader = model._config.get('test_dataloader')
+    if not loader:
+        raise CheckpointError('the config of the model has no test_dataloader.dataset.pipeline, which says how images are '
+                              'prepared; give the checkpoint alone, or a config that has one')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return Compose([each for each in loader.dataset.pipeline if each['type'] != 'LoadImageFromFile'])
+
+
+def check_new(*paths: Path | None) -> None:
+    """Refuse to write over anything: a file must not be there, a folder must be empty."""
+    for path in filter(None, paths):
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise ConfigError(f'{path} is there already and would be written over; choose another name or remove it')
+
+
+def picture_path(folder: Path, path: Path, paths: Sequence[Path]) -> Path:
+    """Where a picture for an image goes: as the images lie to each other, with .png behind their names."""
+    common = os.path.commonpath([each.resolve().parent for each in paths])
+    place = folder / path.resolve().relative_to(common)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place.with_name(place.name + '.png')
+
+
+def run(inputs: Sequence[str],
+        batch_size: int,
+        predict: Callable[[list[np.ndarray]], Sequence],
+        receive: Callable[[Path, np.ndarray, object], None],
+        one_size: bool = False) -> int:
+    """Load, predict and hand over image by image, with a progress bar on a terminal.
+
+    An image that cannot be read or predicted costs one line on standard error, and the others go on.
+
+    Args:
+        inputs: What the person named.
+        batch_size: Images at once.
+        predict: From images [H, W, 3], uint8 BGR, to a result for each.
+        receive: Called with path, image and result, in order.
+        one_size: Whether images at once must have one size.
+
+    Returns:
+        The exit code: that of a DataError if an image failed.
+
+    Raises:
+        DataError: If an input is not there.
+    """
+    paths, failed = find_images(inputs), 0
+    columns = ('{task.description}', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
+        for batch in progress.track([paths[i:i + batch_size] for i in range(0, len(paths), batch_size)], description='batches'):
+            images = {}
+            for path in batch:
+                try:
+                    images[path] = load_image(path)
+                except DataError as error:
+                    failed += failure(str(error))
+            results = {}
+            for group in by_size(images) if one_size else [images]:
+                results.update(predicted(predict, group))
+            for path, image in images.items():
+                if isinstance(results[path], Exception):
+                    failed += failure(f'{path} ({image.shape[1]}x{image.shape[0]} pixels) cannot be predicted: '
+                                      f'{type(results[path]).__name__}: {first_line(results[path])}')
+                else:
+                    receive(path, image, results[path])
+    if failed:
+        failure(f'{failed} of {len(paths)} images failed')
+    return DataError.exit_code if failed else 0
+
+
+def by_size(images: dict[Path, np.ndarray]) -> list[dict[Path, np.ndarray]]:
+    """Images in groups of one size."""
+    groups = {}
+    for path, image in images.items():
+        groups.setdefault(image.shape, {})[path] = image
+    return list(groups.values())
+
+
+def predicted(predict: Callable, images: dict[Path, np.ndarray]) -> dict:
+    """Results by path; where a batch fails, image by image, and the error of what fails alone."""
+    if not images:
+        return {}
+    try:
+        return dict(zip(images, predict(list(images.values())), strict=True))
+    except torch.OutOfMemoryError:
+        raise ConfigError(f'--batch-size {len(images)} takes more memory than the device has; lower it') from None
+    except Exception as error:  # hosts raise anything
+        if os.environ.get('NEPA_DEBUG') == '1':
+            raise
+        if len(images) == 1:
+            return {path: error for path in images}
+    return {path: result for each in images for path, result in predicted(predict, {each: images[each]}).items()}
+
+
+def failure(message: str) -> int:
+    """Print a line; 1, to count."""
+    print(f'nepa_mm: error: {message}', file=sys.stderr, flush=True)
+    return 1
+
+
+def write_json(path: Path | None, records: list[dict]) -> None:
+    """Write records, if they are asked for."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(records, indent=1) + '\n')

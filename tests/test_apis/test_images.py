@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from nepa_mm.apis.images import find_images, load_image
+from nepa_mm.datasets.decode_image import DecodeImage
+from nepa_mm.errors import DataError
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+
+
+def as_training_reads(path):
+    """[H, W, 3] BGR, by the transform of the recipes."""
+    return DecodeImage()(dict(img_path=str(path)))['img'].permute(1, 2, 0).numpy()[..., ::-1]
+
+
+def odd_images(folder):
+    rgb = Image.fromarray(PIXELS)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    rgb.save(folder / 'turned.jpg', exif=exif, quality=95)
+    rgb.convert('CMYK').save(folder / 'cmyk.jpg')
+    rgb.convert('P').save(folder / 'palette.png')
+    rgb.convert('L').save(folder / 'grey.jpg')
+    rgb.convert('LA').save(folder / 'grey_alpha.png')
+    rgb.convert('RGBA').save(folder / 'alpha.png')
+    rgb.save(folder / 'moving.gif', save_all=True, append_images=[Image.new('RGB', rgb.size)])
+    rgb.save(folder / 'moving.webp', save_all=True, append_images=[Image.new('RGB', rgb.size)], lossless=True)
+    Image.fromarray(PIXELS[:1, :1]).save(folder / 'one_pixel.png')
+    return sorted(folder.iterdir())
+
+
+def test_odd_images_are_read_as_in_training(tmp_path):
+    for path in odd_images(tmp_path):
+        image = load_image(path)
+        assert image.dtype == np.uint8 and image.shape[-1] == 3
+        np.testing.assert_array_equal(image, as_training_reads(path), err_msg=path.name)
+    assert load_image(tmp_path / 'turned.jpg').shape == (9, 6, 3)
+    np.testing.assert_array_equal(load_image(tmp_path / 'moving.webp')[..., ::-1], PIXELS)  # the first of two
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    (tmp_path / 'text.jpg').write_text('no image')
+    Image.fromarray(PIXELS).save(tmp_path / 'whole.jpg')
+    (tmp_path / 'cut.jpg').write_bytes((tmp_path / 'whole.jpg').read_bytes()[:-60])
+    Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 256).save(tmp_path / 'deep.png')
+    Image.fromarray(PIXELS[..., 0].astype(np.float32)).save(tmp_path / 'float.tif')
+    Image.new('L', (1, 1200)).save(tmp_path / 'line.png')
+    Image.new('1', (14000, 14000)).save(tmp_path / 'huge.png')
+    for name, message in [('text.jpg', 'cannot be read as an image'), ('cut.jpg', 'truncated'), ('none.jpg', 'none.jpg'),
+                          ('deep.png', r"deep.png has more than 8 bits a pixel \(Pillow's mode I;16\)"),
+                          ('float.tif', r"Pillow's mode F\)"), ('line.png', 'line.png has 1x1200 pixels, a line'),
+                          ('huge.png', 'DecompressionBombError')]:
+        with pytest.raises(DataError, match=message) as error:
+            load_image(tmp_path / name)
+        assert str(tmp_path / name) in str(error.value) and '\n' not in str(error.value)
+
+
+def test_folders_and_lists_of_frames_come_in_order(tmp_path):
+    (tmp_path / 'film/b').mkdir(parents=True)
+    for name in ('frame_10.png', 'frame_2.png', 'b/1.JPG', 'notes.md'):
+        (tmp_path / 'film' / name).touch()
+    assert [path.name for path in find_images([tmp_path / 'film'])] == ['1.JPG', 'frame_2.png', 'frame_10.png']
+    (tmp_path / 'frames.txt').write_text(f'film/frame_10.png\n\n{tmp_path}/film/frame_2.png\n')
+    assert [path.name for path in find_images([tmp_path / 'frames.txt', tmp_path / 'film/b/1.JPG'])] == [
+        'frame_10.png', 'frame_2.png', '1.JPG']
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'empty.txt').touch()
+    (tmp_path / 'wrong.txt').write_text('film/frame_2.png\nnowhere.png\n')
+    for name, message in [('empty', 'empty holds no image'), ('none', 'none does not exist; give an image, a folder'),
+                          ('empty.txt', 'names no image'), ('wrong.txt', 'wrong.txt, line 2: nowhere.png does not exist')]:
+        with pytest.raises(DataError, match=message):
+            find_images([tmp_path / name])

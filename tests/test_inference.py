@@ -1,0 +1,215 @@
+"""The hosts' inferencers on our models, from Python, and the commands of tools/inference."""
+import json
+import os
+import subprocess
+import sys
+
+import mmpretrain
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmseg.apis import inference_model, init_model
+from mmseg.apis.mmseg_inferencer import MMSegInferencer
+from PIL import Image
+
+from nepa_mm import get_model
+from nepa_mm.apis import get_retriever
+from tiny import ROOT, TINY, randomize
+
+PIPELINE = '''
+test_pipeline = [dict(type='nepa_mm.DecodeImage'),
+                 dict(type='nepa_mm.TimmTransform', input_size=28, is_training=False, interpolation='bicubic', crop_pct=0.875,
+                      mean=[0.5] * 3, std=[0.5] * 3),
+                 dict(type='PackInputs')]
+test_dataloader = dict(dataset=dict(type='CustomDataset', pipeline=test_pipeline))
+'''
+CLASSIFIER = f'''
+default_scope = 'mmpretrain'
+model = dict(
+    type='ImageClassifier', data_preprocessor=dict(num_classes=3),
+    backbone=dict(type='nepa_mm.NEPAViT', arch={TINY['arch']}, img_size=28, patch_size=7, causal=False, out_type='avg_featmap'),
+    head=dict(type='LinearClsHead', num_classes=3, in_channels=16, loss=dict(type='CrossEntropyLoss')))
+''' + PIPELINE
+PRETRAINING = f'''
+default_scope = 'mmpretrain'
+model = dict(
+    type='nepa_mm.NEPA', data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
+    backbone=dict(type='nepa_mm.NEPAViT', arch={TINY['arch']}, img_size=28, patch_size=7))
+'''
+SEGMENTOR = f'''
+default_scope = 'mmseg'
+model = dict(
+    type='nepa_mm.PaddedEncoderDecoder',
+    data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True),
+    backbone=dict(type='nepa_mm.NEPAViT', arch={TINY['arch']}, img_size=28, patch_size=7, causal=False,
+                  out_type='padded_featmap', out_indices=[2]),
+    decode_head=dict(
+        type='FCNHead', in_channels=16, in_index=0, channels=8, num_convs=1, concat_input=False, num_classes=4,
+        norm_cfg=dict(type='SyncBN', requires_grad=True)),
+    train_cfg=dict(), test_cfg=dict(mode='whole'))
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(60, 40), keep_ratio=True),
+                 dict(type='nepa_mm.LoadSegAnnotations'), dict(type='PackSegInputs')]
+test_dataloader = dict(dataset=dict(type='BaseSegDataset', pipeline=test_pipeline))
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+'''
+FACTS = dict(
+    classifier=dict(classes=('cat', 'dog', 'eel')), pretraining={},
+    segmentor=dict(classes=('sky', 'road', 'car', 'tree'), palette=[[0, 0, 255], [90, 90, 90], [255, 0, 0], [0, 255, 0]]))
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A config and a checkpoint of each kind with random weights, and images."""
+    folder = tmp_path_factory.mktemp('inference')
+    torch.manual_seed(3)
+    for name, text in dict(classifier=CLASSIFIER, pretraining=PRETRAINING, segmentor=SEGMENTOR).items():
+        (folder / f'{name}.py').write_text(text)
+        config = Config.fromfile(folder / f'{name}.py')
+        with DefaultScope.overwrite_default_scope(config['default_scope']):
+            model = randomize(MODELS.build(config.model))
+        meta = dict(cfg=config.pretty_text, dataset_meta=FACTS[name])
+        torch.save(dict(meta=meta, state_dict=model.state_dict()), folder / f'{name}.pth')
+    (folder / 'images/more').mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for i, size in enumerate(((40, 60), (40, 60), (33, 70), (50, 50), (28, 28))):
+        pixels = np.kron(random.integers(0, 256, (2, 2, 3)), np.ones((size[0] // 2 + 1, size[1] // 2 + 1, 1)))
+        Image.fromarray(pixels[:size[0], :size[1]].astype(np.uint8)).save(folder / f'images/{"more/" * (i > 3)}{i}.png')
+    return folder
+
+
+@pytest.fixture
+def images(folder):
+    return [str(folder / f'images/{i}.png') for i in range(4)]
+
+
+def frame(path):
+    """As a video gives it: BGR."""
+    return np.ascontiguousarray(np.asarray(Image.open(path))[..., ::-1])
+
+
+def test_mmpretrain_s_inferencers_take_our_checkpoints_and_configs(folder, images):
+    model = get_model(str(folder / 'classifier.pth'))
+    scores = [each['pred_scores'] for each in mmpretrain.ImageClassificationInferencer(model)(images)]
+    by_config = mmpretrain.ImageClassificationInferencer(str(folder / 'classifier.py'), pretrained=str(folder / 'classifier.pth'))
+    for results in (by_config(images, batch_size=3), by_config([frame(path) for path in images], batch_size=4)):
+        np.testing.assert_allclose([each['pred_scores'] for each in results], scores, atol=1e-5)
+        assert [each['pred_class'] for each in results] == [('cat', 'dog', 'eel')[int(each.argmax())] for each in scores]
+    assert len(mmpretrain.ImageClassificationInferencer(model)(str(folder / 'images'))) == 4
+    features = mmpretrain.FeatureExtractor(model)(images, batch_size=2)
+    with torch.no_grad():
+        logits = model.head.fc(torch.stack([each[0] for each in features]))
+    np.testing.assert_allclose(logits.softmax(1).numpy(), scores, atol=1e-5)
+
+
+def test_a_pretraining_of_ours_has_features_and_finds_images(folder, images):
+    address = str(folder / 'pretraining.pth')
+    maps = mmpretrain.FeatureExtractor(get_model(address, out_type='featmap'))(images)
+    assert maps[0][0].shape == (16, 4, 4)
+    vectors = torch.stack([each[0].mean(dim=(1, 2)) for each in maps])
+    cosines = torch.cosine_similarity(vectors[:1], vectors)
+    matches, = mmpretrain.ImageRetrievalInferencer(get_retriever(address), prototype=images)(images[0], topk=4)
+    assert [match['sample']['img_path'] for match in matches] == [images[i] for i in cosines.argsort(descending=True)]
+    np.testing.assert_allclose([float(match['match_score']) for match in matches], cosines.sort(descending=True)[0], atol=1e-5)
+    assert float(matches[0]['match_score']) == pytest.approx(1, abs=1e-5)
+
+
+def test_mmseg_s_inferencers_take_our_checkpoints_and_configs(folder, images):
+    config, checkpoint = str(folder / 'segmentor.py'), str(folder / 'segmentor.pth')
+    model = get_model(checkpoint)
+    maps = [inference_model(model, path).pred_sem_seg.data[0].numpy() for path in images]
+    assert [each.shape for each in maps] == [(40, 60), (40, 60), (33, 70), (50, 50)] and len(set(maps[0].flat)) > 1
+    others = MMSegInferencer(config, weights=checkpoint, device='cpu', show_progress=False)(images)['predictions']
+    by_init = [inference_model(init_model(config, checkpoint, device='cpu'), frame(path)) for path in images]
+    for ours, theirs, third in zip(maps, others, by_init):
+        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(ours, third.pred_sem_seg.data[0].numpy())
+    # ... which made mmseg the default scope, and mmpretrain's inferencers work still.
+    assert mmpretrain.ImageClassificationInferencer(get_model(str(folder / 'classifier.pth')))(images[0])[0]['pred_class']
+    assert mmpretrain.ImageRetrievalInferencer(get_retriever(str(folder / 'classifier.pth')), prototype=images)(images[1])
+
+
+def tool(name, *arguments):
+    command = [sys.executable, '-W', 'ignore', f'tools/inference/{name}.py', *map(str, arguments)]
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+    return subprocess.run(command, cwd=ROOT, env=env, text=True, capture_output=True, timeout=300)
+
+
+def errors(done):
+    return [line for line in done.stderr.splitlines() if line.startswith('nepa_mm: error: ')]
+
+
+def test_classes_by_command(folder, images, tmp_path):
+    broken = folder / 'broken'
+    broken.mkdir()
+    (broken / 'text.jpg').write_text('no image')
+    Image.new('L', (1200, 1)).save(broken / 'line.png')
+    done = tool('classify_images', folder / 'images', broken, folder / 'classifier.pth', '--topk', 2, '--batch-size', 3, '--out',
+                tmp_path / 'new/c.json', '--show-dir', tmp_path / 'show', '--device', 'cpu')
+    assert done.returncode == 3 and 'Traceback' not in done.stderr, done.stderr
+    assert [line.split(' ')[0] for line in done.stdout.splitlines() if '/images/' in line] == [
+        *(f'{path}:' for path in images), f'{folder}/images/more/4.png:']
+    assert len(errors(done)) == 3 and 'broken/text.jpg' in done.stderr and 'broken/line.png has 1200x1' in done.stderr
+    assert errors(done)[-1] == 'nepa_mm: error: 2 of 7 images failed'
+    records = json.loads((tmp_path / 'new/c.json').read_text())
+    expected = mmpretrain.ImageClassificationInferencer(get_model(str(folder / 'classifier.pth')))(images)
+    for record, result in zip(records, expected):
+        assert record['classes'][0] == result['pred_class'] and len(record['labels']) == 2
+        assert record['scores'][0] == pytest.approx(result['pred_score'], abs=1e-5)
+    assert sorted(str(path.relative_to(tmp_path / 'show')) for path in (tmp_path / 'show').rglob('*.png')) == [
+        'images/0.png.png', 'images/1.png.png', 'images/2.png.png', 'images/3.png.png', 'images/more/4.png.png']
+    again = tool('classify_images', images[0], folder / 'classifier.pth', '--out', tmp_path / 'new/c.json')
+    assert again.returncode == 2 and 'c.json is there already and would be written over' in errors(again)[0]
+
+
+def test_features_and_retrieval_by_command(folder, images, tmp_path):
+    (tmp_path / 'frames.txt').write_text('\n'.join(images))
+    done = tool('extract_features', tmp_path / 'frames.txt', folder / 'pretraining.pth', '--out', tmp_path / 'f.npz')
+    assert done.returncode == 0 and 'features of 4 images, 16 numbers each' in done.stdout, done.stderr
+    features = np.load(tmp_path / 'f.npz')
+    maps = mmpretrain.FeatureExtractor(get_model(str(folder / 'pretraining.pth'), out_type='featmap'))(images)
+    np.testing.assert_allclose(features['features'], [each[0].mean(dim=(1, 2)).numpy() for each in maps], atol=1e-5)
+    assert features['paths'].tolist() == images
+
+    done = tool('retrieve_images', images[2], folder / 'pretraining.pth', '--prototype', folder / 'images', '--topk', 2,
+                '--show-dir', tmp_path / 'show')
+    assert done.returncode == 0 and f'{images[2]}: {images[2]} 1.0000, ' in done.stdout, done.stderr
+    assert (tmp_path / 'show/2.png.png').is_file()
+
+
+def test_segmentation_by_command_from_a_config_and_a_checkpoint(folder, images, tmp_path):
+    done = tool('segment_images', folder / 'images', folder / 'segmentor.py', '--checkpoint', folder / 'segmentor.pth',
+                '--out-dir', tmp_path, '--device', 'cpu')
+    assert done.returncode == 0, done.stderr
+    model = get_model(str(folder / 'segmentor.pth'))
+    for i, path in enumerate(images):
+        labels = np.asarray(Image.open(tmp_path / f'pred/{i}.png.png'))
+        np.testing.assert_array_equal(labels, inference_model(model, path).pred_sem_seg.data[0].numpy())
+        number = np.bincount(labels.flat).argmax()
+        share = 100 * (labels == number).mean()
+        assert f'{path}: {FACTS["segmentor"]["classes"][number]} {share:.1f} %' in done.stdout
+        assert Image.open(tmp_path / f'vis/{i}.png.png').size == Image.open(path).size
+
+
+@pytest.mark.parametrize('name, arguments, code, message', [
+    ('classify_images', ['{0}/pretraining.pth'], 4, 'pretraining.pth is a NEPA, which names no classes; fine-tune it first'),
+    ('classify_images', ['{0}/classifier.py'], 4, 'classifier.py is a config file: give its weights with --checkpoint'),
+    ('classify_images', ['{0}/classifier.pth', '--topk', '4'], 2, '--topk 4 is not in [1, 3]'),
+    ('classify_images', ['{0}/classifier.pth', '--device', 'cuda:99'], 2, '--device cuda:99 cannot be used here'),
+    ('segment_images', ['{0}/classifier.pth'], 4, 'classifier.pth is a ImageClassifier, which labels no pixels'),
+    ('segment_images', ['{0}/bare.pth'], 4, 'bare.pth: a segmentor without its config; build it from its config file'),
+    ('extract_features', ['{0}/pretraining.py', '--checkpoint', '{0}/pretraining.pth', '--out', 'x.npz'], 4,
+     'the config of the model has no test_dataloader.dataset.pipeline'),
+    ('retrieve_images', ['{0}/nowhere.pth', '--prototype', '{0}/images'], 4, 'nowhere.pth'),
+])
+def test_bad_input_ends_in_one_line(name, arguments, code, message, folder, images, monkeypatch, capsys):
+    """In this process; above, the commands."""
+    import runpy
+    torch.save(dict(state_dict=torch.load(folder / 'segmentor.pth', weights_only=False)['state_dict']), folder / 'bare.pth')
+    monkeypatch.setattr(sys, 'argv', [name, images[0], *(each.format(folder) for each in arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_path(str(ROOT / f'tools/inference/{name}.py'), run_name='__main__')
+    printed = [line for line in capsys.readouterr().err.splitlines() if line.startswith('nepa_mm: error: ')]
+    assert exit_.value.code == code and len(printed) == 1 and message in printed[0], printed

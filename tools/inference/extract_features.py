@@ -1,0 +1,49 @@
+"""Write a feature vector of every image: mmpretrain's FeatureExtractor from the command line.
+
+    python tools/inference/extract_features.py photos/ hf:SixAILab/nepa-base-patch14-224 --out features.npz
+
+The file has ``paths`` [N] and ``features`` [N, D]: what a classifier classifies; of a pretrained model, the mean patch token.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from mmpretrain import FeatureExtractor
+
+from nepa_mm.apis.get_retriever import get_feature_model, retriever_of
+from nepa_mm.apis.inference_tools import add_arguments, check_new, model_of, pipeline_of_model, run
+from nepa_mm.errors import ConfigError, one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument('--out', type=Path, required=True, help='.npz to write')
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    check_new(args.out)
+    if args.out.suffix != '.npz':
+        raise ConfigError(f'--out {args.out} must end in .npz')
+    retriever = retriever_of(model_of(args, get_feature_model))
+    pipeline_of_model(retriever)  # there must be one
+    extractor, paths, features = FeatureExtractor(retriever), [], []
+
+    def receive(path, image, feature):
+        paths.append(str(path))
+        features.append(feature.float().cpu().numpy())
+
+    code = run(args.inputs, args.batch_size, lambda images: extractor(images, len(images)), receive)
+    if features:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(args.out, paths=np.array(paths), features=np.stack(features))
+        print(f'{args.out}: features of {len(features)} images, {len(features[0])} numbers each')
+    return code
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        sys.exit(main())

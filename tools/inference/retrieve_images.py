@@ -1,0 +1,79 @@
+"""Find the images most like an image: mmpretrain's ImageRetrievalInferencer from the command line.
+
+    python tools/inference/retrieve_images.py dog.jpg hf:SixAILab/nepa-base-patch14-224 --prototype photos/ --topk 5
+
+Prints for each image those of ``--prototype`` that are most like it, with the cosine of their features.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.dataset import BaseDataset, Compose
+from mmpretrain import ImageRetrievalInferencer
+from mmpretrain.visualization import UniversalVisualizer
+
+from nepa_mm.apis.get_retriever import get_feature_model, retriever_of
+from nepa_mm.apis.images import find_images, load_image
+from nepa_mm.apis.inference_tools import (
+    INPUT_HELP,
+    add_arguments,
+    check_new,
+    model_of,
+    picture_path,
+    pipeline_of_model,
+    run,
+    write_json,
+)
+from nepa_mm.errors import ConfigError, one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument('--prototype', metavar='INPUT', nargs='+', required=True, help=f'where to search: {INPUT_HELP}')
+    parser.add_argument('--topk', type=int, default=3, help='images to find, best first; default: 3')
+    parser.add_argument('--out', type=Path, help='JSON file to write the matches to')
+    parser.add_argument('--show-dir', type=Path, help='folder to write each image beside its matches to')
+    return parser.parse_args()
+
+
+def dataset_of(paths: list[Path], pipeline: Compose) -> BaseDataset:
+    """The images that are searched, loaded as training does."""
+    def load(info):
+        image = load_image(info['img_path'])
+        return dict(info, img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
+
+    dataset = BaseDataset(lazy_init=True, serialize_data=False, pipeline=[load, pipeline])
+    dataset.data_list = [dict(img_path=str(path), sample_idx=i) for i, path in enumerate(paths)]
+    dataset._fully_initialized = True  # there is no file of annotations to read
+    return dataset
+
+
+def main() -> int:
+    args = parse_args()
+    check_new(args.out, args.show_dir)
+    queries, prototypes = find_images(args.inputs), find_images(args.prototype)
+    if not 1 <= args.topk <= len(prototypes):
+        raise ConfigError(f'--topk {args.topk} is not in [1, {len(prototypes)}], the number of images of --prototype')
+    retriever = retriever_of(model_of(args, get_feature_model))
+    dataset = dataset_of(prototypes, pipeline_of_model(retriever))
+    inferencer = ImageRetrievalInferencer(retriever, prototype=dataset, prepare_batch_size=args.batch_size)
+    visualizer, records = UniversalVisualizer(), []
+
+    def receive(path, image, sample):
+        scores, indices = sample.pred_score.topk(args.topk)
+        found = [str(prototypes[i]) for i in indices.tolist()]
+        print(f'{path}: ' + ', '.join(f'{name} {score:.4f}' for name, score in zip(found, scores.tolist())), flush=True)
+        records.append(dict(path=str(path), matches=found, scores=scores.tolist()))
+        if args.show_dir:
+            visualizer.visualize_image_retrieval(image[..., ::-1], sample, dataset, topk=args.topk,
+                                                 out_file=str(picture_path(args.show_dir, path, queries)))
+
+    code = run(args.inputs, args.batch_size, lambda images: inferencer(images, True, len(images)), receive)
+    write_json(args.out, records)
+    return code
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        sys.exit(main())

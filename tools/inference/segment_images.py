@@ -1,0 +1,70 @@
+"""Say what every pixel of images is, by a segmentor: mmseg's inference_model from the command line.
+
+    python tools/inference/segment_images.py street.jpg frames/ CHECKPOINT --out-dir segmented
+    python tools/inference/segment_images.py street.jpg CONFIG --checkpoint CHECKPOINT --out-dir segmented --opacity 0.5
+
+Writes ``pred/``, label maps of class numbers from 0, and ``vis/``, pictures, and prints the share of the largest classes.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from mmengine.model import revert_sync_batchnorm
+from mmseg.apis import inference_model
+from mmseg.models import BaseSegmentor
+from mmseg.visualization import SegLocalVisualizer
+from PIL import Image
+
+from nepa_mm.apis.images import find_images
+from nepa_mm.apis.inference_tools import add_arguments, check_new, model_of, picture_path, run
+from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument('--out-dir', type=Path, help='folder to write label maps and pictures to')
+    parser.add_argument('--opacity', type=float, default=0.5, help='of the classes over the image; default: 0.5')
+    return parser.parse_args()
+
+
+def names_and_colours(model: BaseSegmentor) -> tuple[list[str], list]:
+    """Classes and their colours as the checkpoint says; numbers and colours drawn at random if it does not."""
+    facts, count = model.dataset_meta or {}, model.decode_head.num_classes
+    random = np.random.default_rng(0).integers(0, 256, (count, 3)).tolist()
+    return list(facts.get('classes') or map(str, range(count))), facts.get('palette') or random
+
+
+def main() -> int:
+    args = parse_args()
+    check_new(args.out_dir)
+    if not 0 < args.opacity <= 1:
+        raise ConfigError(f'--opacity {args.opacity} is not in (0, 1]')
+    paths, model = find_images(args.inputs), model_of(args)
+    if not isinstance(model, BaseSegmentor):
+        raise CheckpointError(f'{args.model} is a {type(model).__name__}, which labels no pixels; train a segmentor first '
+                              '(configs/segmentation), or see classify_images.py and extract_features.py')
+    if next(model.parameters()).device.type == 'cpu':
+        model = revert_sync_batchnorm(model)
+    classes, palette = names_and_colours(model)
+    visualizer = SegLocalVisualizer(alpha=args.opacity)
+    visualizer.dataset_meta = dict(classes=classes, palette=palette)
+
+    def receive(path, image, sample):
+        labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
+        numbers, counts = np.unique(labels, return_counts=True)
+        largest = sorted(zip(counts, numbers), reverse=True)[:3]
+        said = [f'{classes[number]} {100 * count / labels.size:.1f} %' for count, number in largest]
+        print(f'{path}: {", ".join(said)}', flush=True)
+        if args.out_dir:
+            Image.fromarray(labels).save(picture_path(args.out_dir / 'pred', path, paths))
+            visualizer.add_datasample('', image[..., ::-1], sample, draw_gt=False,
+                                      out_file=str(picture_path(args.out_dir / 'vis', path, paths)))
+
+    return run(args.inputs, args.batch_size, lambda images: inference_model(model, images), receive, one_size=True)
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        sys.exit(main())
