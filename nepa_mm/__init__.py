@@ -1,9 +1,13 @@
 """NEPA, next-embedding predictive autoregression (arXiv 2512.16922), for OpenMMLab."""
+import sys
 from importlib import import_module
 
-from . import checkpoints  # noqa: F401, from here on no checkpoint runs code as it loads
 from .model_hub import join
 from .version import __version__
+
+# `python -m nepa_mm.doctor` says what is wrong where mmengine or torch cannot be imported, and loads no checkpoint.
+if not (sys.argv[:1] == ['-m'] and f'{__name__}.doctor' in sys.orig_argv[-len(sys.argv)]):
+    from . import checkpoints  # noqa: F401, from here on no checkpoint runs code as it loads
 
 # Imported when they are asked for: with them come mmpretrain and timm, which the converters do without.
 LAZY = {'NEPA': 'models', 'NEPAViT': 'models', 'NextEmbeddingLoss': 'models', 'get_model': 'apis'}

@@ -1,0 +1,81 @@
+"""Say what is installed, what fits what and what works here, and what to do about the rest.
+
+    python -m nepa_mm.doctor
+    python -m nepa_mm.doctor --json > doctor.json
+
+Every part is tried in a process of its own, which takes about a minute. The exit code is 0 when all that is needed works, else 1;
+missing optional parts are no failure.
+"""
+import argparse
+import json
+import sys
+from dataclasses import asdict
+
+from .finding import OK, WARNING, Finding
+from .installed import distributions, fits
+from .report import can_draw, is_well, print_lines, print_table
+from .run_tries import run_tries
+from .tries import TRIES, WORKS, Absent, Unfit
+
+FILES = 1024  # open at once: what most systems allow, and what loaders with labels of many images come near to
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='python -m nepa_mm.doctor', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--json', action='store_true', help='print JSON: ok, and findings of group, name, status, found and fix')
+    parser.add_argument('--try', dest='name', choices=TRIES, metavar='NAME', help='run one try here, with its whole error')
+    return parser.parse_args()
+
+
+def open_files() -> Finding:
+    """How many files a process may open: a worker's tensors are one each."""
+    try:
+        import resource
+    except ImportError:  # no such limit on this system
+        return Finding(WORKS, 'open files', OK, 'no limit')
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= limit < FILES:
+        return Finding(WORKS, 'open files', WARNING, f'{limit} at once, below {FILES}; loaders with workers need many',
+                       f'ulimit -n {64 * FILES}')
+    return Finding(WORKS, 'open files', OK, f'{limit if limit >= 0 else "any number"} at once')
+
+
+def said(name: str, done: int) -> None:
+    """Show on a terminal that something happens."""
+    if sys.stderr.isatty():
+        text = f'{done} of {len(TRIES)} tried: {name}' if done < len(TRIES) else ''
+        print(f'\r{text:60}\r', end='', file=sys.stderr, flush=True)
+
+
+def try_here(name: str) -> int:
+    """Run a try in this process; of an error of its own, Python prints all."""
+    try:
+        found = TRIES[name].run()
+    except (Absent, Unfit) as error:
+        print('; '.join(filter(None, error.args)))
+        return 1
+    print('; '.join(filter(None, (found['found'], found.get('fix')))) if isinstance(found, dict) else found)
+    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    if args.name:
+        return try_here(args.name)
+    tried, versions = run_tries(said)
+    by_pip = {name: next(iter(found.values())) for name in TRIES if (found := distributions(name))}
+    tried.append(open_files())
+    groups = ('installed', 'fits', 'works')
+    findings = sorted([*tried, *fits({**by_pip, **versions})], key=lambda each: groups.index(each.group))
+    if args.json:
+        print(json.dumps(dict(ok=is_well(findings), findings=[asdict(each) for each in findings]), indent=1))
+    elif can_draw():
+        print_table(findings)
+    else:
+        print_lines(findings)
+    return 0 if is_well(findings) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
