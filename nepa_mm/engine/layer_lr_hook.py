@@ -19,12 +19,19 @@ class LayerLRHook(Hook):
     :class:`LayerDecayOptimWrapperConstructor` gives; "head" is there where ``paramwise_cfg.head_lr`` sets it apart. It is a file
     of its own because tools of the hosts take any line of ``scalars.json`` for a step or a validation. Without that constructor
     nothing is written.
+
+    Args:
+        enable: Whether to write at all.
     """
     priority = 'BELOW_NORMAL'  # as LoggerHook, and before the schedule goes on
 
+    def __init__(self, enable: bool = True) -> None:
+        self.enable = enable
+
     def before_train(self, runner: Runner) -> None:
         """Find the file, and how often to write."""
-        self.interval = next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), None)
+        loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
+        self.interval = loggers[0].interval if self.enable and loggers else None
         self.path = Path(runner.log_dir, LAYER_LR)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:

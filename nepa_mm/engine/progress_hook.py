@@ -39,12 +39,13 @@ class ProgressHook(Hook):
 
     Args:
         interval: Seconds between two drawings, at least.
+        enable: Whether to draw at all.
     """
     priority = 'LOW'  # after LoggerHook, which reads the numbers
     on_terminal = None  # the hook whose display is there
 
-    def __init__(self, interval: float = 0.5) -> None:
-        self.interval, self.next_drawing, self.live = interval, 0., None
+    def __init__(self, interval: float = 0.5, enable: bool = True) -> None:
+        self.interval, self.enable, self.next_drawing, self.live = interval, enable, 0., None
 
     def before_train(self, runner: Runner) -> None:
         """Show that training begins: its first step may take a while."""
@@ -101,7 +102,7 @@ class ProgressHook(Hook):
 
     def start(self, runner: Runner) -> None:
         """Take the bottom of the terminal, if there is one and it is not taken yet."""
-        if self.live is not None or is_distributed() or not sys.stdout.isatty():
+        if not self.enable or self.live is not None or is_distributed() or not sys.stdout.isatty():
             return
         console = Console(soft_wrap=True)  # lines that scroll above stay as they are, paths in one piece
         if console.is_dumb_terminal:

@@ -19,7 +19,7 @@ class Images(torch.utils.data.Dataset):
         return dict(inputs=torch.zeros(3, 28, 28, dtype=torch.uint8), data_samples=DataSample())
 
 
-def train(folder, **optim_wrapper):
+def train(folder, enable=True, **optim_wrapper):
     """Two epochs of six steps, logged at the third and sixth; the hook's lines, and mmengine's own."""
     runner = Runner(
         model=NEPA(NEPAViT(**TINY), data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3)),
@@ -30,7 +30,7 @@ def train(folder, **optim_wrapper):
         train_cfg=dict(by_epoch=True, max_epochs=2),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3), **optim_wrapper),
         param_scheduler=dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=12),
-        default_hooks=dict(logger=dict(type='LoggerHook', interval=3), layer_lr=dict(type='nepa_mm.LayerLRHook')),
+        default_hooks=dict(logger=dict(type='LoggerHook', interval=3), layer_lr=dict(type='nepa_mm.LayerLRHook', enable=enable)),
         experiment_name=f'layer-lr-{folder.name}',
         default_scope='mmpretrain')
     runner.train()
@@ -50,6 +50,10 @@ def test_the_rate_of_every_depth_is_written_at_the_steps_that_log(tmp_path):
     assert ours[0]['lr']['0'] == pytest.approx(1e-3 * (0.1 + 0.9 * 2 / 11))  # of the third step, not of the next
 
 
-def test_without_layers_nothing_is_written(tmp_path):
-    own, ours = train(tmp_path)
+LAYERS = dict(constructor='nepa_mm.LayerDecayOptimWrapperConstructor', paramwise_cfg=dict(layer_decay_rate=0.5))
+
+
+@pytest.mark.parametrize('settings', [dict(), dict(enable=False, **LAYERS)])
+def test_without_layers_and_switched_off_nothing_is_written(settings, tmp_path):
+    own, ours = train(tmp_path, **settings)
     assert len(own) == 4 and ours == []

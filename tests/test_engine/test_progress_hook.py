@@ -109,14 +109,16 @@ def test_what_the_display_says_is_only_in_the_log_file_and_the_rest_scrolls_abov
     assert not terminal.screen.cursor.hidden
 
 
-def test_a_pipe_and_a_dumb_terminal_get_plain_lines(config, tmp_path):
+def test_a_pipe_a_dumb_terminal_and_one_switched_off_get_plain_lines(config, tmp_path):
     done = subprocess.run([str(part) for part in train(config, tmp_path / 'pipe')], cwd=ROOT, text=True, capture_output=True,
                           env={**os.environ, 'FORCE_COLOR': '1', 'PYTHONPATH': str(ROOT)}, timeout=100)
     assert done.returncode == 0 and len(LINE.findall(done.stdout)) == 4
     dumb = Terminal(*train(config, tmp_path / 'dumb'), TERM='dumb')
-    dumb.run()
-    assert dumb.code == 0 and len(LINE.findall(dumb.text)) == 4
-    assert 'step 20/20' not in done.stdout + dumb.text
+    off = Terminal(*train(config, tmp_path / 'off', 'default_hooks.progress.enable=False'))
+    for terminal in (dumb, off):
+        terminal.run()
+        assert terminal.code == 0 and len(LINE.findall(terminal.text)) == 4
+    assert 'step 20/20' not in done.stdout + dumb.text + off.text
 
 
 def test_several_processes_get_plain_lines(config, tmp_path):
