@@ -1,7 +1,7 @@
 VENV ?= .venv
 PY = $(VENV)/bin/python
 
-.PHONY: demo test lint
+.PHONY: demo test lint docs
 
 # Pretrain, fine-tune, segment and draw pictures on made-up data: about eight minutes on two CPU cores.
 demo: $(VENV)/.installed
@@ -12,7 +12,13 @@ test: $(VENV)/.installed
 	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: $(VENV)/.installed
-	$(PY) -m ruff check nepa_mm tools tests
+	$(PY) -m ruff check nepa_mm tools tests docs
+
+# The documentation as a site, site/index.html.
+docs: $(VENV)/.installed
+	$(PY) -m pip install -q -c constraints.txt -e '.[docs]'
+	$(PY) -m sphinx -q -W --keep-going -c docs . site
+	@echo "The front page is site/index.html"
 
 $(VENV)/.installed: constraints.txt setup.cfg tools/setup_venv.sh
 	@bash tools/setup_venv.sh $(VENV)

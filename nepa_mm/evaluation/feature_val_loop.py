@@ -24,7 +24,8 @@ class FeatureValLoop(ValLoop):
 
     Args:
         pool: How tokens become one vector, see :func:`pool_features`.
-        *args, **kwargs: Of mmengine's ``ValLoop``; features are in float32, or of autocast with ``fp16=True``.
+        *args: Of mmengine's ``ValLoop``.
+        **kwargs: Of the same; features are in float32, or of autocast with ``fp16=True``.
 
     Raises:
         ConfigError: For an unknown ``pool``, a model without ``extract_feat``, or images or outputs of an unfit shape.
