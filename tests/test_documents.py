@@ -11,6 +11,7 @@ import pytest
 import torch
 from document_commands import Block, Command, Forks, blocks_of, inline_commands
 from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier, LinearClsHead
 from PIL import Image
 from safetensors.torch import save_file
@@ -35,7 +36,8 @@ ELSEWHERE = {
 }
 MAKE = dict(demo='tools/demo/run_demo.py', test='-m pytest', docs='-m sphinx', lint='-m ruff')
 # What stands for something else in the documents
-PLACEHOLDERS = dict(CHECKPOINT='tiny.pth', CONFIG='tiny.py')
+PLACEHOLDERS = {
+    'CHECKPOINT': 'tiny.pth', 'CONFIG': 'tiny.py', 'MODEL': 'tiny.pth', 'INPUT...': 'photos', 'IMAGE...': 'photos'}
 FEW = ['train_dataloader.num_workers=0', 'train_dataloader.dataset.indices=8', 'train_dataloader.batch_size=8',
        'auto_scale_lr.base_batch_size=8']
 # Options that make a training of the documents short, by a part of its config's name
@@ -79,7 +81,7 @@ def stand_ins(tmp_path_factory):
     for name in ('tools', 'configs'):
         (folder / name).symlink_to(ROOT / name)
     (folder / 'photos').mkdir()
-    for i, name in enumerate(('dog.jpg', 'cat.jpg', 'photos/0.jpg', 'photos/1.jpg')):
+    for i, name in enumerate(('dog.jpg', 'cat.jpg', 'photos/0.jpg', 'photos/1.jpg', 'photos/2.jpg')):
         Image.fromarray(np.random.default_rng(i).integers(256, size=(80, 90, 3), dtype='u1')).save(folder / name)
     publish(folder / HUB, NEPA(NEPAViT(**TINY)))
     publish(folder / f'{HUB}-sft', classifier(), is_causal=False, qk_norm_affine=True, add_pooling_layer=True,
@@ -94,13 +96,30 @@ def stand_ins(tmp_path_factory):
         torch.save(dict(state_dict=average, ema_state_dict=dict(raw, steps=torch.tensor(1)),
                         meta=dict(cfg=Config(dict(model=dict(type='nepa_mm.NEPA', backbone=backbone))).pretty_text)),
                    folder / f'{name}.pth')
-    config = Config(dict(default_scope='mmpretrain', model=dict(
-        type='ImageClassifier', backbone=dict(type='nepa_mm.NEPAViT', **TINY, causal=False, qk_norm='affine',
-                                              out_type='avg_featmap'),
-        head=dict(type='LinearClsHead', num_classes=2, in_channels=16, loss=dict(type='CrossEntropyLoss')))))
+    backbone = dict(type='nepa_mm.NEPAViT', **TINY, causal=False, qk_norm='affine')
+    steps = [dict(type='LoadImageFromFile'), dict(type='CenterCrop', crop_size=28), dict(type='PackInputs')]
+    config = Config(dict(
+        default_scope='mmpretrain',
+        model=dict(
+            type='ImageClassifier', backbone=dict(backbone, out_type='avg_featmap'),
+            head=dict(type='LinearClsHead', num_classes=2, in_channels=16, loss=dict(type='CrossEntropyLoss'))),
+        test_dataloader=dict(dataset=dict(type='CustomDataset', pipeline=steps))))
     config.dump(folder / 'tiny.py')
     torch.save(dict(state_dict=classifier().state_dict(), meta=dict(cfg=config.pretty_text)), folder / 'tiny.pth')
+    save_segmentor(folder / 'segmentor.pth', dict(backbone, out_type='padded_featmap', out_indices=[2]))
     return folder
+
+
+def save_segmentor(path: Path, backbone: dict) -> None:
+    head = dict(type='FCNHead', in_channels=16, in_index=0, channels=8, num_convs=1, concat_input=False, num_classes=3)
+    model = dict(type='nepa_mm.PaddedEncoderDecoder', backbone=backbone, decode_head=head, train_cfg=dict(),
+                 test_cfg=dict(mode='whole'), data_preprocessor=dict(type='SegDataPreProcessor'))
+    steps = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+    config = Config(dict(default_scope='mmseg', model=model,
+                         test_dataloader=dict(dataset=dict(type='BaseSegDataset', pipeline=steps))))
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        weights = randomize(MODELS.build(config.model), 0.1).state_dict()
+    torch.save(dict(state_dict=weights, meta=dict(cfg=config.pretty_text)), path)
 
 
 def classifier() -> ImageClassifier:
@@ -134,7 +153,8 @@ def test_commands_run(block: Block, work, forks):
         if command.argv[0] == 'make' or elsewhere(command):
             continue
         assert command.argv[0] == 'python', f'{command}: this test runs no such thing; mark the block by <!-- needs: ... -->'
-        arguments = [PLACEHOLDERS.get(word, word) for word in command.argv[1:]]
+        names = {**PLACEHOLDERS, 'MODEL': 'segmentor.pth'} if 'segment_images' in command.argv[1] else PLACEHOLDERS
+        arguments = [names.get(word, word) for word in command.argv[1:]]
         if command.script == 'tools/demo/draw_shapes.py':
             arguments += ['--train', '10', '--val', '2', '--seg-train', '10', '--seg-val', '3']
         if command.script == 'tools/train.py':
