@@ -209,7 +209,7 @@ def check_script(command: Command, forks: Forks, folder: Path) -> None:
         own = [arguments[int(places[name]) - 1] for name in ('CONFIG', 'CHECKPOINT') if name in places]
         script, arguments = tool, own + arguments[count:]
     code, printed = forks.run(folder, [script, *arguments], command.env, only_parse=True)
-    if not (ROOT / script).is_relative_to(ROOT) and 'ModuleNotFoundError' in printed:
+    if not (ROOT / script).is_relative_to(ROOT) and re.search(r'^(ModuleNotFound|Import)Error: ', printed, re.M):
         return  # a host's tool that asks for a package which the tests do without
     assert code == 0, f'{command}\n{printed[-2000:]}'
     configs = [word for word in arguments if re.fullmatch(r'configs/.*\.py', word)]

@@ -19,7 +19,7 @@ from nepa_mm.apis import get_retriever
 from tiny import ROOT, TINY, randomize
 
 PIPELINE = '''
-test_pipeline = [dict(type='nepa_mm.DecodeImage'),
+test_pipeline = [dict(type='nepa_mm.LoadImage'),
                  dict(type='nepa_mm.TimmTransform', input_size=28, is_training=False, interpolation='bicubic', crop_pct=0.875,
                       mean=[0.5] * 3, std=[0.5] * 3),
                  dict(type='PackInputs')]

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from nepa_mm.apis.images import find_images, load_image
-from nepa_mm.datasets.decode_image import DecodeImage
+from nepa_mm.datasets import LoadImage
 from nepa_mm.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
@@ -11,7 +11,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 
 def as_training_reads(path):
     """[H, W, 3] BGR, by the transform of the recipes."""
-    return DecodeImage()(dict(img_path=str(path)))['img'].permute(1, 2, 0).numpy()[..., ::-1]
+    return LoadImage()(dict(img_path=str(path)))['img']
 
 
 def odd_images(folder):

@@ -89,6 +89,8 @@ def timed_config(args: argparse.Namespace, folder: str) -> Config:
     cfg.auto_scale_lr = None  # a step is one batch
     cfg.optim_wrapper.pop('accumulative_counts', None)
     cfg.setdefault('default_hooks', {})['checkpoint'] = None
+    # Pictures are drawn of images of a data set, which --synthetic has none of.
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook.type != 'nepa_mm.QueryPatchesHook']
     if args.img_size:
         if args.data:
             raise ConfigError(f'--img-size {args.img_size} is for --synthetic; with --data set the size in train_pipeline')
