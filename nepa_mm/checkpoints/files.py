@@ -3,6 +3,7 @@ import hashlib
 import os
 import pickle
 import re
+import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,11 +62,24 @@ def read_checkpoint(path: str | Path, map_location=None, more: Sequence[type] = 
             device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
             state_dict = {name: value for file in lazy.files for name, value in load_file(file, device=str(device)).items()}
             return dict(state_dict=state_dict, metadata=lazy.metadata)
+        refuse_programs(path)
         with allowed(*more):
             checkpoint = plain(torch.load(path, map_location=map_location, weights_only=True))
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{str(path)!r} holds a {type(checkpoint).__name__}, not a dict of weights')
     return checkpoint
+
+
+def refuse_programs(path: Path) -> None:
+    """Refuse TorchScript and torch's oldest format, a tar archive, which torch before 2.6 runs and unpacks in spite of
+    ``weights_only``.
+    """
+    with open(path, 'rb') as file:
+        is_zip = file.read(4) == b'PK\x03\x04'
+    if is_zip and 'constants.pkl' in torch._C.PyTorchFileReader(str(path)).get_all_records():
+        raise CheckpointError(f'{str(path)!r} is a TorchScript program, which may run code; save its state_dict instead')
+    if not is_zip and tarfile.is_tarfile(path):
+        raise CheckpointError(f'{str(path)!r} cannot be read as weights, it is cut or of another format (a tar archive)')
 
 
 @contextmanager
@@ -93,7 +107,7 @@ def naming(path: Path) -> Iterator[None]:
         message = str(error).strip() or type(error).__name__
         code = re.search(r'GLOBAL (getattr\(.*\)|\S+)', message)
         if isinstance(error, pickle.UnpicklingError) and code:
-            name = code[1][:200]
+            name = code[1].removeprefix('builtins.')[:200]
             raise CheckpointError(f'{str(path)!r} would run {name} as it loads, which is no part of weights; nothing was run. '
                                   'Only tensors and plain data are read: save them alone, or as safetensors') from error
         reason = message.splitlines()[0]

@@ -5,8 +5,10 @@ import os
 import pickle
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections import OrderedDict
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -201,6 +203,16 @@ def test_getattr_gives_the_statistics_of_log_buffers_alone(owner, attribute, tmp
     assert len(line) < 1000
 
 
+@contextmanager
+def allowed_by_others(*things):
+    """Torch has this context itself since 2.5."""
+    before = list(torch.serialization.get_safe_globals())
+    torch.serialization.add_safe_globals(list(things))
+    yield
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(before)
+
+
 def test_an_allow_list_of_others_opens_no_door(tmp_path, monkeypatch):
     """Advice for mmengine's checkpoints on the web is to allow getattr; which of two that go by its name wins is chance."""
     zipped(tmp_path / 'a.pth', GETATTR_CHAIN)
@@ -212,7 +224,7 @@ def test_an_allow_list_of_others_opens_no_door(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch, 'load', listening)
-    with torch.serialization.safe_globals([getattr, eval]):
+    with allowed_by_others(getattr, eval):
         with pytest.raises(CheckpointError):
             read_checkpoint('a.pth')
     assert getattr not in allowed and not os.path.exists('ran')
@@ -240,7 +252,7 @@ def test_addresses_of_other_kinds_allow_no_more(tmp_path, monkeypatch):
 
 def test_reading_leaves_the_allow_list_of_others_as_it_was(tmp_path):
     torch.save({'a': 1}, tmp_path / 'a.pth')
-    with torch.serialization.safe_globals([HistoryBuffer]):
+    with allowed_by_others(HistoryBuffer):
         before = set(torch.serialization.get_safe_globals())
         read_checkpoint(tmp_path / 'a.pth')
         assert set(torch.serialization.get_safe_globals()) == before
@@ -458,9 +470,18 @@ def test_a_file_of_another_kind_is_refused_with_a_reason(file, tmp_path):
     assert len(reason.split()) > 2, f'no reason that a person understands: {reason}'
 
 
+def test_a_tar_archive_is_not_unpacked(tmp_path, monkeypatch):
+    """torch.load takes one for its oldest format and, before 2.6, unpacks 'storages' from it wherever its links lead."""
+    monkeypatch.chdir(tmp_path)
+    with tarfile.open('a.pth', 'w') as file:
+        file.addfile(tarfile.TarInfo('storages'))
+    refused('a.pth', 'of another format (a tar archive)')
+    assert os.listdir() == ['a.pth']
+
+
 def test_torchscript_and_other_zip_files_are_refused(tmp_path):
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / 'a.pth')
-    refused(tmp_path / 'a.pth')
+    refused(tmp_path / 'a.pth', 'is a TorchScript program')
     with zipfile.ZipFile(tmp_path / 'b.pth', 'w') as file:
         file.writestr('readme', 'text')
     refused(tmp_path / 'b.pth', 'cannot be read as weights')
