@@ -37,4 +37,6 @@ def compiled(function: Callable) -> Callable:
         raise ConfigError('compile=True needs a C++ compiler, and there is no g++; install it or set TORCH_COMPILE_DISABLE=1')
     # DDP's own optimizer would cut each block where a bucket ends. Between blocks gradients are handed over anyway.
     torch._dynamo.config.optimize_ddp = False
+    # Torch before 2.5 would compile anew for each block, and after eight of them no more.
+    torch._dynamo.config.inline_inbuilt_nn_modules = True
     return torch.compile(function)
