@@ -2,11 +2,13 @@
 import runpy
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from torch.torch_version import TorchVersion
 
 from nepa_mm.errors import ConfigError
-from tiny import ROOT
+from tiny import ROOT, counts
 
 TOOL = runpy.run_path(str(ROOT / 'tools/analysis_tools/dry_run.py'))
 PRETRAIN = ROOT / 'configs/pretrain/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k.py'
@@ -41,6 +43,15 @@ def test_what_is_shared_out():
         assert shares(type='DeepSpeedStrategy', zero_optimization=dict(stage=stage)) == expected
 
 
+def test_an_old_torch_is_refused(monkeypatch):
+    cfg = Config.fromfile(PRETRAIN)
+    cfg.model.backbone.arch = dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=256)
+    monkeypatch.setattr(torch, '__version__', TorchVersion('2.4.1'))
+    with pytest.raises(ConfigError, match='^counting memory and work needs torch 2.6 or later, this is torch 2.4.1; use an'):
+        TOOL['dry_run'](cfg, gpus=2, mfu=0.5, device='H100', images=1000)
+
+
+@counts
 def test_the_table_follows_from_counts():
     cfg = Config.fromfile(PRETRAIN)
     cfg.model.backbone.arch = dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=256)

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 
 from nepa_mm.errors import ConfigError
-from tiny import ROOT
+from tiny import ROOT, counts
 
 TOOL = runpy.run_path(str(ROOT / 'tools/analysis_tools/measure_segmentation.py'))
 WIDTH, LAYERS, SIDE, PATCH, BATCH = 64, 3, 64, 8, 2
@@ -40,6 +40,7 @@ def work_by_hand() -> float:
     return LAYERS * block + 2 * (tokens - 1) * WIDTH * (3 * PATCH**2 + 150)
 
 
+@counts
 def test_work(counted):
     forward = BATCH * work_by_hand()
     tokens = (SIDE // PATCH)**2 + 1
@@ -53,6 +54,7 @@ def test_work(counted):
     assert counted(with_cp=True)[2] == pytest.approx(step + blocks, rel=1e-6)  # every block a second time
 
 
+@counts
 def test_memory(counted):
     parameters, plain, _ = counted()
     _, saving, _ = counted(with_cp=True)
@@ -64,6 +66,7 @@ def test_memory(counted):
     assert adamw - saving == pytest.approx(2 * 4 * parameters, rel=0.05)  # two moments in float32
 
 
+@counts
 def test_a_frozen_backbone_has_no_gradients(counted):
     parameters, plain, work = counted()
     same, frozen, less = counted(frozen_stages=LAYERS)

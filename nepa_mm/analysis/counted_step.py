@@ -6,8 +6,14 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from ..errors import ConfigError
+
+try:
+    from torch.distributed._tools.mem_tracker import MemTracker
+except ImportError:  # before torch 2.6, which `without_content` refuses
+    MemTracker = object
 
 ATEN = torch.ops.aten
 
@@ -38,7 +44,14 @@ class PeakTracker(MemTracker):
 
 @contextmanager
 def without_content() -> Iterator[FakeTensorMode]:
-    """Tensors made here have a shape and no content; what a config has compiled runs as it is written."""
+    """Tensors made here have a shape and no content; what a config has compiled runs as it is written.
+
+    Raises:
+        ConfigError: Before torch 2.6, which cannot be told to leave out the compiler.
+    """
+    if torch.__version__ < (2, 6):
+        raise ConfigError(f'counting memory and work needs torch 2.6 or later, this is torch {torch.__version__}; use an '
+                          'environment with the versions of constraints.txt')
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.compiler.set_stance('force_eager'):
         yield mode
 

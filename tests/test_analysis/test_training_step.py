@@ -11,7 +11,7 @@ from nepa_mm.analysis.counted_step import size
 from nepa_mm.analysis.made_up_batch import made_up_batch
 from nepa_mm.analysis.training_step import averaging, ema_hooks, memory_parts, operations, shape_of_model, without_checkpoints
 from nepa_mm.errors import ConfigError
-from tiny import ROOT
+from tiny import ROOT, counts
 
 PRETRAIN = ROOT / 'configs/pretrain/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k.py'
 FINETUNE = ROOT / 'configs/classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k.py'
@@ -54,12 +54,14 @@ def test_the_formula_gives_the_figures_that_are_known():
 
 @pytest.mark.parametrize('changes', [
     dict(), dict(gated_mlp=True, act='silu'), dict(with_cp=True), dict(causal=False)], ids=str)
+@counts
 def test_work_of_pretraining(config, changes):
     cfg = config(PRETRAIN, model__backbone__arch=SMALL, **{f'model__backbone__{key}': value for key, value in changes.items()})
     expected = by_hand(64, 2, 14, 56, gated=changes.get('gated_mlp', False))
     assert operations(cfg, img_size=56) == pytest.approx(expected)
 
 
+@counts
 def test_work_and_parameters_of_the_base_model(config):
     cfg = config(PRETRAIN)
     assert operations(cfg) == pytest.approx(by_hand(768, 12, 14, 224))
@@ -69,6 +71,7 @@ def test_work_and_parameters_of_the_base_model(config):
     assert size(model) == size(model, trained=True) == 12 * block + 768 * 3 * 14**2 + 768 + 768 + 2 * 768 == 85_527_552
 
 
+@counts
 def test_what_is_frozen_needs_no_gradients(config):
     cfg = config(FINETUNE, model__backbone__arch=SMALL, model__head__in_channels=64)
     embedding, classifier = 2 * 256 * 588 * 64, 2 * 64 * 1000
@@ -78,6 +81,7 @@ def test_what_is_frozen_needs_no_gradients(config):
     assert size(model) - size(model, trained=True) == 588 * 64 + 64
 
 
+@counts
 def test_memory(config):
     small = dict(model__backbone__arch=SMALL)
     few, many = (memory_parts(config(PRETRAIN, **small), batch) for batch in (2, 6))
@@ -90,6 +94,7 @@ def test_memory(config):
     assert saving['activations'] < 0.8 * many['activations']
 
 
+@counts
 def test_segmentation_is_counted(config):
     cfg = config(
         UPERNET, model__backbone__arch=dict(SMALL, num_layers=4), model__backbone__out_indices=[0, 1, 2, 3],
@@ -101,6 +106,7 @@ def test_segmentation_is_counted(config):
 
 @pytest.mark.parametrize('optim_wrapper', [
     dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16'), dict(type='DeepSpeedOptimWrapper')], ids=str)
+@counts
 def test_foreign_configs_are_counted(config, optim_wrapper):
     """mmpretrain's Swin cannot be built without memory, and its mixed precision not without a GPU."""
     path = Path(mmpretrain.__file__).parent / '.mim/configs/swin_transformer/swin-tiny_16xb64_in1k.py'
@@ -125,12 +131,14 @@ def test_the_average_of_the_config_is_kept(config):
     assert hook.ema_model.module.weight.item() == 2.
 
 
+@counts
 def test_what_depends_on_values_is_refused_in_one_line(config):
     path, = (ROOT / 'configs/pretrain').glob('mocov3_nepa*')
     with pytest.raises(ConfigError, match="model.type='MoCoV3' cannot be counted"):
         operations(config(path))
 
 
+@counts
 def test_a_config_with_labels_gets_them(config):
     cfg = config(PRETRAIN.with_name(f'{PRETRAIN.stem}-labels.py'), model__backbone__arch=SMALL, model__cls_head__in_channels=64)
     labels = [sample.gt_label.item() for sample in made_up_batch(cfg, 2)['data_samples']]
