@@ -7,13 +7,14 @@ import pytest
 from tiny import ROOT
 
 
-def setup_venv(tmp_path, **programs):
+def setup_venv(tmp_path, *pins, **programs):
     """Run the script with fake programs, given as shell text, before the real ones."""
     for name, text in programs.items():
         (tmp_path / name).write_text(f'#!/bin/sh\n{text}\n')
         (tmp_path / name).chmod(0o755)
     env = {**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'PYTHON': 'fakepython'}
-    return subprocess.run(['bash', ROOT / 'tools/setup_venv.sh', tmp_path / 'venv'], env=env, capture_output=True, text=True)
+    command = ['bash', ROOT / 'tools/setup_venv.sh', tmp_path / 'venv', *pins]
+    return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
 # Answers the script's two questions: is the version right, is there a venv module?
@@ -34,3 +35,10 @@ def test_one_line(tmp_path, programs, message):
     assert result.returncode == 1
     assert result.stderr.startswith('nepa_mm: error: ') and message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_other_pins_are_refused(tmp_path):
+    result = setup_venv(tmp_path, 'requirements.txt')
+    assert result.returncode == 1 and not (tmp_path / 'venv').exists()
+    assert result.stderr == ("nepa_mm: error: no file of pins 'requirements.txt'; "
+                             'choose constraints.txt or constraints-openmmlab.txt\n')

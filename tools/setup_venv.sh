@@ -1,10 +1,17 @@
 #!/usr/bin/env bash
 # Make the virtual environment $1 and install the pinned stack and this package (editable) into it.
+# $2: the file of pins, constraints.txt or constraints-openmmlab.txt, the last releases of OpenMMLab itself (Python 3.11).
 set -eu
 venv=$1
+constraints=${2:-constraints.txt}
 cd "$(dirname "$0")/.."
 
 fail() { echo "nepa_mm: error: $*" >&2; exit 1; }
+case $constraints in
+    constraints.txt) hosts=mm;;
+    constraints-openmmlab.txt) hosts=openmmlab;;
+    *) fail "no file of pins '$constraints'; choose constraints.txt or constraints-openmmlab.txt";;
+esac
 
 python=""
 for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
@@ -24,7 +31,14 @@ free=$(df -Pk "$parent" | awk 'NR == 2 {print int($4 / 1048576)}')
     fail "$free GB free in $parent, 7 GB needed for $venv (torch with CUDA); free some space or set VENV=/path/on/another/disk"
 
 [ -x "$venv/bin/pip" ] || "$python" -m venv "$venv" || fail "could not make the virtual environment $venv"
-echo "Installing the tested versions (constraints.txt) into $venv: about 3 GB to download"
-"$venv/bin/python" -m pip install --progress-bar on -c constraints.txt -e '.[mm,test]' ||
+echo "Installing the tested versions ($constraints) into $venv: about 3 GB to download"
+if [ $hosts = openmmlab ]; then
+    # mmsegmentation 1.2.2 needs mmcv's operators. There is no built mmcv for this torch; its setup.py needs torch and pkg_resources.
+    echo "Compiling mmcv's operators, which needs a C++ compiler and takes from minutes to an hour"
+    "$venv/bin/python" -m pip install -c "$constraints" torch torchvision numpy setuptools wheel ninja &&
+        PATH="$(cd "$venv/bin" && pwd):$PATH" "$venv/bin/python" -m pip install --no-build-isolation -c "$constraints" mmcv ||
+        fail "installation of mmcv into $venv failed, see pip's message above; check network, disk and g++, then run the command again"
+fi
+"$venv/bin/python" -m pip install --progress-bar on -c "$constraints" -e ".[$hosts,test]" ||
     fail "installation into $venv failed, see pip's message above; check network and disk, then run the command again"
 touch "$venv/.installed"
