@@ -9,7 +9,6 @@ from mmengine.runner import Runner
 from PIL import Image
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.distributed.tensor import DTensor
 
 from ..checkpoints import unwrapped
 from ..errors import ConfigError
@@ -98,4 +97,5 @@ class QueryPatchesHook(Hook):
 def is_sharded(model: nn.Module) -> bool:
     """Whether parameters are shared out among processes, by FSDP or by DeepSpeed's stage 3."""
     return any(isinstance(module, FullyShardedDataParallel) for module in model.modules()) or any(
-        isinstance(parameter, DTensor) or hasattr(parameter, 'ds_id') for parameter in model.parameters())
+        hasattr(parameter, mark) for parameter in model.parameters()
+        for mark in ('device_mesh', 'ds_id'))  # of a DTensor, whose class is elsewhere before torch 2.5; of DeepSpeed
