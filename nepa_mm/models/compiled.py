@@ -31,7 +31,7 @@ def compiled_in_training(method: Callable) -> Callable:
 def compiled(function: Callable) -> Callable:
     """``torch.compile`` of a function, or the function where PyTorch's ``TORCH_COMPILE_DISABLE=1`` forbids it; made once,
     because each result compiles anew."""
-    if os.environ.get('TORCH_COMPILE_DISABLE') == '1':
+    if is_disabled():
         return function
     if not any(shutil.which(name) for name in (os.environ.get('CXX', 'g++'), 'g++', 'clang++')):
         raise ConfigError('compile=True needs a C++ compiler, and there is no g++; install it or set TORCH_COMPILE_DISABLE=1')
@@ -40,3 +40,21 @@ def compiled(function: Callable) -> Callable:
     # Torch before 2.5 would compile anew for each block, and after eight of them no more.
     torch._dynamo.config.inline_inbuilt_nn_modules = True
     return torch.compile(function)
+
+
+def is_disabled() -> bool:
+    """Whether PyTorch's own switch turns compiling off."""
+    return os.environ.get('TORCH_COMPILE_DISABLE') == '1'
+
+
+def check_with_cp() -> None:
+    """Refuse to compile what is computed again in the backward pass where torch cannot.
+
+    Torch 2.4 traces a function with the checkpoint's hooks on, which then keep what was only traced.
+
+    Raises:
+        ConfigError: For a torch before 2.5, unless compiling is turned off.
+    """
+    if torch.__version__ < (2, 5) and not is_disabled():
+        raise ConfigError(f'compile=True together with with_cp=True fails in torch {torch.__version__}; set model.backbone.compile='
+                          'False, model.backbone.with_cp=False or TORCH_COMPILE_DISABLE=1, or use a later torch')

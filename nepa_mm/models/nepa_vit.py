@@ -16,6 +16,7 @@ from ..errors import ConfigError
 from ..registry import MODELS
 from .block import QK_NORMS, Block, rotations_of_all
 from .causal_backbone import warn_of_blind_outputs
+from .compiled import check_with_cp
 from .rope2d import RoPE2D
 
 ARCHS = {
@@ -65,7 +66,8 @@ class NEPAViT(PretrainedBackbone):
         **kwargs: ``init_cfg`` and ``allow_unmatched`` of :class:`PretrainedBackbone`.
 
     Raises:
-        ConfigError: For an unknown choice, an index out of range or sizes that do not fit, naming value and argument.
+        ConfigError: For an unknown choice, an index out of range or sizes that do not fit, naming value and argument; for
+            ``compile`` with ``with_cp`` under torch 2.4.
     """
 
     def __init__(self,
@@ -108,6 +110,8 @@ class NEPAViT(PretrainedBackbone):
         checked_choice('qk_norm', qk_norm, QK_NORMS)
         checked_choice('act', act, ACTIVATIONS)
         warn_of_blind_outputs(causal, out_type)
+        if compile and with_cp:
+            check_with_cp()
 
         self.patch_embed = nn.Conv2d(in_channels, self.embed_dims, patch_size, stride=patch_size)
         self.num_extra_tokens = int(with_cls_token)
