@@ -55,9 +55,11 @@ def export_onnx(source: Source, graph: Graph, path: Path, size: tuple[int, int],
         verify: Compare with torch.
 
     Raises:
-        ConfigError: If a package is missing or the model cannot be exported.
+        ConfigError: If a package is missing, torch is 2.4, or the model cannot be exported.
         CheckpointError: If the file exists, or its numbers differ from torch's by more than 1e-4.
     """
+    if torch.__version__ < (2, 5):
+        raise ConfigError(f'torch {torch.__version__} cannot write what it exports as ONNX; use a later one, or export_torch.py')
     need('onnx', 'onnxscript', *(['onnxruntime'] if verify else []))
     program = graph.trace(size, dynamic_shape)
     with quiet('onnxscript', 'torch.onnx'):
