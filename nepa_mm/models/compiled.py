@@ -56,5 +56,5 @@ def check_with_cp() -> None:
         ConfigError: For a torch before 2.5, unless compiling is turned off.
     """
     if torch.__version__ < (2, 5) and not is_disabled():
-        raise ConfigError(f'compile=True together with with_cp=True fails in torch {torch.__version__}; set model.backbone.compile='
-                          'False, model.backbone.with_cp=False or TORCH_COMPILE_DISABLE=1, or use a later torch')
+        raise ConfigError(f'compile=True together with with_cp=True fails in torch {torch.__version__}; set model.backbone.'
+                          'compile=False, model.backbone.with_cp=False or TORCH_COMPILE_DISABLE=1, or use a later torch')

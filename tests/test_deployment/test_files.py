@@ -117,7 +117,7 @@ def test_segmentor_pads_inside(tmp_path):
 def test_an_old_torch_is_refused(tmp_path, monkeypatch):
     source = source_of(classifier(causal=False, out_type='avg_featmap'))
     monkeypatch.setattr(torch, '__version__', TorchVersion('2.4.1'))
-    with pytest.raises(ConfigError, match='^torch 2.4.1 cannot write what it exports as ONNX; use a later one, or export_torch.py$'):
+    with pytest.raises(ConfigError, match='^torch 2.4.1 cannot write what it exports as ONNX; use a later one, or export'):
         export_onnx(source, Graph(source), tmp_path / 'a.onnx', (28, 28))
 
 

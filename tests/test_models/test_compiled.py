@@ -205,7 +205,7 @@ def test_without_a_compiler_one_line_says_so(backend, monkeypatch):
 
 def test_checkpointed_blocks_are_refused_where_torch_cannot_compile_them(monkeypatch):
     monkeypatch.setattr(torch, '__version__', TorchVersion('2.4.1'))
-    with pytest.raises(ConfigError, match='^compile=True together with with_cp=True fails in torch 2.4.1; set model.backbone.comp'):
+    with pytest.raises(ConfigError, match='^compile=True together with with_cp=True fails in torch 2.4.1; set model.backbone'):
         NEPAViT(**TINY, compile=True, with_cp=True)
     NEPAViT(**TINY, with_cp=True)
     monkeypatch.setenv('TORCH_COMPILE_DISABLE', '1')
