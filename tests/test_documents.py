@@ -106,6 +106,10 @@ def stand_ins(tmp_path_factory):
         test_dataloader=dict(dataset=dict(type='CustomDataset', pipeline=steps))))
     config.dump(folder / 'tiny.py')
     torch.save(dict(state_dict=classifier().state_dict(), meta=dict(cfg=config.pretty_text)), folder / 'tiny.pth')
+    for name in ('WORK_DIR', 'OTHER_WORK_DIR'):
+        log = folder / name / 'start/vis_data/scalars.json'
+        log.parent.mkdir(parents=True)
+        log.write_text(''.join(json.dumps(dict(lr=0.1, time=0.5, loss=5. - i, iter=i, step=i)) + '\n' for i in range(1, 9)))
     save_segmentor(folder / 'segmentor.pth', dict(backbone, out_type='padded_featmap', out_indices=[2]))
     return folder
 
@@ -209,7 +213,7 @@ def check_script(command: Command, forks: Forks, folder: Path) -> None:
         own = [arguments[int(places[name]) - 1] for name in ('CONFIG', 'CHECKPOINT') if name in places]
         script, arguments = tool, own + arguments[count:]
     code, printed = forks.run(folder, [script, *arguments], command.env, only_parse=True)
-    if not (ROOT / script).is_relative_to(ROOT) and re.search(r'^(ModuleNotFound|Import)Error: ', printed, re.M):
+    if 'site-packages' in script and re.search(r'^(ModuleNotFound|Import)Error: ', printed, re.M):
         return  # a host's tool that asks for a package which the tests do without
     assert code == 0, f'{command}\n{printed[-2000:]}'
     configs = [word for word in arguments if re.fullmatch(r'configs/.*\.py', word)]
