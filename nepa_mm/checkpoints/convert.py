@@ -50,8 +50,11 @@ def write_pth(path: Path, tensors: Mapping[str, Tensor], meta: dict) -> None:
     """What ``torch.save`` writes of ``meta`` and ``state_dict``, tensor by tensor.
 
     PyTorch leaves the place of each (``skip_data``), and it is filled in here. As with ``set_crc32_options(False)``, the zip file
-    has no checksums of them, which ``torch.load`` does not ask for.
+    has no checksums of them, which ``torch.load`` does not ask for. PyTorch 2.4 cannot: there all tensors are in memory at once.
     """
+    if not hasattr(torch.serialization, 'skip_data'):
+        torch.save(dict(meta=meta, state_dict={name: tensors[name].clone() for name in tensors}), path)
+        return
     # Untouched, they take no memory.
     places = {name: torch.empty_like(tensors[name], memory_format=torch.contiguous_format) for name in tensors}
     with torch.serialization.skip_data():

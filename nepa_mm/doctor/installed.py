@@ -10,7 +10,7 @@ from .finding import OK, PROBLEM, WARNING, Finding, release
 
 FITS = 'fits'
 PYTHONS = (3, 10), (3, 12)  # the first that is enough, the last that is tested
-LEAST = dict(torch='2.6', timm='1.0.26')  # as in setup.cfg
+LEAST = dict(torch='2.4', timm='1.0.26')  # as in setup.cfg
 # Distributions that bring a module: the maintained continuation first, then the originals
 GENERATIONS = {
     'mmengine': ('onedl-mmengine', 'mmengine', 'mmengine-lite'),

@@ -334,6 +334,8 @@ def onnx() -> str:
     import numpy as np
     import onnxruntime
     import torch
+    if torch.__version__ < (2, 5):
+        raise Absent(f'torch {torch.__version__} does not write ONNX as we ask for it', "pip install 'torch>=2.5'")
     layer, x = torch.nn.Linear(3, 2), torch.rand(4, 3)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # some versions leave a report

@@ -48,6 +48,7 @@ def build(cfg: Config):
     """Optimizer wrapper, schedulers, names of all parameters by their identity, steps in an epoch and in all."""
     init_default_scope(cfg.default_scope)
     cfg.model.backbone.init_cfg = None
+    cfg.optim_wrapper.optimizer.pop('fused', None)  # the rates are the same, and PyTorch 2.4 fuses no parameters without memory
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
