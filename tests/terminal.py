@@ -40,13 +40,13 @@ class Terminal:
         while data := self.read():
             self.stream.feed(data)
             yield self.lines()
-        self.code = self.process.wait(timeout=60)
+        self.code = self.process.wait(timeout=200)
 
     def run(self):
         """Read all without a screen, which takes its time."""
         while data := self.read():
             self.text += data.decode()
-        self.code = self.process.wait(timeout=60)
+        self.code = self.process.wait(timeout=200)
 
     def lines(self):
         """Lines on the screen that are not empty."""

@@ -16,7 +16,7 @@ import yaml
 from mmengine.config import Config
 from modelindex.load_model_index import load
 
-from tiny import ROOT
+from tiny import ROOT, counts
 
 TOOL = runpy.run_path(str(ROOT / 'tools/analysis_tools/write_model_zoo.py'))
 METAFILES = sorted((ROOT / 'configs').glob('*/metafile.yml'))
@@ -52,6 +52,7 @@ def test_the_index_is_valid():
         assert all((ROOT / collection['README']).is_file() for collection in index['Collections'])
 
 
+@counts
 @pytest.mark.parametrize('path', METAFILES, ids=lambda path: path.parent.name)
 def test_what_is_counted(path):
     """Epochs, batch, parameters and multiply-adds are those of the config that is built."""

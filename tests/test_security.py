@@ -50,7 +50,7 @@ def start(*command, cwd):
 
 
 def finished(process):
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 

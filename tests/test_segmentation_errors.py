@@ -90,7 +90,7 @@ def test_a_loader_s_process_says_the_same(camvid):
     for path in (folder / 'data/annotations/training').iterdir():
         path.write_bytes(b'no image')
     line = [sys.executable, '-W', 'ignore', *command('train', folder, cfg)]
-    process = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    process = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert process.returncode == 3 and re.fullmatch(
         rf"nepa_mm: error: seg_map_path='{folder}/data/annotations/training/\w+.png' cannot be read as a label map "
         r'\(UnidentifiedImageError: cannot identify image file .*\); mend the file, or take the image out of the dataset '

@@ -36,7 +36,7 @@ def start(*command, cwd=ROOT):
 
 def run(*command, cwd=ROOT):
     process = start(*command, cwd=cwd)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, out[-3000:] + err[-3000:]
     return out
 
@@ -151,7 +151,7 @@ def test_a_converted_checkpoint_starts_fine_tuning_and_segmentation(demo, tmp_pa
     process = start(
         sys.executable, '-W', 'ignore', 'tools/test.py', next((out / 'finetune').glob('*.py')), tmp_path / 'nepa.safetensors',
         '--work-dir', tmp_path / 'test', '--cfg-options', f'test_dataloader.dataset.data_root={shapes}/imagenet')
-    message = process.communicate(timeout=200)[1]
+    message = process.communicate(timeout=600)[1]
     assert process.returncode == 4
     assert 'nepa.safetensors: a test needs every weight, and these would be created: 8 affine QK-norm weights' in message
 
@@ -178,7 +178,7 @@ def test_bad_input_ends_in_one_line(demo, tmp_path):
         command = (sys.executable, '-W', 'ignore', 'tools/train.py', config, *work_dir, '--cfg-options', *options)
         processes[(config, *options)] = start(*command)
     for case, (code, message) in cases.items():
-        _, err = processes[case].communicate(timeout=200)
+        _, err = processes[case].communicate(timeout=600)
         last = err.strip().splitlines()[-1]
         assert processes[case].returncode == code and last.startswith('nepa_mm: error: ') and message in last, err[-2000:]
         assert 'Traceback' not in err

@@ -1,5 +1,6 @@
 """What tests share: a tiny model, random weights, and where the reference tensors are."""
 import os
+import re
 import tarfile
 from pathlib import Path
 
@@ -13,6 +14,8 @@ ROOT = Path(__file__).parents[1]
 # Reference tensors dumped from the authors' release; tests that need them are skipped where they are absent.
 GOLDEN = Path(os.environ.get('NEPA_GOLDEN', ROOT.parent / 'shared/golden'))
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f'no reference tensors in {GOLDEN}')
+# The last original mmengine makes torch print this on every import.
+WARNED = re.compile(r'.*/mmengine/optim/optimizer/zero_optimizer\.py:\d+: DeprecationWarning: .*\n  from torch.distributed.*\n')
 counts = pytest.mark.skipif(torch.__version__ < (2, 6), reason='counting memory and work needs torch 2.6 or later')
 GOLDEN_PRETRAINING = ['pretrain_gelu', 'pretrain_swiglu', 'pretrain_bidirectional', 'pretrain_plain']
 

@@ -16,7 +16,7 @@ from nepa_mm.checkpoints.files import sha256
 from nepa_mm.checkpoints.record import from_header
 from nepa_mm.errors import CheckpointError
 from nepa_mm.version import __version__
-from tiny import GOLDEN, ROOT, TINY, needs_golden, randomize
+from tiny import GOLDEN, ROOT, TINY, WARNED, needs_golden, randomize
 
 CASES = ['pretrain_gelu', 'pretrain_swiglu', 'pretrain_bidirectional', 'pretrain_plain', 'classify_pooled', 'classify_last_token']
 
@@ -217,7 +217,7 @@ def test_the_tools(tmp_path, training):
 
     def run(tool, *args):
         done = subprocess.run([sys.executable, '-W', 'ignore', tools / tool, *args], cwd=tmp_path, text=True, capture_output=True)
-        return done.returncode, done.stdout + done.stderr
+        return done.returncode, done.stdout + WARNED.sub('', done.stderr)
 
     assert run('nepa_mm_to_hf.py', training[0], 'hf', '--ema')[1] == (
         f'hf: 69 tensors of {training[0]} (classification, weights: ema)\n')

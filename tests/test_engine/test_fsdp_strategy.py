@@ -62,7 +62,7 @@ def train(config, processes: int, nodes: int, *arguments) -> None:
     started = [subprocess.Popen([str(part) for part in command], env=dict(env, NODE_RANK=str(node)), text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for node in range(nodes)]
     for process in started:
-        printed = process.communicate(timeout=200)[0]
+        printed = process.communicate(timeout=600)[0]
         assert process.returncode == 0, printed[-3000:]
 
 

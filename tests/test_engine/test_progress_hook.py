@@ -111,7 +111,7 @@ def test_what_the_display_says_is_only_in_the_log_file_and_the_rest_scrolls_abov
 
 def test_a_pipe_a_dumb_terminal_and_one_switched_off_get_plain_lines(config, tmp_path):
     done = subprocess.run([str(part) for part in train(config, tmp_path / 'pipe')], cwd=ROOT, text=True, capture_output=True,
-                          env={**os.environ, 'FORCE_COLOR': '1', 'PYTHONPATH': str(ROOT)}, timeout=100)
+                          env={**os.environ, 'FORCE_COLOR': '1', 'PYTHONPATH': str(ROOT)}, timeout=300)
     assert done.returncode == 0 and len(LINE.findall(done.stdout)) == 4
     dumb = Terminal(*train(config, tmp_path / 'dumb'), TERM='dumb')
     off = Terminal(*train(config, tmp_path / 'off', 'default_hooks.progress.enable=False'))
@@ -144,7 +144,7 @@ def test_an_error_stands_above_the_display_and_training_survives_the_terminal(co
         if any('step 2/20' in line for line in screen):
             break
     lost.hang_up()
-    assert lost.process.wait(timeout=60) is not None and (tmp_path / 'lost/epoch_2.pth').is_file()
+    assert lost.process.wait(timeout=200) is not None and (tmp_path / 'lost/epoch_2.pth').is_file()
 
 
 def test_a_test_shows_its_own_bar(watched, config, tmp_path):

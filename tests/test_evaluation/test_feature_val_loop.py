@@ -151,7 +151,7 @@ train_cfg.update(max_epochs=1)
                     two=('bash', ROOT / 'tools/dist_train.sh', config, 2))
     processes = [start(*command, '--work-dir', tmp_path / name, cwd=tmp_path) for name, command in commands.items()]
     for process in processes:
-        out, err = process.communicate(timeout=200)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 0, out[-3000:] + err[-3000:]
     assert logged(tmp_path / 'two') == logged(tmp_path / 'one') == {
         'knn/top1_k1': 100., 'knn/top1_k1_origin': 100., 'knn/top1_k3': 50., 'knn/top1_k3_origin': 50.}
