@@ -13,7 +13,7 @@ from PIL import Image
 from nepa_mm.analysis.device_peaks import peak_of, reached_of
 from nepa_mm.analysis.peer_process import PEERS, PeerProcess, peer_settings
 from nepa_mm.errors import ConfigError
-from tiny import ROOT
+from tiny import ROOT, counts
 
 SCRIPT = ROOT / 'tools/analysis_tools/benchmark.py'
 TOOL = runpy.run_path(str(SCRIPT))
@@ -28,6 +28,7 @@ def no_scope_stays():
     DefaultScope._instance_dict.clear()
 
 
+@counts
 def test_synthetic(tmp_path):
     printed = run(tmp_path, SCRIPT, MINI, '--synthetic', *FEW, '--img-size', 32, '--json', tmp_path / 'out.json')
     figures = json.loads((tmp_path / 'out.json').read_text())

@@ -165,7 +165,7 @@ def test_commands_run(block: Block, work, forks):
             arguments += ['--cfg-options', *next(options for name, options in SHORT.items() if name in command.argv[2])]
         made_before = files(work)
         code, printed = forks.run(work, arguments, command.env)
-        if code and (absent := re.search(r'needs onnx.*not installed here.*', printed)):
+        if code and (absent := re.search(r'needs onnx.*not installed here.*|torch 2.4.* cannot write what it exports as ONNX', printed)):
             pytest.skip(absent[0])
         assert code == 0, f'{command}\n{printed[-3000:]}'
         assert 'Traceback' not in printed

@@ -6,7 +6,7 @@ import sys
 
 from PIL import Image
 
-from tiny import ROOT
+from tiny import ROOT, counts
 
 
 def suite(*arguments, **env) -> subprocess.CompletedProcess:
@@ -15,6 +15,7 @@ def suite(*arguments, **env) -> subprocess.CompletedProcess:
     return subprocess.run([str(part) for part in command], env=env, text=True, capture_output=True, timeout=900)
 
 
+@counts
 def test_a_failure_stops_no_other_step(tmp_path):
     (tmp_path / 'images').mkdir()
     Image.new('RGB', (40, 40)).save(tmp_path / 'images/a.jpg')

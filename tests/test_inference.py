@@ -121,7 +121,7 @@ def test_mmseg_s_inferencers_take_our_checkpoints_and_configs(folder, images):
     model = get_model(checkpoint)
     maps = [inference_model(model, path).pred_sem_seg.data[0].numpy() for path in images]
     assert [each.shape for each in maps] == [(40, 60), (40, 60), (33, 70), (50, 50)] and len(set(maps[0].flat)) > 1
-    others = MMSegInferencer(config, weights=checkpoint, device='cpu', show_progress=False)(images)['predictions']
+    others = MMSegInferencer(config, weights=checkpoint, device='cpu')(images)['predictions']
     by_init = [inference_model(init_model(config, checkpoint, device='cpu'), frame(path)) for path in images]
     for ours, theirs, third in zip(maps, others, by_init):
         np.testing.assert_array_equal(ours, theirs)

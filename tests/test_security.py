@@ -28,7 +28,7 @@ from nepa_mm.checkpoints import released_state_dict
 from nepa_mm.checkpoints.convert import hf_to_mm, mm_to_hf, publish
 from nepa_mm.checkpoints.record import config_text
 from nepa_mm.errors import CheckpointError
-from tiny import ROOT, TINY, randomize
+from tiny import OF_24, ROOT, TINY, randomize
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': ''}
 CODE = "open('ran', 'w').close()\n"  # in the working directory, which is a temporary one
@@ -588,7 +588,6 @@ DAMAGES = {
     'sparse': lambda: dict(state_dict=weights(**{PATCH: LIKE_PATCH.to_sparse()})),
     'complex': lambda: dict(state_dict=weights(**{PATCH: LIKE_PATCH.to(torch.complex64)})),
     'float8': lambda: dict(state_dict=weights(**{PATCH: LIKE_PATCH.to(torch.float8_e4m3fn)})),
-    'uint16': lambda: dict(state_dict=weights(**{PATCH: LIKE_PATCH.to(torch.uint16)})),
     'without storage': lambda: dict(state_dict=weights(**{PATCH: LIKE_PATCH.to('meta')})),
     'quantized': lambda: dict(state_dict=weights(**{PATCH: torch.quantize_per_tensor(LIKE_PATCH, 1., 0, torch.qint8)})),
     'nested': lambda: dict(state_dict=weights(**{PATCH: torch.nested.nested_tensor([torch.zeros(3), torch.zeros(2)])})),
@@ -632,6 +631,8 @@ DAMAGES = {
     'activation of a list': lambda: dict(meta=dict(cfg=of(dict(act=[1]))), state_dict=weights()),
     'image of a text': lambda: dict(meta=dict(cfg=of(dict(img_size='text'))), state_dict=weights()),
 }
+if not OF_24:  # which does not save it
+    DAMAGES['uint16'] = lambda: dict(state_dict=weights(**{PATCH: LIKE_PATCH.to(torch.uint16)}))
 
 
 def loaded_into_a_backbone(address):

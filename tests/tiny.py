@@ -16,6 +16,7 @@ GOLDEN = Path(os.environ.get('NEPA_GOLDEN', ROOT.parent / 'shared/golden'))
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f'no reference tensors in {GOLDEN}')
 # The last original mmengine makes torch print this on every import.
 WARNED = re.compile(r'.*/mmengine/optim/optimizer/zero_optimizer\.py:\d+: DeprecationWarning: .*\n  from torch.distributed.*\n')
+OF_24 = torch.__version__ < (2, 5)
 counts = pytest.mark.skipif(torch.__version__ < (2, 6), reason='counting memory and work needs torch 2.6 or later')
 GOLDEN_PRETRAINING = ['pretrain_gelu', 'pretrain_swiglu', 'pretrain_bidirectional', 'pretrain_plain']
 
