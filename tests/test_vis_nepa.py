@@ -119,6 +119,7 @@ def test_a_checkpoint_without_a_config_is_seen_with_what_its_shapes_show(address
     (VIS, ['gone.jpg', 'hf:hub'], 3, "image 'gone.jpg' does not exist"),
     (VIS, ['photos/0.png', 'gone.pth'], 4, 'gone.pth'),
     (EXPLORE, ['photos', 'hf:hub', '-o', 'old.html', '--overwrite'], 2, "--out 'old.html' is a folder, or may not be written to"),
+    (EXPLORE, ['photos', 'hf:hub', '-o', 'a.html', '--max-mb', 'nan'], 2, '--max-mb nan is no size of a page'),
     (EXPLORE, ['photos', '-o', 'a.html'], 2, 'photos: there is no checkpoint among them; give images, then checkpoints'),
     (EXPLORE, ['hf:hub', '-o', 'a.html'], 2, 'there is no image among them'),
     (EXPLORE, ['photos', 'hf:hub', '-o', 'a.png'], 2, "--out 'a.png' is of no format known here; end it in .html"),
@@ -137,6 +138,7 @@ def test_room_for_single_heads(run, tmp_path):
         code, said, err = run(EXPLORE, 'photos', 'hf:hub', '-o', tmp_path / 'a.html', '--heads', heads, '--max-mb', '0.001',
                               '--overwrite')
         assert code == 0 and f'single heads of {expected}' in said, err
+        assert ('still above --max-mb 0.001; fewer --layers' in said) == (heads != 'all')
 
 
 def test_names_tell_checkpoints_apart():

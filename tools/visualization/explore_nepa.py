@@ -54,6 +54,8 @@ def main() -> None:
     layers = parsed_choice('--layers', args.layers)
     if layers == 'mean':
         raise ConfigError("--layers mean: a page shows layers one by one; give their numbers, or 'all'")
+    if not args.max_mb > 0:
+        raise ConfigError(f'--max-mb {args.max_mb:g} is no size of a page; give megabytes above 0')
     check_out(args.out, ('.html', '.htm'), args.overwrite)
     checkpoints = [path for path in args.paths if is_checkpoint(path)]
     sources = [path for path in args.paths if not is_checkpoint(path)]
@@ -67,7 +69,11 @@ def main() -> None:
         explorer.add(model, name, image_size(model, args.size), layers, with_heads=args.heads != 'mean')
     page = explorer.page(float('inf') if args.heads == 'all' else args.max_mb * 1e6)
     args.out.write_text(page, encoding='utf-8')
-    print(f'{args.out}: {len(paths)} image{"s" * (len(paths) > 1)}, {len(page.encode()) / 1e6:.1f} MB')
+    size = len(page.encode()) / 1e6
+    print(f'{args.out}: {len(paths)} image{"s" * (len(paths) > 1)}, {size:.1f} MB')
+    if args.heads != 'all' and size > args.max_mb:
+        print(f'Without single heads this is still above --max-mb {args.max_mb:g}; fewer --layers, images or checkpoints, or a '
+              'smaller --size, make it smaller')
     for model in explorer.models:
         heads = sorted(model['with_heads'])
         missing = '' if heads == model['layers'] else '; --heads all has all, in a larger page'
