@@ -7,6 +7,7 @@ Click or tap a patch: the page shows what it attends to, by layer and head, and 
 compares any two side by side. docs/visualization.md says more.
 """
 import argparse
+import re
 from pathlib import Path
 
 from nepa_mm.errors import ConfigError, one_line_errors
@@ -36,14 +37,16 @@ def parse_args() -> argparse.Namespace:
 
 def is_checkpoint(address: str) -> bool:
     """Whether an argument is a checkpoint and no image."""
-    return ':' in address or address.lower().endswith(CHECKPOINTS)
+    return address.lower().endswith(CHECKPOINTS) or (':' in address and not Path(address).exists())
 
 
 def short_names(addresses: list[str]) -> list[str]:
     """As many of the last parts of each path, two or more, as tell them apart; ids of the hub as they are."""
-    paths = [Path(address).parts for address in addresses]
+    kinds = [re.match('(raw:|ema:)?', address)[0] for address in addresses]
+    paths = [Path(address.removeprefix(kind)).parts for address, kind in zip(addresses, kinds)]
     for count in range(2, max(2, *map(len, paths)) + 1):
-        names = [address if address.startswith('hf:') else '/'.join(parts[-count:]) for address, parts in zip(addresses, paths)]
+        names = [address if address.startswith('hf:') else kind + '/'.join(parts[-count:])
+                 for address, kind, parts in zip(addresses, kinds, paths)]
         if len(set(names)) == len(set(addresses)):
             break
     return names
