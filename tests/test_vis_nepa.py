@@ -35,6 +35,7 @@ def folder(tmp_path_factory):
     (folder / 'broken.jpg').write_bytes(b'\xff\xd8\xff broken')
     weights = released_state_dict(randomize(NEPA(NEPAViT(**TINY))).state_dict())
     (folder / 'hub').mkdir()
+    (folder / 'old.html').mkdir()
     save_file({key: value.contiguous() for key, value in weights.items()}, folder / 'hub/model.safetensors')
     (folder / 'hub/config.json').write_text(json.dumps(SIZES))
     for name, side in (('bare', 7), ('other', 14)):
@@ -117,6 +118,8 @@ def test_a_checkpoint_without_a_config_is_seen_with_what_its_shapes_show(address
     (VIS, ['broken.jpg', 'hf:hub'], 3, "image 'broken.jpg' cannot be read (UnidentifiedImageError"),
     (VIS, ['gone.jpg', 'hf:hub'], 3, "image 'gone.jpg' does not exist"),
     (VIS, ['photos/0.png', 'gone.pth'], 4, 'gone.pth'),
+    (EXPLORE, ['photos', 'hf:hub', '-o', 'a.html', '--max-mb', 'nan'], 2, '--max-mb nan is no size of a page'),
+    (EXPLORE, ['photos', 'hf:hub', '-o', 'old.html', '--overwrite'], 2, "--out 'old.html' is a folder, or may not be written to"),
     (EXPLORE, ['photos', '-o', 'a.html'], 2, 'photos: there is no checkpoint among them; give images, then checkpoints'),
     (EXPLORE, ['hf:hub', '-o', 'a.html'], 2, 'there is no image among them'),
     (EXPLORE, ['photos', 'hf:hub', '-o', 'a.png'], 2, "--out 'a.png' is of no format known here; end it in .html"),
@@ -127,7 +130,13 @@ def test_one_line_for_what_cannot_be_used(tool, arguments, code, message, run, f
     ended, _, err = run(tool, *arguments)
     lines = [line for line in err.strip().splitlines() if line.startswith('nepa_mm: error: ')]
     assert ended == code and len(lines) == 1 and message in lines[0] and 'Traceback' not in err, err
-    assert not list(folder.glob('*.html')) and not list(folder.glob('query_patches.png'))
+    assert not list(folder.glob('a.html')) and not list(folder.glob('query_patches.png'))
+
+
+def test_an_image_may_have_a_colon_in_its_name(run, folder, tmp_path):
+    (tmp_path / 'at 12:30.png').write_bytes((folder / 'photos/0.png').read_bytes())
+    code, said, err = run(EXPLORE, tmp_path / 'at 12:30.png', 'hf:hub', '-o', tmp_path / 'a.html')
+    assert code == 0 and 'a.html: 1 image,' in said, err
 
 
 def test_room_for_single_heads(run, tmp_path):
@@ -135,10 +144,12 @@ def test_room_for_single_heads(run, tmp_path):
         code, said, err = run(EXPLORE, 'photos', 'hf:hub', '-o', tmp_path / 'a.html', '--heads', heads, '--max-mb', '0.001',
                               '--overwrite')
         assert code == 0 and f'single heads of {expected}' in said, err
+        assert ('still above --max-mb 0.001; fewer --layers' in said) == (heads != 'all')
 
 
 def test_names_tell_checkpoints_apart():
     names = runpy.run_path(str(EXPLORE))['short_names']
     assert names(['a/b/e1.pth', 'a/b/e2.pth', 'hf:org/name']) == ['b/e1.pth', 'b/e2.pth', 'hf:org/name']
     assert names(['/x/a/run/e.pth', '/x/b/run/e.pth']) == ['a/run/e.pth', 'b/run/e.pth']
+    assert names(['raw:/x/run/e.pth', 'ema:/x/run/e.pth']) == ['raw:run/e.pth', 'ema:run/e.pth']
     assert names(['e.pth']) == ['e.pth'] and names(['e.pth', 'e.pth']) == ['e.pth', 'e.pth']

@@ -41,10 +41,12 @@ def read_run(folder: Path) -> RunLog:
     for start in starts:
         records = read_lines(start / SCALARS)
         steps = [record for record in records if 'iter' in record and 'lr' in record]
+        if not steps:
+            continue  # ended before its first log, or only validated: what was trained before still counts
         if any('epoch' in record for record in steps) and run.epoch_steps is None:
             run.epoch_steps = last_number(r'; (\d+) an epoch, ', text) or least_epoch(steps)
         checks = [{**record, 'step': record['step'] * (run.epoch_steps or 1)} for record in records if 'lr' not in record]
-        first = min((record['step'] for record in (*steps, *checks)), default=0)
+        first = min(record['step'] for record in (*steps, *checks))
         rates = read_lines(start / LAYER_LR) if (start / LAYER_LR).is_file() else []
         train, metrics, layer_lr = ([old for old in olds if old['step'] < first] + news
                                     for olds, news in ((train, steps), (metrics, checks), (layer_lr, rates)))

@@ -33,7 +33,8 @@ class QueryPatchesHook(Hook):
         queries: (row, column) of query patches, from 0; three when not given.
         layers: Blocks whose attention is shown: indices, 'all', or 'mean' of all.
         heads: Likewise.
-        size: Height and width in pixels that the middle of each image is scaled to; those of the model when not given.
+        size: Height and width in pixels, or one for a square, that the middle of each image is scaled to; those of the model when
+            not given.
 
     Raises:
         ConfigError: For an interval below 1, a query, layer or head that is not there, a backbone that NEPA cannot train, or
@@ -44,11 +45,11 @@ class QueryPatchesHook(Hook):
 
     def __init__(self, images: int | str | Sequence[str] = 3, interval: int = 1000,
                  queries: Sequence[tuple[int, int]] | None = None, layers: int | str | Sequence[int] = -1,
-                 heads: int | str | Sequence[int] = 'mean', size: Sequence[int] | None = None) -> None:
-        for name, value in dict(interval=interval, images=images if isinstance(images, int) else 1).items():
+                 heads: int | str | Sequence[int] = 'mean', size: int | Sequence[int] | None = None) -> None:
+        for name, value in dict(interval=interval, images=images if isinstance(images, int) else len(images)).items():
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f'QueryPatchesHook.{name}={value!r} is out of range; give 1 or more')
-        self.images, self.interval, self.size = images, interval, size
+        self.images, self.interval, self.size = images, interval, [size] if isinstance(size, int) else size
         self.settings = dict(queries=queries, layers=layers, heads=heads)
 
     def before_train(self, runner: Runner) -> None:
@@ -86,10 +87,13 @@ class QueryPatchesHook(Hook):
         if not hasattr(dataset, 'get_data_info'):
             raise ConfigError(f'QueryPatchesHook.images={self.images}: {type(dataset).__name__} does not say where its images '
                               'are; give paths')
-        found = []
-        for i in range(min(self.images, len(dataset))):
-            info = dataset.get_data_info(i * len(dataset) // self.images)
-            path = str(info.get('img_path'))
+        found, count = [], min(self.images, len(dataset))
+        for i in range(count):
+            info = dataset.get_data_info(i * len(dataset) // count)
+            if 'img_path' not in info:
+                raise ConfigError(f'QueryPatchesHook.images={self.images}: {type(dataset).__name__} keeps its images in no '
+                                  'files; give paths')
+            path = str(info['img_path'])
             found.append(('/'.join(path.split('/')[-2:]), read_image(path, info.get('img_bytes'))))
         return found
 

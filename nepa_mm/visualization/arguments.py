@@ -1,5 +1,6 @@
 """Arguments that the tools of visualization share, and their checks."""
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,11 +45,13 @@ def check_out(out: Path, suffixes: Sequence[str], overwrite: bool) -> None:
     """Refuse a file that cannot be written, before any work.
 
     Raises:
-        ConfigError: For an unknown format, a missing folder, or a file that is there.
+        ConfigError: For an unknown format, a missing folder or one that may not be written to, or a file that is there.
     """
     if out.suffix.lower() not in suffixes:
         raise ConfigError(f'--out {str(out)!r} is of no format known here; end it in {", ".join(suffixes)}')
     if not out.parent.is_dir():
         raise ConfigError(f'--out {str(out)!r}: there is no folder {str(out.parent)!r}; make it first')
+    if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise ConfigError(f'--out {str(out)!r} is a folder, or may not be written to; choose another name')
     if out.exists() and not overwrite:
         raise ConfigError(f'--out {str(out)!r} is there already; choose another name, or replace it with --overwrite')

@@ -12,6 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from mmengine.model import BaseModel
 from torch import Tensor
 
@@ -154,7 +155,8 @@ def outline_query_and_next(axis: Axes, maps: PatchMaps, query: tuple[int, int]) 
     if maps.causal and maps.predicts and following[0] < maps.grid[0]:
         axis.add_patch(Rectangle((following[1] * width, following[0] * height), width, height, fill=False, edgecolor='black',
                                  linewidth=1, linestyle=(0, (2, 1.5))))
-    axis.add_patch(Rectangle((query[1] * width, query[0] * height), width, height, fill=False, edgecolor='red', linewidth=1.6))
+    axis.add_patch(Rectangle((query[1] * width, query[0] * height), width, height, fill=False, edgecolor='red', linewidth=1.6,
+                             path_effects=[withStroke(linewidth=3.2, foreground='white')]))  # on red maps, too
 
 
 def add_legends(figure: Figure, axes: np.ndarray, maps: PatchMaps) -> None:

@@ -45,6 +45,14 @@ def test_a_run_of_iterations_has_no_epochs_and_a_start_is_a_run_too(tmp_path):
         assert run.epoch_steps is None and run.batch is None and run.metrics['mIoU'][0].tolist() == [50]
 
 
+def test_a_start_without_a_step_takes_nothing_away(tmp_path):
+    write(tmp_path / '20260101_000000', [step(50), {'mIoU': 20., 'step': 50}, step(100)])
+    write(tmp_path / '20260102_000000', [{'mIoU': 30., 'step': 0}])  # of a validation alone
+    write(tmp_path / '20260103_000000', [])
+    run = read_run(tmp_path)
+    assert run.train['loss'][0].tolist() == [50, 100] and run.metrics['mIoU'][1].tolist() == [20.]
+
+
 def test_without_a_text_log_the_epoch_is_found_from_its_steps(tmp_path):
     write(tmp_path / 'start', [step(epoch * 37 - 7, epoch) for epoch in range(1, 19)])  # logged at the 30th of 37
     assert read_run(tmp_path).epoch_steps == 37

@@ -81,19 +81,20 @@ def test_every_backend_of_the_visualizer_gets_them(folder, tmp_path):
 
 def test_images_are_spread_over_the_data_or_given(folder, tmp_path):
     found = []
-    for images in (4, [str(folder / '5.png'), str(folder / '0.png')]):
-        made = HOOKS.build(hook(images=images))
+    for images in (4, [str(folder / '5.png'), str(folder / '0.png')], 20):
+        made = HOOKS.build(hook(images=images, size=28))
         made.show = lambda runner, step: None
         made.before_train(runner(folder, tmp_path / str(len(found)), []))
         found.append([name.split('/')[-1] for name in made.names])
         assert made.pixels.shape[1:] == (3, 28, 28)
         np.testing.assert_array_equal(made.pixels[1].permute(1, 2, 0), Image.open(folder / found[-1][1]))
-    assert found == [['0.png', '2.png', '4.png', '6.png'], ['5.png', '0.png']]
+    assert found == [['0.png', '2.png', '4.png', '6.png'], ['5.png', '0.png'], [f'{i}.png' for i in range(8)]]
 
 
 @pytest.mark.parametrize('settings, error, message', [
     (dict(interval=0), ConfigError, 'QueryPatchesHook.interval=0 is out of range; give 1 or more'),
     (dict(images=0), ConfigError, 'QueryPatchesHook.images=0 is out of range'),
+    (dict(images=[]), ConfigError, 'QueryPatchesHook.images=0 is out of range'),
     (dict(images='gone.png'), DataError, "image 'gone.png' does not exist"),
     (dict(queries=[(4, 0)]), ConfigError, 'query 4,0 is outside the grid of 4 rows and 4 columns'),
     (dict(layers=7), ConfigError, 'layers=7 is not there: this model has 3'),
@@ -101,6 +102,13 @@ def test_images_are_spread_over_the_data_or_given(folder, tmp_path):
 def test_what_is_wrong_shows_before_the_first_step(settings, error, message, folder, tmp_path):
     with pytest.raises(error, match=message):
         train(folder, tmp_path, [hook(**settings)])
+
+
+def test_images_without_files_are_refused(folder, tmp_path):
+    made = runner(folder, tmp_path, [])
+    made.train_dataloader.dataset.get_data_info = lambda index: dict(img=np.zeros((28, 28, 3), 'u1'))  # as of CIFAR
+    with pytest.raises(ConfigError, match='QueryPatchesHook.images=3: CustomDataset keeps its images in no files; give paths'):
+        QueryPatchesHook().before_train(made)
 
 
 def test_other_algorithms_are_refused(folder, tmp_path):

@@ -236,7 +236,11 @@ def test_layers_heads_and_images_by_clicks(page, maps):
     shown.wait(image=1)
     assert_attention(shown, maps[0][1], 11, 2, 0)
     assert_similarity(shown, maps[0][1], 11)
-    # Arrows move between the chips that have the focus, not the query
+    # Arrows of a button, which has no use for them, move the query; those of chips move between these
+    shown.press(Keys.ARROW_LEFT, element=shown.browser.switch_to.active_element)
+    shown.wait(token=10)
+    shown.press(Keys.ARROW_RIGHT, element=shown.find('#over'))
+    shown.wait(token=11, over='false')
     shown.press(Keys.ARROW_RIGHT, element=shown.find('#heads input:checked'))
     shown.wait(head=1, token=11)
 

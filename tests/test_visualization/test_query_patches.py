@@ -47,6 +47,7 @@ def test_bidirectional_models_see_all():
     query, attended, similar = panels(figure)
     assert len(query.images) == 1 and not np.ma.getmaskarray(attended.images[1].get_array()).any()
     assert len(similar.patches) == 1 and not figure.get_supxlabel()
+    assert similar.patches[0].get_path_effects()  # a rim, or red would vanish on red
 
 
 def test_the_last_patch_has_no_next():

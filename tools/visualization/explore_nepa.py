@@ -7,6 +7,7 @@ Click or tap a patch: the page shows what it attends to, by layer and head, and 
 compares any two side by side. docs/visualization.md says more.
 """
 import argparse
+import re
 from pathlib import Path
 
 from nepa_mm.errors import ConfigError, one_line_errors
@@ -36,14 +37,16 @@ def parse_args() -> argparse.Namespace:
 
 def is_checkpoint(address: str) -> bool:
     """Whether an argument is a checkpoint and no image."""
-    return ':' in address or address.lower().endswith(CHECKPOINTS)
+    return address.lower().endswith(CHECKPOINTS) or (':' in address and not Path(address).exists())
 
 
 def short_names(addresses: list[str]) -> list[str]:
     """As many of the last parts of each path, two or more, as tell them apart; ids of the hub as they are."""
-    paths = [Path(address).parts for address in addresses]
+    kinds = [re.match('(raw:|ema:)?', address)[0] for address in addresses]
+    paths = [Path(address.removeprefix(kind)).parts for address, kind in zip(addresses, kinds)]
     for count in range(2, max(2, *map(len, paths)) + 1):
-        names = [address if address.startswith('hf:') else '/'.join(parts[-count:]) for address, parts in zip(addresses, paths)]
+        names = [address if address.startswith('hf:') else kind + '/'.join(parts[-count:])
+                 for address, kind, parts in zip(addresses, kinds, paths)]
         if len(set(names)) == len(set(addresses)):
             break
     return names
@@ -54,6 +57,8 @@ def main() -> None:
     layers = parsed_choice('--layers', args.layers)
     if layers == 'mean':
         raise ConfigError("--layers mean: a page shows layers one by one; give their numbers, or 'all'")
+    if not args.max_mb > 0:
+        raise ConfigError(f'--max-mb {args.max_mb:g} is no size of a page; give megabytes above 0')
     check_out(args.out, ('.html', '.htm'), args.overwrite)
     checkpoints = [path for path in args.paths if is_checkpoint(path)]
     sources = [path for path in args.paths if not is_checkpoint(path)]
@@ -67,7 +72,11 @@ def main() -> None:
         explorer.add(model, name, image_size(model, args.size), layers, with_heads=args.heads != 'mean')
     page = explorer.page(float('inf') if args.heads == 'all' else args.max_mb * 1e6)
     args.out.write_text(page, encoding='utf-8')
-    print(f'{args.out}: {len(paths)} image{"s" * (len(paths) > 1)}, {len(page.encode()) / 1e6:.1f} MB')
+    size = len(page.encode()) / 1e6
+    print(f'{args.out}: {len(paths)} image{"s" * (len(paths) > 1)}, {size:.1f} MB')
+    if args.heads != 'all' and size > args.max_mb:
+        print(f'Without single heads this is still above --max-mb {args.max_mb:g}; fewer --layers, images or checkpoints, or a '
+              'smaller --size, make it smaller')
     for model in explorer.models:
         heads = sorted(model['with_heads'])
         missing = '' if heads == model['layers'] else '; --heads all has all, in a larger page'

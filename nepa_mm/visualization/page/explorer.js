@@ -370,7 +370,8 @@ function play() {
 }
 
 function keyPressed(event) {
-  const typing = event.target.matches('input, select, button, summary');
+  const pressed = event.target.matches('button, summary, [type=checkbox]');  // by Space, and arrows mean nothing to it
+  const typing = pressed ? event.key === ' ' : event.target.matches('input, select');
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const model = about.models[state.first], {layer, head} = shown(model), by = event.shiftKey ? -1 : 1, patch = state.token - model.extra;
   const column = patch % model.grid[1], columns = model.grid[1];
