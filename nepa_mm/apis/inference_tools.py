@@ -14,11 +14,14 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
+from mmengine.runner import CheckpointLoader
 from mmpretrain.utils import progress as host_progress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from ..checkpoints import path_of
+from ..checkpoints import fit_model, path_of, require_all
+from ..checkpoints.files import about
+from ..checkpoints.prefixes import state_dict_of
 from ..errors import CheckpointError, ConfigError, DataError, first_line
 from .get_model import get_model
 from .images import find_images, load_image
@@ -67,7 +70,7 @@ def device_of(name: str | None) -> torch.device:
 
 
 def from_config(path: str, checkpoint: str | None, device: torch.device) -> BaseModel:
-    """The model of a config file with the weights of a checkpoint, as the hosts build it."""
+    """The model of a config file, as the hosts build it, with the weights of a checkpoint."""
     if not Path(path).is_file():
         raise ConfigError(f'config file {path!r} does not exist')
     if not checkpoint:
@@ -77,8 +80,29 @@ def from_config(path: str, checkpoint: str | None, device: torch.device) -> Base
     config = Config.fromfile(path)
     if config.get('default_scope') == 'mmseg':
         from mmseg.apis import init_model  # which the others do without
-        return init_model(config, checkpoint, device=device)
-    return mmpretrain.get_model(config, pretrained=checkpoint, device=device)
+        model = init_model(config, device=device)
+    else:
+        model = mmpretrain.get_model(config, device=device)
+    load_all(model, checkpoint, config)
+    return model
+
+
+def load_all(model: BaseModel, address: str, config: Config) -> None:
+    """Load a checkpoint into a model, every weight of it; the hosts would leave what it lacks at random.
+
+    Names of classes are the checkpoint's, or else those that the config gives its dataset, or its dataset has.
+    """
+    with about(address):
+        checkpoint = CheckpointLoader.load_checkpoint(address, 'cpu', logger='silent')
+        weights = state_dict_of(checkpoint) or {}
+        require_all(fit_model(model, weights), 'inference')
+        lacking = model.load_state_dict(weights, strict=False).missing_keys  # of a backbone that is not ours
+        if lacking:
+            raise CheckpointError(f'it lacks {len(lacking)} weights of the config\'s model, such as {lacking[0]}')
+    meta = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
+    dataset = (config.get('test_dataloader') or {}).get('dataset', {})
+    model.dataset_meta = meta.get('dataset_meta') or dataset.get('metainfo') or getattr(model, '_dataset_meta', {})
+    model._dataset_meta = model.dataset_meta
 
 
 def pipeline_of_model(model: BaseModel) -> Compose:
