@@ -165,13 +165,14 @@ def test_classes_by_command(folder, images, tmp_path):
 
 
 def test_features_and_retrieval_by_command(folder, images, tmp_path):
-    (tmp_path / 'frames.txt').write_text('\n'.join(images))
+    (tmp_path / 'frames.txt').write_text('\n'.join([*images, images[0]]))  # a frame may come twice
     done = tool('extract_features', tmp_path / 'frames.txt', folder / 'pretraining.pth', '--out', tmp_path / 'f.npz')
-    assert done.returncode == 0 and 'features of 4 images, 16 numbers each' in done.stdout, done.stderr
+    assert done.returncode == 0 and 'features of 5 images, 16 numbers each' in done.stdout, done.stderr
     features = np.load(tmp_path / 'f.npz')
     maps = mmpretrain.FeatureExtractor(get_model(str(folder / 'pretraining.pth'), out_type='featmap'))(images)
-    np.testing.assert_allclose(features['features'], [each[0].mean(dim=(1, 2)).numpy() for each in maps], atol=1e-5)
-    assert features['paths'].tolist() == images
+    np.testing.assert_allclose(features['features'][:4], [each[0].mean(dim=(1, 2)).numpy() for each in maps], atol=1e-5)
+    np.testing.assert_array_equal(features['features'][4], features['features'][0])
+    assert features['paths'].tolist() == [*images, images[0]]
 
     done = tool('retrieve_images', images[2], folder / 'pretraining.pth', '--prototype', folder / 'images', '--topk', 2,
                 '--show-dir', tmp_path / 'show')
@@ -205,6 +206,9 @@ def test_segmentation_by_command_from_a_config_and_a_checkpoint(folder, images, 
     ('segment_images', ['{0}/bare.pth'], 4, 'bare.pth: a segmentor without its config; build it from its config file'),
     ('extract_features', ['{0}/pretraining.py', '--checkpoint', '{0}/pretraining.pth', '--out', 'x.npz'], 4,
      'the config of the model has no test_dataloader.dataset.pipeline'),
+    ('classify_images', ['{0}/classifier.pth', '--out', '{0}'], 2, ' is there already and would be written over'),
+    ('classify_images', ['{0}/classifier.pth', '--out', '{0}/bare.pth/c.json'], 2, 'c.json cannot be written (File exists: '),
+    ('segment_images', ['{0}/segmentor.pth', '--out-dir', '{0}/bare.pth/new/s'], 2, '/s cannot be written (Not a directory: '),
     ('retrieve_images', ['{0}/nowhere.pth', '--prototype', '{0}/images'], 4, 'nowhere.pth'),
 ])
 def test_bad_input_ends_in_one_line(name, arguments, code, message, folder, images, monkeypatch, capsys):

@@ -3,9 +3,11 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
+from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import mmpretrain
 import numpy as np
@@ -119,11 +121,17 @@ def pipeline_of_model(model: BaseModel) -> Compose:
         return Compose([each for each in loader.dataset.pipeline if each['type'] != 'LoadImageFromFile'])
 
 
-def check_new(*paths: Path | None) -> None:
-    """Refuse to write over anything: a file must not be there, a folder must be empty."""
-    for path in filter(None, paths):
-        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+def check_new(file: Path | None = None, folder: Path | None = None) -> None:
+    """Refuse, before anything is predicted, to write over anything and what cannot be written: the folder must be empty."""
+    for path in filter(None, (file, folder)):
+        if path.is_file() or (path.is_dir() and (path == file or any(path.iterdir()))):
             raise ConfigError(f'{path} is there already and would be written over; choose another name or remove it')
+        place = path if path.is_dir() else path.parent
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=place).close()
+        except OSError as error:
+            raise ConfigError(f'{path} cannot be written ({error.strerror}: {place}); choose another name') from error
 
 
 def picture_path(folder: Path, path: Path, paths: Sequence[Path]) -> Path:
@@ -160,49 +168,44 @@ def run(inputs: Sequence[str],
     columns = ('{task.description}', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
-        for batch in progress.track([paths[i:i + batch_size] for i in range(0, len(paths), batch_size)], description='batches'):
-            images = {}
+        task = progress.add_task('images', total=len(paths))
+        for batch in [paths[i:i + batch_size] for i in range(0, len(paths), batch_size)]:
+            images = []
             for path in batch:
                 try:
-                    images[path] = load_image(path)
+                    images.append((path, load_image(path)))
                 except DataError as error:
                     failed += failure(str(error))
-            results = {}
+            progress.update(task, advance=len(batch) - len(images))
             for group in by_size(images) if one_size else [images]:
-                results.update(predicted(predict, group))
-            for path, image in images.items():
-                if isinstance(results[path], Exception):
-                    failed += failure(f'{path} ({image.shape[1]}x{image.shape[0]} pixels) cannot be predicted: '
-                                      f'{type(results[path]).__name__}: {first_line(results[path])}')
-                else:
-                    receive(path, image, results[path])
+                for (path, image), result in zip(group, predicted(predict, [image for _, image in group]), strict=True):
+                    if isinstance(result, Exception):
+                        failed += failure(f'{path} ({image.shape[1]}x{image.shape[0]} pixels) cannot be predicted: '
+                                          f'{type(result).__name__}: {first_line(result)}')
+                    else:
+                        receive(path, image, result)
+                progress.update(task, advance=len(group))
     if failed:
         failure(f'{failed} of {len(paths)} images failed')
     return DataError.exit_code if failed else 0
 
 
-def by_size(images: dict[Path, np.ndarray]) -> list[dict[Path, np.ndarray]]:
-    """Images in groups of one size."""
-    groups = {}
-    for path, image in images.items():
-        groups.setdefault(image.shape, {})[path] = image
-    return list(groups.values())
+def by_size(images: list[tuple[Path, np.ndarray]]) -> Iterator[list[tuple[Path, np.ndarray]]]:
+    """Paths and images in groups of one size, of those that follow each other."""
+    for _, group in groupby(images, key=lambda each: each[1].shape):
+        yield list(group)
 
 
-def predicted(predict: Callable, images: dict[Path, np.ndarray]) -> dict:
-    """Results by path; where a batch fails, image by image, and the error of what fails alone."""
-    if not images:
-        return {}
+def predicted(predict: Callable, images: list[np.ndarray]) -> Sequence:
+    """Results; where a batch fails, image by image, and the error of what fails alone."""
     try:
-        return dict(zip(images, predict(list(images.values())), strict=True))
+        return predict(images) if images else []
     except torch.OutOfMemoryError:
         raise ConfigError(f'--batch-size {len(images)} takes more memory than the device has; lower it') from None
     except Exception as error:  # hosts raise anything
         if os.environ.get('NEPA_DEBUG') == '1':
             raise
-        if len(images) == 1:
-            return {path: error for path in images}
-    return {path: result for each in images for path, result in predicted(predict, {each: images[each]}).items()}
+        return [error] if len(images) == 1 else [result for image in images for result in predicted(predict, [image])]
 
 
 def failure(message: str) -> int:
@@ -214,5 +217,4 @@ def failure(message: str) -> int:
 def write_json(path: Path | None, records: list[dict]) -> None:
     """Write records, if they are asked for."""
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(records, indent=1) + '\n')
