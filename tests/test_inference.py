@@ -168,6 +168,7 @@ def test_features_and_retrieval_by_command(folder, images, tmp_path):
     (tmp_path / 'frames.txt').write_text('\n'.join([*images, images[0]]))  # a frame may come twice
     done = tool('extract_features', tmp_path / 'frames.txt', folder / 'pretraining.pth', '--out', tmp_path / 'f.npz')
     assert done.returncode == 0 and 'features of 5 images, 16 numbers each' in done.stdout, done.stderr
+    assert (done.stdout + done.stderr).count('backbone tensors loaded') == 1  # the checkpoint is read once
     features = np.load(tmp_path / 'f.npz')
     maps = mmpretrain.FeatureExtractor(get_model(str(folder / 'pretraining.pth'), out_type='featmap'))(images)
     np.testing.assert_allclose(features['features'][:4], [each[0].mean(dim=(1, 2)).numpy() for each in maps], atol=1e-5)
