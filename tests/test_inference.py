@@ -175,9 +175,12 @@ def test_features_and_retrieval_by_command(folder, images, tmp_path):
     np.testing.assert_array_equal(features['features'][4], features['features'][0])
     assert features['paths'].tolist() == [*images, images[0]]
 
-    done = tool('retrieve_images', images[2], folder / 'pretraining.pth', '--prototype', folder / 'images', '--topk', 2,
-                '--show-dir', tmp_path / 'show')
-    assert done.returncode == 0 and f'{images[2]}: {images[2]} 1.0000, ' in done.stdout, done.stderr
+    (tmp_path / 'text.jpg').write_text('no image')  # which is left out of the search
+    done = tool('retrieve_images', images[2], folder / 'pretraining.pth', '--prototype', tmp_path / 'text.jpg', folder / 'images',
+                '--topk', 2, '--show-dir', tmp_path / 'show')
+    assert done.returncode == 3 and 'text.jpg' in errors(done)[0] and len(errors(done)) == 2, done.stderr
+    cosines = torch.cosine_similarity(torch.tensor(features['features'][2:3]), torch.tensor(features['features'][:4]))
+    assert f'{images[2]}: {images[2]} 1.0000, ' in done.stdout and f' {cosines.sort().values[-2]:.4f}' in done.stdout
     assert (tmp_path / 'show/2.png.png').is_file()
 
 
