@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from itertools import groupby
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import mmpretrain
 import numpy as np
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from ..checkpoints import fit_model, path_of, require_all
-from ..checkpoints.files import about
+from ..checkpoints.files import about, require_writable
 from ..checkpoints.prefixes import state_dict_of
 from ..errors import CheckpointError, ConfigError, DataError, first_line
 from .get_model import get_model
@@ -126,12 +125,7 @@ def check_new(file: Path | None = None, folder: Path | None = None) -> None:
     for path in filter(None, (file, folder)):
         if path.is_file() or (path.is_dir() and (path == file or any(path.iterdir()))):
             raise ConfigError(f'{path} is there already and would be written over; choose another name or remove it')
-        place = path if path.is_dir() else path.parent
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            TemporaryFile(dir=place).close()
-        except OSError as error:
-            raise ConfigError(f'{path} cannot be written ({error.strerror}: {place}); choose another name') from error
+        require_writable(path)
 
 
 def picture_path(folder: Path, path: Path, paths: Sequence[Path]) -> Path:
