@@ -165,17 +165,22 @@ def test_classes_by_command(folder, images, tmp_path):
 
 
 def test_features_and_retrieval_by_command(folder, images, tmp_path):
-    (tmp_path / 'frames.txt').write_text('\n'.join(images))
+    (tmp_path / 'frames.txt').write_text('\n'.join([*images, images[0]]))  # a frame may come twice
     done = tool('extract_features', tmp_path / 'frames.txt', folder / 'pretraining.pth', '--out', tmp_path / 'f.npz')
-    assert done.returncode == 0 and 'features of 4 images, 16 numbers each' in done.stdout, done.stderr
+    assert done.returncode == 0 and 'features of 5 images, 16 numbers each' in done.stdout, done.stderr
+    assert (done.stdout + done.stderr).count('backbone tensors loaded') == 1  # the checkpoint is read once
     features = np.load(tmp_path / 'f.npz')
     maps = mmpretrain.FeatureExtractor(get_model(str(folder / 'pretraining.pth'), out_type='featmap'))(images)
-    np.testing.assert_allclose(features['features'], [each[0].mean(dim=(1, 2)).numpy() for each in maps], atol=1e-5)
-    assert features['paths'].tolist() == images
+    np.testing.assert_allclose(features['features'][:4], [each[0].mean(dim=(1, 2)).numpy() for each in maps], atol=1e-5)
+    np.testing.assert_array_equal(features['features'][4], features['features'][0])
+    assert features['paths'].tolist() == [*images, images[0]]
 
-    done = tool('retrieve_images', images[2], folder / 'pretraining.pth', '--prototype', folder / 'images', '--topk', 2,
-                '--show-dir', tmp_path / 'show')
-    assert done.returncode == 0 and f'{images[2]}: {images[2]} 1.0000, ' in done.stdout, done.stderr
+    (tmp_path / 'text.jpg').write_text('no image')  # which is left out of the search
+    done = tool('retrieve_images', images[2], folder / 'pretraining.pth', '--prototype', tmp_path / 'text.jpg', folder / 'images',
+                '--topk', 2, '--show-dir', tmp_path / 'show')
+    assert done.returncode == 3 and 'text.jpg' in errors(done)[0] and len(errors(done)) == 2, done.stderr
+    cosines = torch.cosine_similarity(torch.tensor(features['features'][2:3]), torch.tensor(features['features'][:4]))
+    assert f'{images[2]}: {images[2]} 1.0000, ' in done.stdout and f' {cosines.sort().values[-2]:.4f}' in done.stdout
     assert (tmp_path / 'show/2.png.png').is_file()
 
 
@@ -196,12 +201,18 @@ def test_segmentation_by_command_from_a_config_and_a_checkpoint(folder, images, 
 @pytest.mark.parametrize('name, arguments, code, message', [
     ('classify_images', ['{0}/pretraining.pth'], 4, 'pretraining.pth is a NEPA, which names no classes; fine-tune it first'),
     ('classify_images', ['{0}/classifier.py'], 4, 'classifier.py is a config file: give its weights with --checkpoint'),
+    ('classify_images', ['{0}/classifier.py', '--checkpoint', '{0}/pretraining.pth'], 4,
+     'pretraining.pth: inference needs every weight, and these would be created: '),
+    ('segment_images', ['{0}/segmentor.py', '--checkpoint', '{0}/pretraining.pth'], 4, 'decode_head (8) at random'),
     ('classify_images', ['{0}/classifier.pth', '--topk', '4'], 2, '--topk 4 is not in [1, 3]'),
     ('classify_images', ['{0}/classifier.pth', '--device', 'cuda:99'], 2, '--device cuda:99 cannot be used here'),
     ('segment_images', ['{0}/classifier.pth'], 4, 'classifier.pth is a ImageClassifier, which labels no pixels'),
     ('segment_images', ['{0}/bare.pth'], 4, 'bare.pth: a segmentor without its config; build it from its config file'),
     ('extract_features', ['{0}/pretraining.py', '--checkpoint', '{0}/pretraining.pth', '--out', 'x.npz'], 4,
      'the config of the model has no test_dataloader.dataset.pipeline'),
+    ('classify_images', ['{0}/classifier.pth', '--out', '{0}'], 2, ' is there already and would be written over'),
+    ('classify_images', ['{0}/classifier.pth', '--out', '{0}/bare.pth/c.json'], 2, 'c.json cannot be written (File exists: '),
+    ('segment_images', ['{0}/segmentor.pth', '--out-dir', '{0}/bare.pth/new/s'], 2, '/s cannot be written (Not a directory: '),
     ('retrieve_images', ['{0}/nowhere.pth', '--prototype', '{0}/images'], 4, 'nowhere.pth'),
 ])
 def test_bad_input_ends_in_one_line(name, arguments, code, message, folder, images, monkeypatch, capsys):

@@ -42,10 +42,10 @@ def get_retriever(address: str, **overrides) -> ImageToImageRetriever:
 
 
 def get_feature_model(address: str, **overrides) -> BaseModel:
-    """The model of a checkpoint; of pretraining, which has no features of its own, with ``out_type='featmap'``."""
+    """The model of a checkpoint; of pretraining, which has no features of its own, as with ``out_type='featmap'``."""
     model = get_model(address, **overrides)
     if isinstance(model, NEPA) and 'out_type' not in overrides:
-        model = get_model(address, out_type='featmap', **overrides)
+        model.backbone.out_type = 'featmap'  # which has no weights of its own
     return model
 
 

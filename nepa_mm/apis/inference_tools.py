@@ -3,8 +3,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
+from itertools import groupby
 from pathlib import Path
 
 import mmpretrain
@@ -14,11 +15,14 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
+from mmengine.runner import CheckpointLoader
 from mmpretrain.utils import progress as host_progress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from ..checkpoints import path_of
+from ..checkpoints import fit_model, path_of, require_all
+from ..checkpoints.files import about, require_writable
+from ..checkpoints.prefixes import state_dict_of
 from ..errors import CheckpointError, ConfigError, DataError, first_line
 from .get_model import get_model
 from .images import find_images, load_image
@@ -67,7 +71,7 @@ def device_of(name: str | None) -> torch.device:
 
 
 def from_config(path: str, checkpoint: str | None, device: torch.device) -> BaseModel:
-    """The model of a config file with the weights of a checkpoint, as the hosts build it."""
+    """The model of a config file, as the hosts build it, with the weights of a checkpoint."""
     if not Path(path).is_file():
         raise ConfigError(f'config file {path!r} does not exist')
     if not checkpoint:
@@ -77,8 +81,29 @@ def from_config(path: str, checkpoint: str | None, device: torch.device) -> Base
     config = Config.fromfile(path)
     if config.get('default_scope') == 'mmseg':
         from mmseg.apis import init_model  # which the others do without
-        return init_model(config, checkpoint, device=device)
-    return mmpretrain.get_model(config, pretrained=checkpoint, device=device)
+        model = init_model(config, device=device)
+    else:
+        model = mmpretrain.get_model(config, device=device)
+    load_all(model, checkpoint, config)
+    return model
+
+
+def load_all(model: BaseModel, address: str, config: Config) -> None:
+    """Load a checkpoint into a model, every weight of it; the hosts would leave what it lacks at random.
+
+    Names of classes are the checkpoint's, or else those that the config gives its dataset, or its dataset has.
+    """
+    with about(address):
+        checkpoint = CheckpointLoader.load_checkpoint(address, 'cpu', logger='silent')
+        weights = state_dict_of(checkpoint) or {}
+        require_all(fit_model(model, weights), 'inference')
+        lacking = model.load_state_dict(weights, strict=False).missing_keys  # of a backbone that is not ours
+        if lacking:
+            raise CheckpointError(f'it lacks {len(lacking)} weights of the config\'s model, such as {lacking[0]}')
+    meta = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
+    dataset = (config.get('test_dataloader') or {}).get('dataset', {})
+    model.dataset_meta = meta.get('dataset_meta') or dataset.get('metainfo') or getattr(model, '_dataset_meta', {})
+    model._dataset_meta = model.dataset_meta
 
 
 def pipeline_of_model(model: BaseModel) -> Compose:
@@ -95,11 +120,12 @@ def pipeline_of_model(model: BaseModel) -> Compose:
         return Compose([each for each in loader.dataset.pipeline if each['type'] != 'LoadImageFromFile'])
 
 
-def check_new(*paths: Path | None) -> None:
-    """Refuse to write over anything: a file must not be there, a folder must be empty."""
-    for path in filter(None, paths):
-        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+def check_new(file: Path | None = None, folder: Path | None = None) -> None:
+    """Refuse, before anything is predicted, to write over anything and what cannot be written: the folder must be empty."""
+    for path in filter(None, (file, folder)):
+        if path.is_file() or (path.is_dir() and (path == file or any(path.iterdir()))):
             raise ConfigError(f'{path} is there already and would be written over; choose another name or remove it')
+        require_writable(path)
 
 
 def picture_path(folder: Path, path: Path, paths: Sequence[Path]) -> Path:
@@ -136,49 +162,44 @@ def run(inputs: Sequence[str],
     columns = ('{task.description}', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
-        for batch in progress.track([paths[i:i + batch_size] for i in range(0, len(paths), batch_size)], description='batches'):
-            images = {}
+        task = progress.add_task('images', total=len(paths))
+        for batch in [paths[i:i + batch_size] for i in range(0, len(paths), batch_size)]:
+            images = []
             for path in batch:
                 try:
-                    images[path] = load_image(path)
+                    images.append((path, load_image(path)))
                 except DataError as error:
                     failed += failure(str(error))
-            results = {}
+            progress.update(task, advance=len(batch) - len(images))
             for group in by_size(images) if one_size else [images]:
-                results.update(predicted(predict, group))
-            for path, image in images.items():
-                if isinstance(results[path], Exception):
-                    failed += failure(f'{path} ({image.shape[1]}x{image.shape[0]} pixels) cannot be predicted: '
-                                      f'{type(results[path]).__name__}: {first_line(results[path])}')
-                else:
-                    receive(path, image, results[path])
+                for (path, image), result in zip(group, predicted(predict, [image for _, image in group]), strict=True):
+                    if isinstance(result, Exception):
+                        failed += failure(f'{path} ({image.shape[1]}x{image.shape[0]} pixels) cannot be predicted: '
+                                          f'{type(result).__name__}: {first_line(result)}')
+                    else:
+                        receive(path, image, result)
+                progress.update(task, advance=len(group))
     if failed:
         failure(f'{failed} of {len(paths)} images failed')
     return DataError.exit_code if failed else 0
 
 
-def by_size(images: dict[Path, np.ndarray]) -> list[dict[Path, np.ndarray]]:
-    """Images in groups of one size."""
-    groups = {}
-    for path, image in images.items():
-        groups.setdefault(image.shape, {})[path] = image
-    return list(groups.values())
+def by_size(images: list[tuple[Path, np.ndarray]]) -> Iterator[list[tuple[Path, np.ndarray]]]:
+    """Paths and images in groups of one size, of those that follow each other."""
+    for _, group in groupby(images, key=lambda each: each[1].shape):
+        yield list(group)
 
 
-def predicted(predict: Callable, images: dict[Path, np.ndarray]) -> dict:
-    """Results by path; where a batch fails, image by image, and the error of what fails alone."""
-    if not images:
-        return {}
+def predicted(predict: Callable, images: list[np.ndarray]) -> Sequence:
+    """Results; where a batch fails, image by image, and the error of what fails alone."""
     try:
-        return dict(zip(images, predict(list(images.values())), strict=True))
+        return predict(images) if images else []
     except torch.OutOfMemoryError:
         raise ConfigError(f'--batch-size {len(images)} takes more memory than the device has; lower it') from None
     except Exception as error:  # hosts raise anything
         if os.environ.get('NEPA_DEBUG') == '1':
             raise
-        if len(images) == 1:
-            return {path: error for path in images}
-    return {path: result for each in images for path, result in predicted(predict, {each: images[each]}).items()}
+        return [error] if len(images) == 1 else [result for image in images for result in predicted(predict, [image])]
 
 
 def failure(message: str) -> int:
@@ -190,5 +211,4 @@ def failure(message: str) -> int:
 def write_json(path: Path | None, records: list[dict]) -> None:
     """Write records, if they are asked for."""
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(records, indent=1) + '\n')

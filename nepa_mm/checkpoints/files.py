@@ -7,11 +7,12 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import torch
 from safetensors.torch import load_file
 
-from ..errors import CheckpointError, first_line
+from ..errors import CheckpointError, ConfigError, first_line
 from .pickled import allowed, plain
 from .safetensors_files import INDEX_SUFFIX, LazyTensors
 
@@ -141,6 +142,16 @@ def new_file(path: Path) -> Iterator[Path]:
 def refuse_existing(path: Path) -> None:
     if path.exists():
         raise CheckpointError(f'{str(path)!r} exists and would be written over; remove it or choose another name')
+
+
+def require_writable(path: Path) -> None:
+    """Refuse, before long work, a path below which nothing can be written; its folder is made."""
+    place = path if path.is_dir() else path.parent
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise ConfigError(f'{path} cannot be written ({error.strerror}: {place}); choose another name') from error
 
 
 def link_new(temporary: Path, path: Path) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
+from PIL import UnidentifiedImageError
 from torchvision.io import decode_jpeg
 
 from ..errors import DataError
@@ -53,6 +54,8 @@ class LoadImage(LoadImageFromFile):
             if self.ignore_empty:
                 return None
             reason = f'{type(error).__name__}: {" ".join(str(error).split())}'  # OpenCV's has several lines
+            if isinstance(error, UnidentifiedImageError):  # Pillow's names a place in memory
+                reason = f'{len(content)} bytes of no format that Pillow knows'
             raise DataError(f"img_path={results.get('img_path')!r} cannot be read as an image ({reason}); "
                             'mend the file or take it out of the dataset') from error
         results['img'] = img.astype(np.float32) if self.to_float32 else img

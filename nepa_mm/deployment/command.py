@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+from ..checkpoints.files import refuse_existing, require_writable
 from ..errors import ConfigError
 from .files import Exported, export_onnx, export_torch
 from .graph import Graph
@@ -38,6 +39,8 @@ def parse_args(description: str, suffix: str) -> argparse.Namespace:
 def export(description: str, suffix: str) -> Exported:
     """Export as the command line says."""
     args = parse_args(description, suffix)
+    refuse_existing(args.output_file)
+    require_writable(args.output_file)
     warnings.filterwarnings('ignore', category=FutureWarning)  # PyTorch's, of its own exporter
     source = load_source(args.model, args.checkpoint, args.cfg_options, args.features)
     graph = Graph(source, args.features is not None, args.argmax, args.normalize == 'inside')

@@ -47,7 +47,8 @@ def test_what_cannot_be_read_is_named(tmp_path):
     Image.fromarray(PIXELS[..., 0].astype(np.float32)).save(tmp_path / 'float.tif')
     Image.new('L', (1, 1200)).save(tmp_path / 'line.png')
     Image.new('1', (14000, 14000)).save(tmp_path / 'huge.png')
-    for name, message in [('text.jpg', 'cannot be read as an image'), ('cut.jpg', 'truncated'), ('none.jpg', 'none.jpg'),
+    for name, message in [('text.jpg', '8 bytes of no format that Pillow knows'), ('cut.jpg', 'truncated'),
+                          ('none.jpg', 'none.jpg'),
                           ('deep.png', r"deep.png has more than 8 bits a pixel \(Pillow's mode I;16\)"),
                           ('float.tif', r"Pillow's mode F\)"), ('line.png', 'line.png has 1x1200 pixels, a line'),
                           ('huge.png', 'DecompressionBombError')]:

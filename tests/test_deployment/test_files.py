@@ -229,6 +229,7 @@ def test_command_with_a_config_and_with_a_checkpoint_alone(saved):
 @pytest.mark.parametrize('args, message', [
     (['tiny.py', 'tiny.pth', '--dynamic-shape', '--shape', '30'], 'sides are multiples of the patch, 7 pixels'),
     (['tiny.pth', '--features', 'map'], "out_type='map' is unknown"),
+    (['tiny.pth', '--output-file', 'tiny.py/a.pt2'], 'a.pt2 cannot be written (File exists: '),
 ])
 def test_command_refuses_in_one_line(args, message, saved):
     done = tool(saved, 'export_torch', *args)

@@ -38,7 +38,6 @@ def main() -> int:
 
     code = run(args.inputs, args.batch_size, lambda images: extractor(images, len(images)), receive)
     if features:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         np.savez(args.out, paths=np.array(paths), features=np.stack(features))
         print(f'{args.out}: features of {len(features)} images, {len(features[0])} numbers each')
     return code

@@ -8,12 +8,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.dataset import BaseDataset, Compose
-from mmpretrain import ImageRetrievalInferencer
+import torch
+from mmengine.dataset import BaseDataset
+from mmpretrain import FeatureExtractor, ImageRetrievalInferencer
 from mmpretrain.visualization import UniversalVisualizer
 
 from nepa_mm.apis.get_retriever import get_feature_model, retriever_of
-from nepa_mm.apis.images import find_images, load_image
+from nepa_mm.apis.images import find_images
 from nepa_mm.apis.inference_tools import (
     INPUT_HELP,
     add_arguments,
@@ -24,7 +25,7 @@ from nepa_mm.apis.inference_tools import (
     run,
     write_json,
 )
-from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.errors import ConfigError, DataError, one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,27 +38,35 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def dataset_of(paths: list[Path], pipeline: Compose) -> BaseDataset:
-    """The images that are searched, loaded as training does."""
-    def load(info):
-        image = load_image(info['img_path'])
-        return dict(info, img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
+class FoundImages(ImageRetrievalInferencer):
+    """The host's inferencer, of images whose features are there already."""
 
-    dataset = BaseDataset(lazy_init=True, serialize_data=False, pipeline=[load, pipeline])
-    dataset.data_list = [dict(img_path=str(path), sample_idx=i) for i, path in enumerate(paths)]
-    dataset._fully_initialized = True  # there is no file of annotations to read
-    return dataset
+    def _prepare_prototype(self, prototype: list[Path], *args) -> BaseDataset:
+        dataset = BaseDataset(lazy_init=True, serialize_data=False)
+        dataset.data_list = [dict(img_path=str(path), sample_idx=i) for i, path in enumerate(prototype)]
+        dataset._fully_initialized = True  # there is no file of annotations to read
+        return dataset
 
 
 def main() -> int:
     args = parse_args()
     check_new(args.out, args.show_dir)
-    queries, prototypes = find_images(args.inputs), find_images(args.prototype)
-    if not 1 <= args.topk <= len(prototypes):
-        raise ConfigError(f'--topk {args.topk} is not in [1, {len(prototypes)}], the number of images of --prototype')
+    queries, searched = find_images(args.inputs), len(find_images(args.prototype))
+    if not 1 <= args.topk <= searched:
+        raise ConfigError(f'--topk {args.topk} is not in [1, {searched}], the number of images of --prototype')
     retriever = retriever_of(model_of(args, get_feature_model))
-    dataset = dataset_of(prototypes, pipeline_of_model(retriever))
-    inferencer = ImageRetrievalInferencer(retriever, prototype=dataset, prepare_batch_size=args.batch_size)
+    pipeline_of_model(retriever)  # there must be one
+    extractor, prototypes, vectors = FeatureExtractor(retriever), [], []
+
+    def keep(path, image, feature):
+        prototypes.append(path)
+        vectors.append(feature)
+
+    failed = run(args.prototype, args.batch_size, lambda images: extractor(images, len(images)), keep)
+    if len(prototypes) < args.topk:
+        raise DataError(f'--topk {args.topk}: only {len(prototypes)} of the {searched} images of --prototype can be used')
+    retriever.prototype = torch.stack(vectors)
+    inferencer = FoundImages(retriever, prototype=prototypes)
     visualizer, records = UniversalVisualizer(), []
 
     def receive(path, image, sample):
@@ -66,12 +75,12 @@ def main() -> int:
         print(f'{path}: ' + ', '.join(f'{name} {score:.4f}' for name, score in zip(found, scores.tolist())), flush=True)
         records.append(dict(path=str(path), matches=found, scores=scores.tolist()))
         if args.show_dir:
-            visualizer.visualize_image_retrieval(image[..., ::-1], sample, dataset, topk=args.topk,
+            visualizer.visualize_image_retrieval(image[..., ::-1], sample, inferencer.prototype_dataset, topk=args.topk,
                                                  out_file=str(picture_path(args.show_dir, path, queries)))
 
     code = run(args.inputs, args.batch_size, lambda images: inferencer(images, True, len(images)), receive)
     write_json(args.out, records)
-    return code
+    return code or failed
 
 
 if __name__ == '__main__':

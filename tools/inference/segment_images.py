@@ -38,7 +38,7 @@ def names_and_colours(model: BaseSegmentor) -> tuple[list[str], list]:
 
 def main() -> int:
     args = parse_args()
-    check_new(args.out_dir)
+    check_new(folder=args.out_dir)
     if not 0 < args.opacity <= 1:
         raise ConfigError(f'--opacity {args.opacity} is not in (0, 1]')
     paths, model = find_images(args.inputs), model_of(args)
