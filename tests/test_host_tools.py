@@ -18,7 +18,8 @@ SPECS = {host: find_spec(host) for host in ('mmpretrain', 'mmseg')}
 HOSTS = {host: Path(spec.origin).parent / '.mim/tools' for host, spec in SPECS.items() if spec}
 pytestmark = pytest.mark.skipif(not all(folder.is_dir() for folder in HOSTS.values()) or len(HOSTS) < 2,
                                 reason='the hosts are installed without their tools')
-continued = pytest.mark.skipif('onedl-mmsegmentation' not in distributions('mmseg'), reason='fails in mmsegmentation 1.2.2 itself')
+continued = pytest.mark.skipif(
+    'onedl-mmsegmentation' not in distributions('mmseg'), reason='fails in mmsegmentation 1.2.2 itself')
 needs_cam = pytest.mark.skipif(find_spec('pytorch_grad_cam') is None, reason='needs grad-cam')
 
 SEGMENTOR = 'segmented/iter_4.pth'

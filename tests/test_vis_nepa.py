@@ -115,6 +115,7 @@ def test_a_checkpoint_without_a_config_is_seen_with_what_its_shapes_show(address
     (VIS, ['photos/0.png', 'hf:hub', '--device', 'cuda:99'], 2, "device='cuda:99' is not there"),
     (VIS, ['photos/0.png', 'hf:hub', '--out', 'a.xyz'], 2, "--out 'a.xyz' is of no format known here; end it in .png, .pdf"),
     (VIS, ['photos/0.png', 'hf:hub', '--out', 'no/a.png'], 2, "there is no folder 'no'; make it first"),
+    (VIS, ['photos/0.png'] * 33 + ['hf:hub'], 2, '33 images are too many for one figure; name at most 32'),
     (VIS, ['broken.jpg', 'hf:hub'], 3, "image 'broken.jpg' cannot be read (UnidentifiedImageError"),
     (VIS, ['gone.jpg', 'hf:hub'], 3, "image 'gone.jpg' does not exist"),
     (VIS, ['photos/0.png', 'gone.pth'], 4, 'gone.pth'),

@@ -15,6 +15,7 @@ from nepa_mm.visualization.arguments import add_shared_arguments, check_out, par
 from nepa_mm.visualization.read_image import find_images, pixels_of, read_image
 from nepa_mm.visualization.viewed_model import image_size, viewed_model
 
+MOST = 32  # images in a figure: each takes a second to lay out, and more make pictures that nobody can read
 FORMATS = ('.png', '.pdf', '.svg', '.jpg')
 
 
@@ -44,6 +45,8 @@ def main() -> None:
             raise ConfigError(f'--{name} {getattr(args, name)} is below 1')
     check_out(args.out, FORMATS, args.overwrite)
     paths = find_images(args.images)
+    if len(paths) > MOST:
+        raise ConfigError(f'{len(paths)} images are too many for one figure; name at most {MOST}')
     images = [read_image(path) for path in paths]
     model = viewed_model(args.checkpoint, args.device)
     pixels = pixels_of(images, image_size(model, args.size))
