@@ -5,19 +5,56 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class ConfigError(ValueError):
+class UserError(Exception):
+    """An error that a user can mend, in one line: what is wrong, the file or config key, what to do.
+
+    Args:
+        what: What is wrong, with the value.
+        where: Path, config key or argument.
+        remedy: What to do.
+    """
+    exit_code = 1
+
+    def __init__(self, what: str, where: str = '', remedy: str = '') -> None:
+        super().__init__(' | '.join(part for part in (what, where, remedy) if part))
+
+
+class ConfigError(UserError, ValueError):
     """A setting is wrong: names its key and value, and the choices."""
     exit_code = 2
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """Data is missing or unfit: names the path and the config key that led there."""
     exit_code = 3
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint cannot be used as asked."""
     exit_code = 4
+
+
+class DivergedError(UserError, RuntimeError):
+    """A loss or a gradient is no number any more, or too large: names the step, the loss or parameter and the images."""
+    exit_code = 5
+
+
+class StorageError(UserError, OSError):
+    """A file cannot be written: names it, and the bytes that it needs and that are free."""
+    exit_code = 6
+
+
+class ProcessError(UserError, RuntimeError):
+    """A loader's worker or another process of the training died or hangs: names it."""
+    exit_code = 7
+
+
+class Stopped(SystemExit):
+    """A training was asked to end by a signal, and has saved its last step; the exit code is 128 + signal."""
+
+    def __init__(self, signal: int, message: str) -> None:
+        super().__init__(128 + signal)
+        self.message = message
 
 
 def first_line(error: Exception) -> str:
@@ -30,13 +67,17 @@ def one_line_errors() -> Iterator[None]:
     """End with one line and an exit code for what a user can mend; with NEPA_DEBUG=1, and for all else, with a traceback."""
     try:
         yield
-    except (ConfigError, DataError, CheckpointError) as error:
+    except Stopped as stopped:
+        if os.environ.get('RANK', '0') == '0':
+            print(f'nepa_mm: {stopped.message}', file=sys.stderr)
+        raise
+    except UserError as error:
         if os.environ.get('NEPA_DEBUG') == '1':
             raise
         # From a loader's worker comes a traceback that ends in the message.
         message = str(error).strip().splitlines()[-1].removeprefix(f'{type(error).__module__}.{type(error).__name__}: ')
         # Every process meets a wrong setting, and the first says it; a bad file may be met by any one of them alone.
         trains_together = 'torch' in sys.modules and sys.modules['torch'].distributed.is_initialized()
-        if os.environ.get('RANK', '0') == '0' or (trains_together and isinstance(error, DataError)):
+        if os.environ.get('RANK', '0') == '0' or (trains_together and isinstance(error, (DataError, ProcessError))):
             print(f'nepa_mm: error: {message}', file=sys.stderr)
         sys.exit(error.exit_code)

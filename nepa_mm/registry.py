@@ -3,6 +3,7 @@
 Their scope equals the package name: mmengine imports ``<scope>.registry`` for a prefixed type, so
 ``type='nepa_mm.NEPAViT'`` works in any mm config without ``custom_imports``.
 """
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -13,12 +14,14 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
+from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 from mmpretrain.registry import BATCH_AUGMENTS as MMPRETRAIN_BATCH_AUGMENTS
 
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='nepa_mm', locations=['nepa_mm.datasets'])
+DATA_SAMPLERS = Registry('data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='nepa_mm', locations=['nepa_mm.datasets'])
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='nepa_mm', locations=['nepa_mm.datasets'])
 FUNCTIONS = Registry('function', parent=MMENGINE_FUNCTIONS, scope='nepa_mm', locations=['nepa_mm.datasets'])
 # Mixup and the like; a root of its own in mmpretrain
@@ -40,3 +43,4 @@ PARAM_SCHEDULERS = Registry(
     scope='nepa_mm',
     locations=['nepa_mm.engine'])
 STRATEGIES = Registry('strategy', parent=MMENGINE_STRATEGIES, scope='nepa_mm', locations=['nepa_mm.engine.fsdp_strategy'])
+RUNNERS = Registry('runner', parent=MMENGINE_RUNNERS, scope='nepa_mm', locations=['nepa_mm.engine'])

@@ -27,6 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale lr by batch / auto_scale_lr.base_batch_size')
     parser.add_argument('--no-pin-memory', action='store_true', help='loaders do not pin memory')
     parser.add_argument('--no-persistent-workers', action='store_true', help='loader processes end with each epoch')
+    parser.add_argument('--allow-resume-change', action='store_true', help='resume with other processes, batch, images or seed')
     add_common_arguments(parser)
     return parser.parse_args()
 
@@ -45,6 +46,8 @@ def main() -> None:
             raise ConfigError(f'--resume {args.resume} would lose the other weights; give the file without raw: or ema:')
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.allow_resume_change:
+        cfg.allow_resume_change = True
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ConfigError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {args.config} does not set')

@@ -1,4 +1,5 @@
 # Runtime of pretraining and classification
+runner_type = 'nepa_mm.ReliableRunner'
 default_scope = 'mmpretrain'
 
 default_hooks = dict(
@@ -6,11 +7,14 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=100),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
+    checkpoint=dict(type='nepa_mm.DurableCheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
     layer_lr=dict(type='nepa_mm.LayerLRHook'),  # for tools/analysis_tools/plot_run.py
     progress=dict(type='nepa_mm.ProgressHook'),  # on a terminal only
+    loader_faults=dict(type='nepa_mm.LoaderFaultsHook', max_bad_images=0),
+    stop_on_divergence=dict(type='nepa_mm.StopOnDivergenceHook'),
+    stop_on_signal=dict(type='nepa_mm.StopOnSignalHook'),
     fit_checkpoint=dict(type='nepa_mm.FitCheckpointHook'),
     checkpoint_record=dict(type='nepa_mm.CheckpointRecordHook'))
 

@@ -162,13 +162,17 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(base_batch_size=64)
 
+runner_type = 'nepa_mm.ReliableRunner'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=3),
+    checkpoint=dict(type='nepa_mm.DurableCheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'),
+    loader_faults=dict(type='nepa_mm.LoaderFaultsHook', max_bad_images=0),
+    stop_on_divergence=dict(type='nepa_mm.StopOnDivergenceHook'),
+    stop_on_signal=dict(type='nepa_mm.StopOnSignalHook'),
     fit_checkpoint=dict(type='nepa_mm.FitCheckpointHook'),
     checkpoint_record=dict(type='nepa_mm.CheckpointRecordHook'))
 env_cfg = dict(

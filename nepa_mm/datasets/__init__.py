@@ -6,9 +6,10 @@ from .load_image import LoadImage
 from .load_seg_annotations import LoadSegAnnotations
 from .pack_pixels import PackPixels
 from .random_resized_crop_flip import RandomResizedCropFlip
+from .seeded_dataset import Draw, DrawSampler, SeededDataset
 from .timm_mixup import TimmMixup
 from .timm_transform import TimmTransform
 
 __all__ = [
-    'HFImageDataset', 'KNNBank', 'LoadImage', 'LoadSegAnnotations', 'PackPixels', 'RandomResizedCropFlip', 'TimmMixup',
-    'TimmTransform', 'collate_and_hold']
+    'Draw', 'DrawSampler', 'HFImageDataset', 'KNNBank', 'LoadImage', 'LoadSegAnnotations', 'PackPixels', 'RandomResizedCropFlip',
+    'SeededDataset', 'TimmMixup', 'TimmTransform', 'collate_and_hold']

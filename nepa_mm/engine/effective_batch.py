@@ -11,6 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import Tensor
 
+from ..datasets import DrawSampler
 from ..errors import ConfigError
 from ..registry import LOOPS
 
@@ -29,8 +30,9 @@ class StepLoader:
 
     def __iter__(self) -> Iterator[list]:
         batches = iter(self.loader)
-        for _ in range(len(self)):
-            yield list(islice(batches, self.count))
+        while batch := list(islice(batches, self.count)):  # a resumed epoch has fewer
+            if len(batch) == self.count or not self.loader.drop_last:
+                yield batch
 
     def __getattr__(self, name: str):  # dataset, sampler, batch_size, ...
         if name == 'loader':  # not there yet, as in a copy being made
@@ -49,7 +51,14 @@ class StepIterator:
 
     def skip_iter(self, steps: int) -> None:
         """Pass over the data of so many steps, when a run is resumed."""
-        self.iterator.skip_iter(steps * self.count)
+        batches, loader = steps * self.count, self.iterator._dataloader
+        if isinstance(loader.sampler, DrawSampler) and not loader.sampler.is_infinite:
+            # mmengine's would read them all
+            self.iterator._epoch, batches = divmod(batches, len(loader))
+            loader.sampler.set_epoch(self.iterator._epoch)
+            loader.sampler.begin_after(batches * loader.batch_size)
+        else:
+            self.iterator.skip_iter(batches)
 
 
 class WeightedOptimWrapper:
@@ -203,6 +212,16 @@ class AccumulatingEpochLoop(StepMixin, EpochBasedTrainLoop):
         left_out = max(0, images - len(self.dataloader) * self.effective_batch)
         return f'; {len(self.dataloader)} an epoch, which leaves out {left_out} of {images} images'
 
+    def run_epoch(self) -> None:
+        """One epoch, or the rest of it, where the sampler of a resumed run begins within."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        begin = self._iter - self._epoch * len(self.dataloader)
+        for idx, batch in enumerate(self.dataloader, begin):
+            self.run_iter(idx, batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
     def run_iter(self, idx: int, data_batch: list | dict) -> None:
         """One step."""
         self.take_step(idx, data_batch if self.count > 1 else [data_batch])
@@ -222,12 +241,11 @@ class AccumulatingIterLoop(StepMixin, IterBasedTrainLoop):
     def __init__(self, runner: Runner, dataloader, max_iters: int, **kwargs) -> None:
         super().__init__(runner, dataloader, max_iters, **kwargs)
         self.settle_batch(runner, self.dataloader.batch_size)
-        if self.count > 1:
-            self.dataloader_iterator = StepIterator(self.dataloader_iterator, self.count)
+        self.dataloader_iterator = StepIterator(self.dataloader_iterator, self.count)
 
-    def run_iter(self, data_batch: list | dict) -> None:
+    def run_iter(self, data_batch: list) -> None:
         """One step."""
-        self.take_step(self._iter, data_batch if self.count > 1 else [data_batch])
+        self.take_step(self._iter, data_batch)
 
 
 def accumulation(base_batch_size: int, processes: int, batch_size: int) -> int:

@@ -1,0 +1,150 @@
+"""Checkpoints of a running training: complete on disk or not there, checked before they count, the newest good one found again."""
+import os
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+import torch
+
+from ..errors import CheckpointError, StorageError
+from .pickled import allowed
+
+NAME = re.compile(r'(epoch|iter)_(\d+)\.pth')
+PIECE = 1 << 24  # bytes that are read at a time
+
+
+def write_checkpoint(checkpoint: dict, path: Path) -> None:
+    """Write what ``torch.save`` writes, to a temporary file that takes its name once it is on disk and was read back whole.
+
+    A file of that name stays as it is until then. Tensors go to the file one after another, without a copy of all in memory.
+
+    Raises:
+        StorageError: If the disk is full or fails; no part of the file is left.
+    """
+    temporary = path.with_name(f'.{path.name}.tmp')
+    try:
+        torch.save(checkpoint, temporary)
+        with open(temporary, 'rb') as file:
+            os.fsync(file.fileno())
+        check_whole(temporary)
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)  # the name is in the folder, which is on disk by itself
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f'{str(path)!r} cannot be written: it needs {size_of(checkpoint):,} bytes, and {free(path.parent):,} '
+                           f'are free ({str(error).splitlines()[0]}); older checkpoints are as they were') from error
+    except CheckpointError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f'{str(path)!r} was written, but is not what was read back ({error}); look at the disk') from error
+
+
+def check_whole(path: Path) -> None:
+    """Compare every part of a file of ``torch.save`` with the check sum (CRC-32) that stands beside it, which ``torch.load`` does not.
+
+    Raises:
+        CheckpointError: If a byte of the weights differs, or the file is cut, empty or no such file.
+    """
+    size = path.stat().st_size
+    if not size:
+        raise CheckpointError('it is empty (0 bytes)')
+    try:
+        with ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (BadZipFile, struct.error, ValueError) as error:
+        raise CheckpointError(f'it is cut, or no checkpoint ({error})') from error
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # zlib lets other threads run
+        wrong = [entry.filename for entry, good in zip(entries, pool.map(lambda entry: is_whole(path, entry), entries)) if not good]
+    if wrong:
+        raise CheckpointError(f'{len(wrong)} of its {len(entries)} parts are not what was written, first {wrong[0]!r}')
+
+
+def is_whole(path: Path, entry: ZipInfo) -> bool:
+    """Whether a part of a zip file, which is not compressed, has its check sum."""
+    with open(path, 'rb') as file:
+        file.seek(entry.header_offset)
+        header = file.read(30)
+        if header[:4] != b'PK\x03\x04':
+            return False
+        file.seek(sum(struct.unpack('<HH', header[26:30])), os.SEEK_CUR)  # lengths of the name and of what follows it
+        left, crc = entry.file_size, 0
+        while left:
+            piece = file.read(min(left, PIECE))
+            if not piece:
+                return False
+            crc, left = zlib.crc32(piece, crc), left - len(piece)
+    return crc == entry.CRC
+
+
+def checkpoints_in(folder: Path) -> Iterator[Path]:
+    """The ``epoch_*.pth`` and ``iter_*.pth`` of a work dir, newest first by the step that they hold."""
+    found = {'epoch': [], 'iter': []}
+    for path in folder.iterdir() if folder.is_dir() else []:
+        match = NAME.fullmatch(path.name)
+        if match:
+            found[match[1]].append((int(match[2]), path))
+    stacks = [sorted(each) for each in found.values() if each]
+    while stacks:
+        newest = max(stacks, key=lambda stack: step_of(stack[-1][1])) if len(stacks) > 1 else stacks[0]
+        yield newest.pop()[1]
+        stacks = [stack for stack in stacks if stack]
+
+
+def step_of(path: Path) -> float:
+    """The optimizer step that a checkpoint says it holds; infinite if it cannot be read, so that it is looked at and named."""
+    try:
+        return read_meta(path)['iter']
+    except Exception:  # of any kind: what a damaged file can hold has no end
+        return float('inf')
+
+
+def read_meta(path: Path) -> dict:
+    """``meta`` of a checkpoint, without reading its tensors."""
+    with allowed():
+        return torch.load(path, map_location='cpu', mmap=True, weights_only=True).get('meta', {})
+
+
+def newest_whole(folder: Path, warn) -> Path | None:
+    """The newest checkpoint of a work dir whose every byte is as written; each newer one that is not is named to ``warn``.
+
+    Returns:
+        None if the folder holds no checkpoint at all.
+
+    Raises:
+        CheckpointError: If none is whole; names each and what is wrong with it.
+    """
+    wrong = []
+    for path in checkpoints_in(folder):
+        try:
+            check_whole(path)
+        except CheckpointError as error:
+            wrong.append(f'{path.name}: {error}')
+            continue
+        for text in wrong:
+            warn(f'{text}; resuming from {path.name}, the newest that is whole')
+        return path
+    if wrong:
+        raise CheckpointError(f'no checkpoint in {str(folder)!r} is whole, and nothing was changed there: {"; ".join(wrong)}')
+    return None
+
+
+def size_of(value) -> int:
+    """Bytes of the tensors in nested dicts and lists."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(map(size_of, value.values()))
+    return sum(map(size_of, value)) if isinstance(value, (list, tuple)) else 0
+
+
+def free(folder: Path) -> int:
+    """Bytes that can be written there."""
+    facts = os.statvfs(folder)
+    return facts.f_bavail * facts.f_frsize

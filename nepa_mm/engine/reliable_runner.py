@@ -1,0 +1,232 @@
+"""mmengine's ``Runner`` for trainings of days: exact to resume, checkpoints that are whole, changes that are noticed."""
+import re
+import signal
+from collections.abc import Collection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from traceback import walk_tb
+from unittest.mock import patch
+
+import torch
+from mmengine.dist import broadcast_object_list, get_rank, is_main_process
+from mmengine.hooks import EMAHook
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
+from mmengine.runner import runner as runner_module
+
+from ..checkpoints.durable import check_whole, newest_whole, read_meta, write_checkpoint
+from ..checkpoints.record import facts_in
+from ..errors import CheckpointError, ConfigError, ProcessError, first_line
+from ..registry import RUNNERS
+from ..datasets import DrawSampler, SeededDataset
+from .durable_checkpoint_hook import STOPPED
+from .loader_faults_hook import DataTimeout, LoaderFaultsHook
+from .step_seed_hook import StepSeedHook
+
+
+@RUNNERS.register_module()
+class ReliableRunner(Runner):
+    """mmengine's ``Runner``, to be named by ``runner_type='nepa_mm.ReliableRunner'`` in any mm config.
+
+    - Training images come from a :class:`SeededDataset`; with :class:`StepSeedHook`, which it adds, ``--resume`` ends with the bits
+      of an uninterrupted run, from within an epoch as well.
+    - Checkpoints are written by :func:`write_checkpoint`: complete or not at all.
+    - ``resume=True`` takes the newest checkpoint of the work dir that is whole, and starts anew only where there is none.
+    - A run that is resumed with other processes, batch, images or seed is refused, unless ``allow_resume_change=True``.
+    """
+
+    saved_facts = {}  # of the checkpoint to resume from
+    validates = False
+
+    def train(self) -> torch.nn.Module:
+        """Launch training."""
+        self.saved_facts = self.find_resumed()
+        try:
+            return super().train()
+        except (RuntimeError, OSError, EOFError) as error:  # a reader that lost its worker says any of them
+            fault = self.fault(error)
+            if fault is None:
+                raise
+            for worker in workers_of(error):  # one that hangs would not leave
+                worker.kill()
+            raise ProcessError(f'{fault} | {self.save_after_fault()} | go on with --resume') from error
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.)  # of LoaderFaultsHook
+
+    def fault(self, error: Exception) -> str | None:
+        """What an error says about a process that died or hangs; None if it is another error."""
+        text, ended = str(error), dead(workers_of(error))
+        if ended:
+            said = ', '.join(f'{pid} ({signal.Signals(-code).name if code < 0 else f"exit code {code}"})' for pid, code in ended.items())
+            return f'loader worker {said} died{self.in_flight(ended)}'
+        if isinstance(error, DataTimeout):
+            return f'{error}{self.in_flight()}'
+        if self.distributed and re.search(r'[Cc]onnection (closed|reset)|gloo|NCCL|peer', text):
+            return f'another process of the training died or hangs ({first_line(error)})'
+        return None
+
+    def in_flight(self, pids: Collection[int] | None = None) -> str:
+        """The images that processes were working on."""
+        dataset = self.train_dataloader.dataset
+        if not isinstance(dataset, SeededDataset):
+            return ''
+        found = [f'{self.path_of_image(int(index))} (index {index}, pid {pid})' for pid, index in dataset.at_work
+                 if index >= 0 and (pids is None or pid in pids)]
+        return f' at {", ".join(found)}' if found else ''
+
+    def save_after_fault(self) -> str:
+        """Save the last finished step, unless a forward pass may have changed what belongs to it."""
+        if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in self.model.modules()) and self.distributed:
+            return 'the step was not saved, for its statistics of BatchNorm may be half updated'
+        return f'the last finished step, {self.iter}, is {self.save_stopped(dict(epoch=self.epoch, iter=self.iter))}'
+
+    @property
+    def run_seed(self) -> int:
+        """The seed that all processes share."""
+        return self.seed - (get_rank() if self._randomness_cfg.get('diff_rank_seed') else 0)
+
+    def build_train_loop(self, loop: dict | BaseLoop) -> BaseLoop:
+        """mmengine's loop over images that are drawn by the seed and their place in the epoch alone."""
+        loader = self._train_dataloader
+        if isinstance(loader, dict) and isinstance(loader.get('sampler'), dict):
+            seed = self.run_seed
+            replaces_bad = any(isinstance(hook, LoaderFaultsHook) and hook.max_bad_images for hook in self.hooks)
+            self._train_dataloader = {
+                **loader,
+                'dataset': dict(type='nepa_mm.SeededDataset', dataset=loader['dataset'], seed=seed, replaces_bad=replaces_bad),
+                'sampler': dict(type='nepa_mm.DrawSampler', sampler=loader['sampler'], seed=seed)}
+        return super().build_train_loop(loop)
+
+    def register_hooks(self, *args, **kwargs) -> None:
+        """Those of the config, and the two that this runner needs."""
+        super().register_hooks(*args, **kwargs)
+        for kind in (StepSeedHook, LoaderFaultsHook):
+            if not any(isinstance(hook, kind) for hook in self.hooks):
+                self.register_hook(kind())
+
+    def call_hook(self, fn_name: str, **kwargs) -> None:
+        """Call all hooks, and know whether a validation is under way."""
+        super().call_hook(fn_name, **kwargs)
+        self.validates = fn_name == 'before_val_epoch' or (self.validates and fn_name != 'after_val_epoch')
+
+    def find_resumed(self) -> dict:
+        """Choose the checkpoint to resume from, before the seed is needed; give back what it says of its run.
+
+        Raises:
+            CheckpointError: If the one asked for, or each that is there, is not whole.
+        """
+        if not self._resume:
+            return {}
+        found = [None, None]
+        if is_main_process():  # the one that reads all of it
+            try:
+                found[0] = self.whole_checkpoint()
+            except CheckpointError as error:
+                found[1] = str(error)
+        broadcast_object_list(found)
+        path, error = found
+        if error:
+            raise CheckpointError(error)
+        if path is None:
+            self.logger.info(f'No checkpoint in {self.work_dir}: a new run')
+            self._resume = False
+            return {}
+        self.logger.info(f'Resuming from {path}, which is whole')
+        self._load_from = path
+        facts = facts_in(read_meta(Path(path))).get('run', {})
+        if self._randomness_cfg.get('seed') is None and 'seed' in facts:  # drawn at random when the run began
+            self._randomness_cfg.update(seed=facts['seed'])
+            self.set_randomness(**self._randomness_cfg)
+        return facts
+
+    def whole_checkpoint(self) -> str | None:
+        """The checkpoint named by the config, or the newest of the work dir."""
+        if self._load_from is None:
+            newest = newest_whole(Path(self.work_dir), self.logger.warning)
+            return newest and str(newest)
+        try:
+            check_whole(Path(self._load_from))
+        except (CheckpointError, OSError) as error:
+            raise CheckpointError(f'--resume {self._load_from}: {error}; name another, or let --resume choose') from error
+        return self._load_from
+
+    def load_or_resume(self) -> None:
+        """Load or resume as mmengine does, then go on within the epoch where the checkpoint was saved in one."""
+        if self.saved_facts and not self.cfg.get('allow_resume_change'):
+            self.refuse_changes()
+        super().load_or_resume()
+        loop = self._train_loop
+        if self._resume and isinstance(loop, EpochBasedTrainLoop):
+            steps = loop.iter - loop.epoch * len(loop.dataloader)
+            if steps:
+                loop.dataloader.sampler.begin_after(steps * getattr(loop, 'count', 1) * loop.dataloader.batch_size)
+
+    def facts(self) -> dict:
+        """What must not change when the run is resumed."""
+        loader = self.train_dataloader
+        counts = getattr(self.optim_wrapper, '_accumulative_counts', 1)
+        return {'processes': self.world_size, 'train_dataloader.batch_size': loader.batch_size,
+                'optim_wrapper.accumulative_counts': counts, 'images': len(loader.dataset), 'randomness.seed': self.run_seed}
+
+    def refuse_changes(self) -> None:
+        """Raise ConfigError with each of the facts that differs."""
+        now = self.facts()
+        changed = [f'{key}: {saved} -> {now[key]}' for key, saved in self.saved_facts.items() if now.get(key, saved) != saved]
+        if changed:
+            raise ConfigError(f'{self._load_from} is of a run with other settings, {", ".join(changed)}; go on as it was, or accept '
+                              'the change: --allow-resume-change')
+
+    def images_of(self, step: int) -> list[str]:
+        """Paths, or else indices, of the images that this process sees in an optimizer step, counted from 1."""
+        loop, loader = self.train_loop, self.train_dataloader
+        sampler, count = loader.sampler, getattr(loop, 'count', 1)
+        if not isinstance(sampler, DrawSampler):
+            return []
+        begin, epoch = (step - 1) * count, 0
+        if not sampler.is_infinite:
+            batches = len(loader) * count if isinstance(loop, EpochBasedTrainLoop) else len(loader)
+            epoch, begin = divmod(begin, batches)
+        size = loader.batch_size
+        indices = sampler.indices(epoch, begin * size, (begin + count) * size)
+        return [self.path_of_image(index) for index in indices]
+
+    def path_of_image(self, index: int) -> str:
+        """The file of a training image, or its index where there is none."""
+        dataset = self.train_dataloader.dataset
+        info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
+        return str(info.get('img_path') or f'index {index}')
+
+    def save_checkpoint(self, *args, **kwargs) -> None:
+        """Save as mmengine does, to a file that is complete or not there; other storage than files by mmengine itself."""
+        def write(checkpoint: dict, filename: str, file_client_args=None, backend_args=None) -> None:
+            if file_client_args or backend_args or '://' in filename:
+                return original(checkpoint, filename, file_client_args=file_client_args, backend_args=backend_args)
+            write_checkpoint(checkpoint, Path(filename))
+
+        original = runner_module.save_checkpoint
+        with patch.object(runner_module, 'save_checkpoint', write):  # mmengine would hold the file twice in memory
+            super().save_checkpoint(*args, **kwargs)
+
+    def save_stopped(self, meta: dict) -> str:
+        """Save the last finished step of a run that must end, beside the checkpoints that it saves regularly."""
+        name = f'iter_{meta["iter"]}.pth'
+        path = Path(self.work_dir, name)
+        if self.validates:
+            for hook in self.hooks:
+                if isinstance(hook, EMAHook):  # the average stands where the weights are saved from
+                    hook.after_val_epoch(self)
+        if not path.exists():
+            self.message_hub.update_info(STOPPED, name)
+            self.save_checkpoint(self.work_dir, name, meta=dict(meta), by_epoch=False)
+        return str(path)
+
+
+def workers_of(error: Exception) -> list[BaseProcess]:
+    """The workers of the loader in the traceback of an error."""
+    return [worker for frame, _ in walk_tb(error.__traceback__) for worker in getattr(frame.f_locals.get('self'), '_workers', ())]
+
+
+def dead(workers: list[BaseProcess]) -> dict[int, int]:
+    """Pids and exit codes of those that are no more."""
+    for worker in workers:
+        worker.join(0.1)  # it may be about to end
+    return {worker.pid: worker.exitcode for worker in workers if worker.exitcode is not None}

@@ -1,0 +1,85 @@
+"""Leave a training that is asked to end, at the end of a step and with a checkpoint of it."""
+import signal
+
+import torch.distributed as dist
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..errors import Stopped
+from ..registry import HOOKS
+from .effective_batch import StepMixin
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+KEY = 'nepa_mm/stop_after'
+
+
+@HOOKS.register_module()
+class StopOnSignalHook(Hook):
+    """On SIGTERM or SIGUSR1, as schedulers send them, finish the step, save it, and leave with the exit code 128 + signal.
+
+    One process that has the signal is enough, and all that have it are no harm: the first writes the step into the store that
+    the processes share, before its next gradient, without which no other can go further than the step after.
+    A second signal changes nothing. Loader workers, which a scheduler signals as well, pay no heed (:class:`ReliableRunner`).
+
+    Raises:
+        Stopped: After the save.
+    """
+    priority = 'LOWEST'  # the averages, rates and checkpoints of the step are done
+
+    def __init__(self) -> None:
+        self.received, self.previous, self.store = None, {}, None
+
+    def before_train(self, runner: Runner) -> None:
+        self.store = shared_store(runner)
+        self.previous = {number: signal.signal(number, self.receive) for number in SIGNALS}
+
+    def receive(self, number: int, frame) -> None:
+        """Note the first signal."""
+        self.received = self.received or number
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        if self.all_received(runner.iter) and is_step_end(runner):
+            self.stop(runner, dict(epoch=runner.epoch, iter=runner.iter + 1))
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        # Processes validate each at its own pace, and all have the same weights: none waits for another.
+        if self.previous and self.all_received(float('inf')):
+            self.stop(runner, dict(epoch=runner.epoch, iter=runner.iter))
+
+    def stop(self, runner: Runner, meta: dict) -> None:
+        """Save and leave; nothing interrupts that."""
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        path = runner.save_stopped(meta)
+        raise Stopped(self.received, f'{signal.Signals(self.received).name}: stopped after step {meta["iter"]}, which is saved '
+                      f'as {path}; go on with --resume')
+
+    def all_received(self, step: float) -> bool:
+        """Whether a process has the signal, told to all at the same step."""
+        if self.store is None:
+            return self.received is not None
+        if self.received is not None and step < float('inf'):
+            # Whoever is a step ahead waits for our gradient of the next one, and sees this after it.
+            self.store.compare_set(KEY, '', f'{step + 1} {self.received}')
+        if not self.store.check([KEY]):
+            return self.received is not None and step == float('inf')
+        last, number = map(int, self.store.get(KEY).split())
+        self.received = number
+        return step >= last
+
+    def after_train(self, runner: Runner) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous = {}
+
+
+def shared_store(runner: Runner) -> dist.Store | None:
+    """What the processes of a run share small facts by; None if there is one process."""
+    return dist.distributed_c10d._get_default_store() if runner.distributed else None
+
+
+def is_step_end(runner: Runner) -> bool:
+    """Whether the optimizer has just stepped: always in our loops, at times in mmengine's where they accumulate."""
+    counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    return isinstance(runner.train_loop, StepMixin) or (runner.iter + 1) % counts == 0

@@ -1,0 +1,122 @@
+"""Trainings of seconds through the real command, with all that is drawn at random in them, to be killed and resumed."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from nepa_mm.checkpoints.files import read_checkpoint
+from tiny import ROOT
+
+CONFIG = '''
+_base_ = '{root}/configs/_base_/default_runtime.py'
+model = dict(
+    type='ImageClassifier',
+    data_preprocessor=dict(num_classes=2),
+    backbone=dict(
+        type='nepa_mm.NEPAViT', arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32), img_size=28,
+        patch_size=7, causal=False, out_type='avg_featmap', drop_path_rate=0.5),
+    head=dict(type='LinearClsHead', num_classes=2, in_channels=16, loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1)),
+    train_cfg=dict(augments=dict(type='nepa_mm.TimmMixup', mixup_alpha=0.8, cutmix_alpha=1.0, num_classes=2)))
+pipeline = [
+    dict(type='nepa_mm.LoadImage'),
+    dict(type='nepa_mm.TimmTransform', input_size=28, is_training=True, auto_augment='rand-m9-mstd0.5-inc1', re_prob=0.5,
+         re_mode='pixel', mean=[0.5] * 3, std=[0.5] * 3),
+    dict(type='PackInputs')]
+train_dataloader = dict(
+    batch_size=2, num_workers=2, persistent_workers=True, drop_last=True, collate_fn=dict(type='default_collate'),
+    sampler=dict(type='{sampler}', shuffle=True),
+    dataset=dict(type='CustomDataset', data_root='{data}', pipeline=pipeline))
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3), clip_grad=dict(max_norm=1.0))
+train_cfg = dict(type='nepa_mm.{loop}', {length})
+param_scheduler = dict(type='CosineAnnealingLR', by_epoch=False)
+auto_scale_lr = dict(base_batch_size=4)
+custom_hooks = [dict(type='EMAHook', ema_type='nepa_mm.ForeachEMA', momentum=0.1, update_buffers=True)]
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval={interval}, by_epoch={by_epoch}))
+'''
+LOOPS = {
+    'epoch': dict(loop='AccumulatingEpochLoop', length='max_epochs=3', sampler='DefaultSampler', interval=1, by_epoch=True),
+    'iter': dict(loop='AccumulatingIterLoop', length='max_iters=15', sampler='InfiniteSampler', interval=4, by_epoch=False),
+    'iter-epochs': dict(loop='AccumulatingIterLoop', length='max_iters=15', sampler='DefaultSampler', interval=4, by_epoch=False),
+}
+ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+
+
+def write_config(folder: Path, kind: str = 'epoch', images: int = 20) -> Path:
+    """A config of a training of 15 steps of 2 x 2 images, 5 an epoch, and its images."""
+    random = np.random.default_rng(0)
+    for i in range(images):
+        path = folder / f'data/{i % 2}/{i}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (40, 36, 3), np.uint8)).save(path)
+    config = folder / f'{kind}.py'
+    config.write_text(CONFIG.format(root=ROOT, data=folder / 'data', **LOOPS[kind]))
+    return config
+
+
+def start(config: Path, folder: Path, *arguments, **options) -> subprocess.Popen:
+    """``tools/train.py`` in a process group of its own; ``options`` are settings, a dot in their keys written as __."""
+    settings = [f'{key.replace("__", ".")}={value}' for key, value in options.items()]
+    command = [sys.executable, '-W', 'ignore', ROOT / 'tools/train.py', config, '--work-dir', folder, *arguments]
+    command += ['--cfg-options', *settings] if settings else []
+    return subprocess.Popen([str(part) for part in command], cwd=folder.parent, env=ENV, text=True, start_new_session=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen, code: int = 0) -> str:
+    """Wait for its end, check the exit code and give back what it wrote to standard error."""
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, f'{process.returncode}\n{out[-3000:]}\n{err[-3000:]}'
+    return err
+
+
+def train(config: Path, folder: Path, *arguments, code: int = 0, **options) -> str:
+    return finish(start(config, folder, *arguments, **options), code)
+
+
+def kill_at(process: subprocess.Popen, folder: Path, step: int, number: int = signal.SIGKILL) -> None:
+    """Signal a training once it has logged a step."""
+    while not any(record['step'] >= step for record in losses(folder)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    os.kill(process.pid, number)
+
+
+def losses(folder: Path) -> list[dict]:
+    """All lines of the log, over all starts."""
+    lines = [line for path in sorted(folder.glob('*/vis_data/scalars.json')) for line in path.read_text().splitlines()]
+    return [record for record in map(json.loads, lines) if 'loss' in record]
+
+
+def loss_of_steps(folder: Path) -> dict[int, tuple[float, float]]:
+    """Loss and gradient norm of each step; of those that were taken twice, the later."""
+    return {record['iter']: (record['loss'], record['grad_norm']) for record in losses(folder)}
+
+
+def assert_same_end(one: Path, two: Path) -> None:
+    """Bit-equal weights, averages and states of optimizer and schedules."""
+    first, second = (read_checkpoint(path) for path in (one, two))
+    for key in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers'):
+        assert_equal(first[key], second[key], key)
+    assert first['meta']['iter'] == second['meta']['iter']
+
+
+def assert_equal(one, two, where: str) -> None:
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, two), where
+    elif isinstance(one, dict):
+        assert one.keys() == two.keys(), where
+        for key in one:
+            assert_equal(one[key], two[key], f'{where}.{key}')
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(two), where
+        for i, pair in enumerate(zip(one, two)):
+            assert_equal(*pair, f'{where}.{i}')
+    else:
+        assert one == two, f'{where}: {one!r} {two!r}'
