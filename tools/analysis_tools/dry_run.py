@@ -59,7 +59,7 @@ def schedule(cfg: Config, gpus: int, images: int) -> tuple[int, int, float]:
     """Batches accumulated, effective batch, and images that the whole training takes."""
     batch_size, base = cfg.train_dataloader.batch_size, (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     count = cfg.optim_wrapper.get('accumulative_counts', 1) if base is None else accumulation(base, gpus, batch_size)
-    if count > 1 and 'runner_type' in cfg:
+    if count > 1 and cfg.get('runner_type') == 'FlexibleRunner':
         raise ConfigError(f'runner_type={cfg.runner_type!r} cannot accumulate; with --gpus {gpus} set '
                           f'train_dataloader.batch_size so that {count_of(gpus)} of it make {base} images')
     effective = gpus * batch_size * count
