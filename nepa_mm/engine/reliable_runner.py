@@ -15,7 +15,7 @@ from mmengine.runner import runner as runner_module
 
 from ..checkpoints.durable import check_whole, newest_whole, read_meta, write_checkpoint
 from ..checkpoints.record import facts_in
-from ..errors import CheckpointError, ConfigError, ProcessError, first_line
+from ..errors import CheckpointError, ConfigError, ProcessError, UserError, first_line
 from ..registry import RUNNERS
 from ..datasets import DrawSampler, SeededDataset
 from .durable_checkpoint_hook import STOPPED
@@ -42,6 +42,8 @@ class ReliableRunner(Runner):
         self.saved_facts = self.find_resumed()
         try:
             return super().train()
+        except UserError:  # says itself what is wrong
+            raise
         except (RuntimeError, OSError, EOFError) as error:  # a reader that lost its worker says any of them
             fault = self.fault(error)
             if fault is None:
