@@ -34,7 +34,10 @@ def load_config(args: argparse.Namespace) -> Config:
     if not Path(args.config).is_file():
         raise ConfigError(f'config file {args.config!r} does not exist')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
+    try:
+        cfg = Config.fromfile(args.config)
+    except ConfigError as error:
+        raise ConfigError(f'{args.config}: {error}') from error
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
