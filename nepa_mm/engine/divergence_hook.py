@@ -151,8 +151,9 @@ class StopOnDivergenceHook(Hook):
             said += f' and {len(images) - SHOWN} more in {runner.work_dir}/{name}.txt'
         of = f' in process {rank}' if len(found) > 1 else ''
         raise DivergedError(
-            f'step {step} was not taken: {what}{of}', f'images {said}', f'the weights before it are {runner.work_dir}/{name}.pth; look '
-            'at the images, lower optim_wrapper.optimizer.lr or clip more, and --resume')
+            f'step {step} was not taken: {what}{of}', f'images {said}',
+            f'the weights before it are {runner.work_dir}/{name}.pth; look at the images, lower optim_wrapper.optimizer.lr or '
+            'clip more, and --resume')
 
     def what(self, losses: list[dict], parameters: list, norms: list[Tensor], norm: Tensor) -> str:
         """The first loss or parameter of this process that is wrong; empty if none is."""

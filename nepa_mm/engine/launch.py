@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -56,7 +57,8 @@ def build_runner(cfg: Config) -> Runner:
         cfg.model_wrapper_cfg = {**unused, **cfg.model_wrapper_cfg}  # mmengine would forget it
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine would ask for a GPU here and when it wraps the model.
-        torch.distributed.init_process_group('gloo')
+        timeout = value_at(cfg, 'env_cfg.dist_cfg.timeout')  # seconds, as of mmengine's own launch
+        torch.distributed.init_process_group('gloo', timeout=timeout and timedelta(seconds=timeout))
         atexit.register(end_process_group)
         cfg.model_wrapper_cfg = {**(cfg.get('model_wrapper_cfg') or unused), 'type': 'nepa_mm.CPUDistributedDataParallel'}
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

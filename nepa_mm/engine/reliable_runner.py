@@ -35,7 +35,7 @@ class ReliableRunner(Runner):
     """
 
     saved_facts = {}  # of the checkpoint to resume from
-    validates = False
+    validates = ends_step = False
 
     def train(self) -> torch.nn.Module:
         """Launch training."""
@@ -79,6 +79,10 @@ class ReliableRunner(Runner):
         """Save the last finished step, unless a forward pass may have changed what belongs to it."""
         if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in self.model.modules()) and self.distributed:
             return 'the step was not saved, for its statistics of BatchNorm may be half updated'
+        if not is_main_process():
+            return 'process 0 saves the last finished step, if it lives'
+        if self.ends_step:
+            return 'the step was not saved, for it may be half done'
         return f'the last finished step, {self.iter}, is {self.save_stopped(dict(epoch=self.epoch, iter=self.iter))}'
 
     @property
@@ -106,8 +110,11 @@ class ReliableRunner(Runner):
                 self.register_hook(kind())
 
     def call_hook(self, fn_name: str, **kwargs) -> None:
-        """Call all hooks, and know whether a validation is under way."""
-        super().call_hook(fn_name, **kwargs)
+        """Call all hooks, and know whether a validation, or the end of a step, is under way."""
+        was = self.ends_step
+        self.ends_step = was or fn_name == 'after_train_iter'
+        super().call_hook(fn_name, **kwargs)  # an error leaves it so
+        self.ends_step = was
         self.validates = fn_name == 'before_val_epoch' or (self.validates and fn_name != 'after_val_epoch')
 
     def find_resumed(self) -> dict:

@@ -1,16 +1,12 @@
 """Losses and gradients that are no numbers, in trainings by the real command."""
 import json
-from pathlib import Path
 
 import pytest
 
-import runs
 from faults import digest
 from nepa_mm.checkpoints.files import read_checkpoint
 from runs import assert_same_end, losses, train, write_config
 from two import train_two
-
-HERE = Path(__file__).parent
 
 
 def with_fault(config, **fault):
@@ -29,8 +25,7 @@ def assert_untouched(folder):
     assert before and {name: digest(folder / name) for name in before} == before
 
 
-def test_a_gradient_that_is_nan_stops_the_training_before_the_update(tmp_path, monkeypatch):
-    monkeypatch.setitem(runs.ENV, 'PYTHONPATH', f'{runs.ROOT}:{HERE}')
+def test_a_gradient_that_is_nan_stops_the_training_before_the_update(tmp_path):
     config = with_fault(write_config(tmp_path), kind='gradient nan', step=6)
     said = last_line(train(config, tmp_path / 'run', code=5, default_hooks__checkpoint__max_keep_ckpts=1))
     seen = json.loads((tmp_path / 'run/seen_0.json').read_text())

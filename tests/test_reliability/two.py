@@ -1,5 +1,4 @@
 """A training in two processes without torchrun, so that each has its own end."""
-import os
 import socket
 import subprocess
 import sys
@@ -18,8 +17,7 @@ def start_two(config: Path, folder: Path, *arguments, **options) -> list[subproc
     command = [sys.executable, '-W', 'ignore', ROOT / 'tools/train.py', config, '--launcher', 'pytorch', '--work-dir', folder]
     command += arguments
     command += ['--cfg-options', *settings] if settings else []
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{ROOT}:{Path(__file__).parent}', 'WORLD_SIZE': '2',
-           'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
+    env = {**runs.ENV, 'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
     return [subprocess.Popen(
         [str(part) for part in command], cwd=folder.parent, env={**env, 'RANK': str(rank), 'LOCAL_RANK': str(rank)}, text=True,
         start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for rank in range(2)]
