@@ -176,9 +176,10 @@ def test_a_process_that_hangs_ends_the_other_within_the_timeout(whole_two, tmp_p
 def test_two_processes_have_the_gradient_of_one_and_see_each_image_once(tmp_path):
     config = write_config(tmp_path)
     config.write_text(config.read_text() + 'custom_imports = dict(imports="faults")\ncustom_hooks.append(dict(type="Record"))\n')
-    options = dict(
+    options = dict(  # without what is drawn for a whole batch
         train_cfg__max_epochs=1, auto_scale_lr__base_batch_size=8, model__backbone__drop_path_rate=0,
-        model__train_cfg__augments=None, train_dataloader__drop_last=False, train_dataloader__dataset__indices=16)
+        model__backbone__rope__rescale=None, model__train_cfg__augments=None, train_dataloader__drop_last=False,
+        train_dataloader__dataset__indices=16)
     train_two(config, tmp_path / 'two', train_dataloader__batch_size=4, **options)
     train(config, tmp_path / 'one', train_dataloader__batch_size=8, **options)
     seen = [json.loads((tmp_path / name).read_text()) for name in ('two/seen_0.json', 'two/seen_1.json', 'one/seen_0.json')]
