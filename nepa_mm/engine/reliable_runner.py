@@ -15,9 +15,9 @@ from mmengine.runner import runner as runner_module
 
 from ..checkpoints.durable import check_whole, newest_whole, read_meta, write_checkpoint
 from ..checkpoints.record import facts_in
+from ..datasets import DrawSampler, SeededDataset
 from ..errors import CheckpointError, ConfigError, ProcessError, UserError, first_line
 from ..registry import RUNNERS
-from ..datasets import DrawSampler, SeededDataset
 from .durable_checkpoint_hook import STOPPED
 from .loader_faults_hook import DataTimeout, LoaderFaultsHook
 from .step_seed_hook import StepSeedHook
@@ -27,8 +27,8 @@ from .step_seed_hook import StepSeedHook
 class ReliableRunner(Runner):
     """mmengine's ``Runner``, to be named by ``runner_type='nepa_mm.ReliableRunner'`` in any mm config.
 
-    - Training images come from a :class:`SeededDataset`; with :class:`StepSeedHook`, which it adds, ``--resume`` ends with the bits
-      of an uninterrupted run, from within an epoch as well.
+    - Training images come from a :class:`SeededDataset`; with :class:`StepSeedHook`, which it adds, ``--resume`` ends with the
+      bits of an uninterrupted run, from within an epoch as well.
     - Checkpoints are written by :func:`write_checkpoint`: complete or not at all.
     - ``resume=True`` takes the newest checkpoint of the work dir that is whole, and starts anew only where there is none.
     - A run that is resumed with other processes, batch, images or seed is refused, unless ``allow_resume_change=True``.
@@ -58,7 +58,8 @@ class ReliableRunner(Runner):
         """What an error says about a process that died or hangs; None if it is another error."""
         text, ended = str(error), dead(workers_of(error))
         if ended:
-            said = ', '.join(f'{pid} ({signal.Signals(-code).name if code < 0 else f"exit code {code}"})' for pid, code in ended.items())
+            said = ', '.join(f'{pid} ({signal.Signals(-code).name if code < 0 else f"exit code {code}"})'
+                             for pid, code in ended.items())
             return f'loader worker {said} died{self.in_flight(ended)}'
         if isinstance(error, DataTimeout):
             return f'{error}{self.in_flight()}'
@@ -181,8 +182,8 @@ class ReliableRunner(Runner):
         now = self.facts()
         changed = [f'{key}: {saved} -> {now[key]}' for key, saved in self.saved_facts.items() if now.get(key, saved) != saved]
         if changed:
-            raise ConfigError(f'{self._load_from} is of a run with other settings, {", ".join(changed)}; go on as it was, or accept '
-                              'the change: --allow-resume-change')
+            raise ConfigError(f'{self._load_from} is of a run with other settings, {", ".join(changed)}; go on as it was, or '
+                              'accept the change: --allow-resume-change')
 
     def images_of(self, step: int) -> list[str]:
         """Paths, or else indices, of the images that this process sees in an optimizer step, counted from 1."""
