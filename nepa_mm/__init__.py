@@ -7,7 +7,7 @@ from .version import __version__
 
 # `python -m nepa_mm.doctor` says what is wrong where mmengine or torch cannot be imported, and loads no checkpoint.
 if not (sys.argv[:1] == ['-m'] and f'{__name__}.doctor' in sys.orig_argv[-len(sys.argv)]):
-    from . import checkpoints  # noqa: F401, from here on no checkpoint runs code as it loads
+    from . import checkpoints, data_files  # noqa: F401, from here on no checkpoint, YAML or archive runs code as it is read
 
 # Imported when they are asked for: with them come mmpretrain and timm, which the converters do without.
 LAZY = {'NEPA': 'models', 'NEPAViT': 'models', 'NextEmbeddingLoss': 'models', 'get_model': 'apis'}

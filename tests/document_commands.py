@@ -127,6 +127,8 @@ class Forks:
 
 def serve(limit: float = 200.) -> None:
     """Fork for each job that comes by standard input, and answer with its exit code."""
+    out = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)  # the hosts print as they are imported
     import mmpretrain.models  # noqa: F401
     import mmseg.models  # noqa: F401
     import torch
@@ -134,7 +136,6 @@ def serve(limit: float = 200.) -> None:
     import nepa_mm.apis  # noqa: F401
     import nepa_mm.engine  # noqa: F401
     torch.set_num_threads(1)
-    out = os.fdopen(os.dup(1), 'w')
     for line in sys.stdin:
         job = json.loads(line)
         child = os.fork()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 
+import cv2
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset, InfiniteSampler
@@ -107,16 +108,17 @@ class SeededDataset(Dataset):
         row = self.at_work[worker.id if worker and worker.id < WORKERS else 0]
         row[:] = os.getpid(), index
         with seeded('sample', self.seed, index.epoch, index.position, index):
-            sample = self.readable(int(index)) if self.bad_images else self.dataset[int(index)]
+            sample = self.readable(int(index), row) if self.bad_images else self.dataset[int(index)]
         row[1] = -1
         return sample
 
-    def readable(self, index: int):
-        """The sample of an image, or of another where that cannot be read."""
+    def readable(self, index: int, row: np.ndarray):
+        """The sample of an image, or of another where that cannot be read, which then stands in the row of who works on what."""
         for _ in range(100):
+            row[1] = index
             try:
                 return self.dataset[index]
-            except (DataError, OSError, AssertionError) as error:  # ours, Pillow's, mmcv's
+            except (DataError, OSError, AssertionError, cv2.error) as error:  # ours, Pillow's, mmcv's, of an empty file
                 self.bad_images.put((index, str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)))
                 index = np.random.randint(len(self))
         raise DataError('a hundred images one after another cannot be read; look at the first that the log names')

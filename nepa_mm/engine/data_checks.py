@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from ..errors import ConfigError, DataError, first_line
 
+PICKLE_SUFFIXES = ('.pkl', '.pickle', '.p')  # which mmengine's datasets would run
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')  # what mmpretrain's folders of images read
 
 
@@ -38,6 +39,10 @@ def parts_of(dataset: dict, key: str) -> Iterator[tuple[str, dict]]:
 
 def check_dataset(dataset: dict, key: str) -> None:
     """Check the folders and lists of a dataset config."""
+    for name, value in dataset.items():
+        if isinstance(value, str) and value.lower().endswith(PICKLE_SUFFIXES):
+            raise DataError(f'{key}.{name}={value!r} is a pickle, which would run code as it is read; nothing was run',
+                            remedy='write it as .txt or .json')
     # Others may download their data, or name folders in ways of their own.
     kind = dataset.get('type', '').split('.')[-1]
     by_class = kind in ('CustomDataset', 'ImageNet') and dataset.get('split') != 'test'
@@ -60,6 +65,8 @@ def check_dataset(dataset: dict, key: str) -> None:
     ann_file = dataset.get('ann_file')
     if ann_file and not (root / ann_file).exists():
         raise DataError(f'{key}.ann_file={ann_file!r}: there is no file {str(root / ann_file)!r}; give the list of images')
+    if ann_file and by_class:
+        check_lines(root / ann_file, [root / folder for folder in prefixes.values()], key, dataset.get('with_label', True))
     listed = ann_file or (root / 'meta' / f'{prefix}.txt').is_file()
     if by_class and dataset.get('with_label', True) and not listed:
         classes = check_class_folders(root / prefix, key)
@@ -68,6 +75,18 @@ def check_dataset(dataset: dict, key: str) -> None:
                             f'them in order: --cfg-options {key}.metainfo.classes="[a,b]"')
     if 'seg_map_path' in prefixes:
         check_label_maps(dataset, key)
+
+
+def check_lines(path: Path, folders: list[Path], key: str, with_label: bool) -> None:
+    """A list of images, one in a line, must not lead out of the folder that they are in."""
+    with open(path) as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.startswith('/') and '..' not in line:  # nearly all
+                continue
+            name = line.strip().rsplit(' ', 1)[0] if with_label else line.strip()
+            if not any(Path(os.path.normpath(folder / name)).is_relative_to(os.path.normpath(folder)) for folder in folders):
+                raise DataError(f'{key}.ann_file={str(path)!r}: line {number}, {name!r}, leads out of {str(folders[0])!r}; '
+                                'nothing was read', remedy='list files inside it, or choose data_prefix above them all')
 
 
 def some_names(folder: Path) -> list[str]:

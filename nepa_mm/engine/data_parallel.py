@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
-from torch import nn
+from torch import Tensor, nn
 
 from ..registry import MODEL_WRAPPERS
 
@@ -13,8 +13,9 @@ from ..registry import MODEL_WRAPPERS
 class StaticDistributedDataParallel(MMDistributedDataParallel):
     """mmengine's wrapper for a model whose every step uses the same parameters; gradients lie where they are reduced.
 
-    torch's static graph fails where the first backward pass reduces no gradients, as when they are accumulated. Here it does;
-    the mean of means is the same, and all later passes but the last of a step leave it out.
+    torch's static graph fails where the first backward pass reduces no gradients, as when they are accumulated. Here it does,
+    and the process's own gradients take the place of the reduced ones: the mean of means is the same but for the last bits, by
+    which a resumed training would differ. All later passes but the last of a step leave it out.
 
     Args:
         module: The model.
@@ -25,12 +26,31 @@ class StaticDistributedDataParallel(MMDistributedDataParallel):
         static = not kwargs.get('find_unused_parameters', False)
         super().__init__(
             module, **{'static_graph': static, 'gradient_as_bucket_view': True, 'broadcast_buffers': False, **kwargs})
-        self.first_pass = self.static_graph
+        self.first_pass, self.own_gradients, self.handles = self.static_graph, {}, []
+
+    def keep_own_gradients(self) -> None:
+        """Keep the gradients of the coming pass as they are before they are reduced."""
+        def keep(parameter: Tensor) -> None:
+            self.own_gradients[parameter] = parameter.grad.clone()
+
+        self.handles = [parameter.register_post_accumulate_grad_hook(keep)
+                        for parameter in self.module.parameters() if parameter.requires_grad]
+
+    def forward(self, *args, **kwargs):
+        """As torch's, after the gradients that were kept have taken their places."""
+        if self.own_gradients:
+            for parameter, gradient in self.own_gradients.items():
+                parameter.grad.copy_(gradient)
+            self.own_gradients.clear()
+            for handle in self.handles:
+                handle.remove()
+        return super().forward(*args, **kwargs)
 
     def no_sync(self) -> AbstractContextManager:
         """Leave gradients as they are on this process, but for the first pass over a static graph."""
         if self.first_pass:
             self.first_pass = False
+            self.keep_own_gradients()
             return nullcontext()
         return super().no_sync()
 

@@ -1,6 +1,9 @@
 """Stop a training whose loss or gradient is no number, before the weights are touched."""
+from pathlib import Path
+
 import torch
 import torch.distributed as dist
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -10,6 +13,8 @@ from ..checkpoints import unwrapped
 from ..errors import ConfigError, DivergedError
 from ..registry import HOOKS
 
+SHOWN = 8  # images in a message; more are in a file
+
 
 @HOOKS.register_module()
 class StopOnDivergenceHook(Hook):
@@ -17,8 +22,8 @@ class StopOnDivergenceHook(Hook):
 
     The processes agree by one number, so that all stop at the same step. On a GPU nobody waits for that number: a fused optimizer
     leaves the weights alone where it says so (its ``found_inf``, which is there for scaled float16), and the number is read two
-    steps later. Without ``fused=True`` it is read in each step. The gradients of float16 with a loss scale are not judged,
-    since the scale does so.
+    steps later, when the average and the schedules may be two steps further. Without ``fused=True`` it is read in each step. The
+    gradients of float16 with a loss scale are not judged, since the scale does so.
 
     Args:
         max_grad_norm: Stop also above this norm of the gradient before clipping; None for no limit.
@@ -48,7 +53,13 @@ class StopOnDivergenceHook(Hook):
                 self.optim_wrapper.clip_func is torch.nn.utils.clip_grad_norm_):
             self.optim_wrapper.clip_func = self.check_and_clip  # it needs the norm as well
         else:
-            self.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: self.check(*self.norms_of(self.parameters())))
+            step = self.optim_wrapper.step  # not the optimizer's: a loss scale leaves that out where it finds a NaN
+
+            def check_and_step(**kwargs) -> None:
+                self.check(*self.norms_of(self.parameters()))
+                step(**kwargs)
+
+            self.optim_wrapper.step = check_and_step
 
     def watch_losses(self, model: torch.nn.Module) -> None:
         """Keep the losses that a step is made of, by their names."""
@@ -56,7 +67,7 @@ class StopOnDivergenceHook(Hook):
 
         def parse_and_keep(losses: dict) -> tuple[Tensor, dict]:
             loss, logged = parse(losses)
-            self.losses.append({**{name: value for name, value in logged.items() if 'loss' in name}, 'loss': loss.detach()})
+            self.losses.append({name: value.detach() for name, value in {**logged, 'loss': loss}.items() if 'loss' in name})
             return loss, logged
 
         model.parse_losses = parse_and_keep
@@ -82,16 +93,15 @@ class StopOnDivergenceHook(Hook):
     def check(self, parameters: list[torch.nn.Parameter], norms: list[Tensor], norm: Tensor) -> None:
         """Look at the losses and the norm of a step that is about to update the weights."""
         losses, self.losses = self.losses, []
-        values = torch.stack([torch.as_tensor(each['loss'], dtype=torch.float32, device=norm.device) for each in losses])
-        good = values.isfinite().all()
+        judged = [each['loss'].isfinite() for each in losses]
         if self.judges_gradients:
-            good &= norm.isfinite() if self.max_grad_norm is None else norm <= self.max_grad_norm
-        bad = (~good).float()
+            judged.append(norm.isfinite() if self.max_grad_norm is None else norm <= self.max_grad_norm)
+        bad = (~torch.stack(judged).all()).float()
         if dist.is_initialized():
             dist.all_reduce(bad, dist.ReduceOp.MAX)
         facts = (self.runner.iter + 1, losses, parameters, norms, norm)
-        optimizer = self.optim_wrapper.optimizer
-        if bad.is_cuda and self.judges_gradients and optimizer.defaults.get('fused'):
+        if self.reads_late(bad):
+            optimizer = self.optim_wrapper.optimizer
             self.bad = bad if self.bad is None else torch.maximum(self.bad, bad)  # once bad, no step counts any more
             optimizer.found_inf, optimizer.grad_scale = self.bad, None
             self.waiting.append((self.bad.to('cpu', non_blocking=True), torch.cuda.Event(), facts))
@@ -100,6 +110,10 @@ class StopOnDivergenceHook(Hook):
                 self.read_oldest()
         elif bad.item():
             self.stop(*facts)
+
+    def reads_late(self, bad: Tensor) -> bool:
+        """Whether the optimizer itself leaves the weights alone, without anybody's waiting for the number."""
+        return bad.is_cuda and self.judges_gradients and bool(self.optim_wrapper.optimizer.defaults.get('fused'))
 
     def read_oldest(self) -> None:
         """Read what was found some steps ago."""
@@ -121,19 +135,25 @@ class StopOnDivergenceHook(Hook):
 
     def stop(self, step: int, losses: list[dict], parameters: list, norms: list[Tensor], norm: Tensor) -> None:
         """Say what is wrong, save the weights of the step before, and leave."""
-        found = self.what(losses, parameters, norms, norm)
-        if found:
-            found = f'{found} | images {self.images(step)}'
+        found = [(self.what(losses, parameters, norms, norm), self.images(step))]
         if dist.is_initialized():
-            all_found = [None] * dist.get_world_size()
-            dist.all_gather_object(all_found, found)
-            found = next(f'process {rank}: {each}' for rank, each in enumerate(all_found) if each)
-        name = f'diverged_iter_{step - 1}.pth'
+            found *= dist.get_world_size()
+            dist.all_gather_object(found, found[0])
+        rank, (what, images) = next((rank, each) for rank, each in enumerate(found) if each[0])
         self.waiting.clear()
-        runner = self.runner
-        runner.save_checkpoint(runner.work_dir, name, meta=dict(epoch=runner.epoch, iter=step - 1), by_epoch=False)
-        raise DivergedError(f'step {step} was not taken: {found} | the weights before it are {runner.work_dir}/{name}; look at the '
-                            'images, lower optim_wrapper.optimizer.lr or clip more, and --resume')
+        runner, name = self.runner, f'diverged_iter_{step - 1}'
+        runner.save_checkpoint(
+            runner.work_dir, f'{name}.pth', meta=dict(epoch=runner.epoch, iter=step - 1), by_epoch=False)
+        said = ', '.join(images[:SHOWN]) or 'not known to this runner'
+        if len(images) > SHOWN:
+            if is_main_process():
+                Path(runner.work_dir, f'{name}.txt').write_text('\n'.join(images))
+            said += f' and {len(images) - SHOWN} more in {runner.work_dir}/{name}.txt'
+        of = f' in process {rank}' if len(found) > 1 else ''
+        raise DivergedError(
+            f'step {step} was not taken: {what}{of}', f'images {said}',
+            f'the weights before it are {runner.work_dir}/{name}.pth; look at the images, lower optim_wrapper.optimizer.lr or '
+            'clip more, and --resume')
 
     def what(self, losses: list[dict], parameters: list, norms: list[Tensor], norm: Tensor) -> str:
         """The first loss or parameter of this process that is wrong; empty if none is."""
@@ -147,12 +167,12 @@ class StopOnDivergenceHook(Hook):
         for name, value in zip(names, torch.stack(norms).tolist()):
             if not abs(value) < float('inf'):
                 return f'the gradient of {name} is {value} in norm'
-        if self.max_grad_norm is not None and norm > self.max_grad_norm:
-            return f'the gradient norm is {float(norm):.4g}, above max_grad_norm={self.max_grad_norm}'
-        return ''
+        if self.max_grad_norm is None:
+            return '' if norm.isfinite() else f'the gradient norm is {float(norm)}'  # of parts that are finite each
+        if norm <= self.max_grad_norm:
+            return ''
+        return f'the gradient norm is {float(norm):.4g}, above max_grad_norm={self.max_grad_norm}'
 
-    def images(self, step: int) -> str:
-        """The images of this process's part of a step."""
-        images = self.runner.images_of(step) if hasattr(self.runner, 'images_of') else []
-        more = f' and {len(images) - 8} more' if len(images) > 8 else ''
-        return ', '.join(images[:8]) + more or 'not known to this runner'
+    def images(self, step: int) -> list[str]:
+        """The images of this process's part of a step; none if the runner does not know them."""
+        return self.runner.images_of(step) if hasattr(self.runner, 'images_of') else []

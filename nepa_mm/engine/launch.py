@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -34,7 +35,10 @@ def load_config(args: argparse.Namespace) -> Config:
     if not Path(args.config).is_file():
         raise ConfigError(f'config file {args.config!r} does not exist')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
+    try:
+        cfg = Config.fromfile(args.config)
+    except ConfigError as error:
+        raise ConfigError(f'{args.config}: {error}') from error
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
@@ -53,7 +57,8 @@ def build_runner(cfg: Config) -> Runner:
         cfg.model_wrapper_cfg = {**unused, **cfg.model_wrapper_cfg}  # mmengine would forget it
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine would ask for a GPU here and when it wraps the model.
-        torch.distributed.init_process_group('gloo')
+        timeout = value_at(cfg, 'env_cfg.dist_cfg.timeout')  # seconds, as of mmengine's own launch
+        torch.distributed.init_process_group('gloo', timeout=timeout and timedelta(seconds=timeout))
         atexit.register(end_process_group)
         cfg.model_wrapper_cfg = {**(cfg.get('model_wrapper_cfg') or unused), 'type': 'nepa_mm.CPUDistributedDataParallel'}
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -1,7 +1,10 @@
 """Images that cannot be read, and loader workers that die: told in the training process, between two steps."""
+import json
 import signal
 from types import FrameType
 
+import torch.distributed as dist
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -34,6 +37,13 @@ class LoaderFaultsHook(Hook):
         self.max_bad_images, self.timeout, self.waited = max_bad_images, timeout, 0.
 
     def before_train(self, runner: Runner) -> None:
+        dataset = runner.train_dataloader.dataset
+        self.queue = dataset.bad_images if isinstance(dataset, SeededDataset) else None
+        if KEY not in runner.message_hub.runtime_info:
+            runner.message_hub.update_info(KEY, [])
+        self.known = runner.message_hub.get_info(KEY)
+        self.read, self.told, self.heard = [], set(self.known), 0
+        self.store = shared_store(runner) or dist.HashStore()
         if self.timeout:
             self.tick = min(5., self.timeout / 4)
             signal.signal(signal.SIGALRM, self.look)
@@ -44,7 +54,11 @@ class LoaderFaultsHook(Hook):
 
     def look(self, number: int, frame: FrameType) -> None:
         """Look at times whether the process still waits for a batch: PyTorch's own time limit would hide a worker that died."""
-        self.waited = self.waited + self.tick if waits_for_data(frame) else 0.
+        if not waits_for_data(frame):
+            self.waited = 0.
+            return
+        self.read_queue()  # whose pipe may be full, so that the workers wait for us
+        self.waited += self.tick
         if self.waited >= self.timeout:
             raise DataTimeout(f'data timeout after {self.timeout:g} s')
 
@@ -54,28 +68,39 @@ class LoaderFaultsHook(Hook):
         if callable(signal.getsignal(signal.SIGCHLD)):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self.waited = 0.
-        dataset = runner.train_dataloader.dataset
-        if isinstance(dataset, SeededDataset) and dataset.bad_images:
-            self.count(runner, dataset)
+        if self.queue:
+            self.read_queue()
+            self.tell(runner)
+            self.hear(runner)
 
-    def count(self, runner: Runner, dataset: SeededDataset) -> None:
-        """Take in what the workers have told."""
-        if KEY not in runner.message_hub.runtime_info:
-            runner.message_hub.update_info(KEY, [])
-        known = runner.message_hub.get_info(KEY)
-        while not dataset.bad_images.empty():
-            index, said = dataset.bad_images.get()
+    def read_queue(self) -> None:
+        """Read what the workers have told."""
+        while self.queue and not self.queue.empty():
+            self.read.append(self.queue.get())
+
+    def tell(self, runner: Runner) -> None:
+        """Tell all processes which images this one could not read, each once in a run."""
+        me = str(get_rank())
+        for index, reason in self.read:
             path = runner.path_of_image(index)
-            if path in known:
-                continue
-            known.append(path)
-            store = shared_store(runner)
-            count = len(known) if store is None else store.add(KEY, 1)
-            runner.logger.warning(f'Image left out ({count} so far, max_bad_images={self.max_bad_images}): {said}')
-            if count > self.max_bad_images:
-                raise DataError(f'{count} images cannot be read, the last {path!r} | max_bad_images={self.max_bad_images} | repair '
-                                'them (tools/misc/verify_dataset.py lists them all), or allow more')
-        runner.message_hub.update_scalar(f'train/{KEY}', len(known))
+            if path not in self.told and self.store.compare_set(f'{KEY} {path}', '', me).decode() == me:
+                self.store.set(f'{KEY} {self.store.add(KEY, 1)}', json.dumps([path, reason]))
+            self.told.add(path)
+        self.read.clear()
+
+    def hear(self, runner: Runner) -> None:
+        """Count and log what any process has told since the last step."""
+        count, before = self.store.add(KEY, 0), self.heard
+        while self.heard < count:
+            self.heard += 1
+            path, reason = json.loads(self.store.get(f'{KEY} {self.heard}'))
+            self.known.append(path)
+            runner.logger.warning(f'Image left out ({len(self.known)} so far, max_bad_images={self.max_bad_images}): {reason}')
+        runner.message_hub.update_scalar(f'train/{KEY}', len(self.known))
+        if self.heard > before and len(self.known) > self.max_bad_images:
+            raise DataError(
+                f'{len(self.known)} images cannot be read, the last {self.known[-1]!r}', f'max_bad_images={self.max_bad_images}',
+                'repair them (tools/misc/verify_dataset.py lists them all), or allow more')
 
 
 def waits_for_data(frame: FrameType | None) -> bool:

@@ -15,9 +15,9 @@ from mmengine.runner import runner as runner_module
 
 from ..checkpoints.durable import check_whole, newest_whole, read_meta, write_checkpoint
 from ..checkpoints.record import facts_in
-from ..errors import CheckpointError, ConfigError, ProcessError, first_line
-from ..registry import RUNNERS
 from ..datasets import DrawSampler, SeededDataset
+from ..errors import CheckpointError, ConfigError, ProcessError, UserError, first_line
+from ..registry import RUNNERS
 from .durable_checkpoint_hook import STOPPED
 from .loader_faults_hook import DataTimeout, LoaderFaultsHook
 from .step_seed_hook import StepSeedHook
@@ -27,21 +27,23 @@ from .step_seed_hook import StepSeedHook
 class ReliableRunner(Runner):
     """mmengine's ``Runner``, to be named by ``runner_type='nepa_mm.ReliableRunner'`` in any mm config.
 
-    - Training images come from a :class:`SeededDataset`; with :class:`StepSeedHook`, which it adds, ``--resume`` ends with the bits
-      of an uninterrupted run, from within an epoch as well.
+    - Training images come from a :class:`SeededDataset`; with :class:`StepSeedHook`, which it adds, ``--resume`` ends with the
+      bits of an uninterrupted run, from within an epoch as well.
     - Checkpoints are written by :func:`write_checkpoint`: complete or not at all.
     - ``resume=True`` takes the newest checkpoint of the work dir that is whole, and starts anew only where there is none.
     - A run that is resumed with other processes, batch, images or seed is refused, unless ``allow_resume_change=True``.
     """
 
     saved_facts = {}  # of the checkpoint to resume from
-    validates = False
+    validates = ends_step = False
 
     def train(self) -> torch.nn.Module:
         """Launch training."""
         self.saved_facts = self.find_resumed()
         try:
             return super().train()
+        except UserError:  # says itself what is wrong
+            raise
         except (RuntimeError, OSError, EOFError) as error:  # a reader that lost its worker says any of them
             fault = self.fault(error)
             if fault is None:
@@ -56,7 +58,8 @@ class ReliableRunner(Runner):
         """What an error says about a process that died or hangs; None if it is another error."""
         text, ended = str(error), dead(workers_of(error))
         if ended:
-            said = ', '.join(f'{pid} ({signal.Signals(-code).name if code < 0 else f"exit code {code}"})' for pid, code in ended.items())
+            said = ', '.join(f'{pid} ({signal.Signals(-code).name if code < 0 else f"exit code {code}"})'
+                             for pid, code in ended.items())
             return f'loader worker {said} died{self.in_flight(ended)}'
         if isinstance(error, DataTimeout):
             return f'{error}{self.in_flight()}'
@@ -77,6 +80,10 @@ class ReliableRunner(Runner):
         """Save the last finished step, unless a forward pass may have changed what belongs to it."""
         if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in self.model.modules()) and self.distributed:
             return 'the step was not saved, for its statistics of BatchNorm may be half updated'
+        if not is_main_process():
+            return 'process 0 saves the last finished step, if it lives'
+        if self.ends_step:
+            return 'the step was not saved, for it may be half done'
         return f'the last finished step, {self.iter}, is {self.save_stopped(dict(epoch=self.epoch, iter=self.iter))}'
 
     @property
@@ -104,8 +111,11 @@ class ReliableRunner(Runner):
                 self.register_hook(kind())
 
     def call_hook(self, fn_name: str, **kwargs) -> None:
-        """Call all hooks, and know whether a validation is under way."""
-        super().call_hook(fn_name, **kwargs)
+        """Call all hooks, and know whether a validation, or the end of a step, is under way."""
+        was = self.ends_step
+        self.ends_step = was or fn_name == 'after_train_iter'
+        super().call_hook(fn_name, **kwargs)  # an error leaves it so
+        self.ends_step = was
         self.validates = fn_name == 'before_val_epoch' or (self.validates and fn_name != 'after_val_epoch')
 
     def find_resumed(self) -> dict:
@@ -172,8 +182,8 @@ class ReliableRunner(Runner):
         now = self.facts()
         changed = [f'{key}: {saved} -> {now[key]}' for key, saved in self.saved_facts.items() if now.get(key, saved) != saved]
         if changed:
-            raise ConfigError(f'{self._load_from} is of a run with other settings, {", ".join(changed)}; go on as it was, or accept '
-                              'the change: --allow-resume-change')
+            raise ConfigError(f'{self._load_from} is of a run with other settings, {", ".join(changed)}; go on as it was, or '
+                              'accept the change: --allow-resume-change')
 
     def images_of(self, step: int) -> list[str]:
         """Paths, or else indices, of the images that this process sees in an optimizer step, counted from 1."""

@@ -1,6 +1,7 @@
 """Files are read without running what is in them. Stock mmengine runs each of the hostile ones, or they would show nothing."""
 import hashlib
 import io
+import json
 import os
 import pickle
 import subprocess
@@ -447,7 +448,19 @@ def test_a_cut_file_is_refused(kind, size, tmp_path):
     refused(path, 'cannot be read as weights, it is cut or of another format (')
 
 
+def safetensors_of(size, **header):
+    """A safetensors file with a header that may lie about its ``size`` bytes."""
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, 'little') + text + bytes(size)
+
+
 NO_WEIGHTS = {
+    'shape.safetensors': safetensors_of(8, a=dict(dtype='F32', shape=[1000, 1000], data_offsets=[0, 8])),
+    'overflow.safetensors': safetensors_of(8, a=dict(dtype='F32', shape=[2**62, 2**62], data_offsets=[0, 8])),
+    'beyond.safetensors': safetensors_of(8, a=dict(dtype='F32', shape=[2**30], data_offsets=[0, 2**32])),
+    'backwards.safetensors': safetensors_of(8, a=dict(dtype='F32', shape=[2], data_offsets=[8, 0])),
+    'overlap.safetensors': safetensors_of(8, a=dict(dtype='F32', shape=[2], data_offsets=[0, 8]), b=dict(
+        dtype='F32', shape=[2], data_offsets=[0, 8])),
     'page.pth': b'<!DOCTYPE html><html><body>404: Not Found</body></html>\n',
     'pointer.pth': b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n',
     'readme.pth': b'hello world\nand more\n',

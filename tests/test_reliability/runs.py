@@ -45,7 +45,7 @@ LOOPS = {
     'iter': dict(loop='AccumulatingIterLoop', length='max_iters=15', sampler='InfiniteSampler', interval=4, by_epoch=False),
     'iter-epochs': dict(loop='AccumulatingIterLoop', length='max_iters=15', sampler='DefaultSampler', interval=4, by_epoch=False),
 }
-ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{ROOT}:{Path(__file__).parent}'}
 
 
 def write_config(folder: Path, kind: str = 'epoch', images: int = 20) -> Path:

@@ -1,0 +1,117 @@
+"""Faults that a training config can ask for, and a record of what the model saw until then: PYTHONPATH holds this folder."""
+import hashlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS, TRANSFORMS
+
+from nepa_mm.checkpoints import unwrapped
+
+KINDS = {
+    'loss nan': lambda loss: loss * float('nan'),
+    'loss inf': lambda loss: loss + float('inf'),  # the gradient stays what it is
+}
+
+
+@HOOKS.register_module()
+class Fault(Hook):
+    """Spoil a step of one process: its loss, the gradient of its last parameter, or the length of that gradient.
+
+    Before that step, write down what the work dir holds (``before.json``), and in it the images that the model sees
+    (``seen_R.json``).
+    """
+    priority = 'LOW'
+
+    def __init__(self, kind: str, step: int, rank: int = 0) -> None:
+        self.kind, self.step, self.rank = kind, step, rank
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter + 1 != self.step:
+            return
+        if get_rank() == 0:
+            content = {path.name: digest(path) for path in Path(runner.work_dir).glob('*.pth')}
+            Path(runner.work_dir, 'before.json').write_text(json.dumps(content))
+        model, seen = unwrapped(runner.model), []
+        loss, spoils = model.loss, get_rank() == self.rank
+
+        def spoiled(inputs, data_samples, **kwargs):
+            seen.extend(sample.img_path for sample in data_samples)
+            Path(runner.work_dir, f'seen_{get_rank()}.json').write_text(json.dumps(seen))
+            losses = loss(inputs, data_samples, **kwargs)
+            if spoils and self.kind in KINDS:
+                losses['loss'] = KINDS[self.kind](losses['loss'])
+            return losses
+
+        model.loss = spoiled
+        if spoils and self.kind not in KINDS:
+            factor = dict(zip(('gradient nan', 'gradient long'), (float('nan'), 1e9)))[self.kind]
+            list(model.parameters())[-1].register_hook(lambda gradient: gradient * factor)
+
+
+@HOOKS.register_module()
+class Signal(Hook):
+    """Send a signal to one process itself, before a step, the first time that it comes there."""
+
+    def __init__(self, number: int, step: int, rank: int) -> None:
+        self.number, self.step, self.rank = number, step, rank
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if (runner.iter + 1, get_rank()) == (self.step, self.rank) and is_first(Path(runner.work_dir, 'signalled')):
+            os.kill(os.getpid(), self.number)
+
+
+@TRANSFORMS.register_module()
+class Trouble(BaseTransform):
+    """Kill the worker, or hang, when an image is loaded for the second time."""
+
+    def __init__(self, kind: str, image: str, folder: str) -> None:
+        self.kind, self.image, self.folder = kind, image, Path(folder)
+
+    def transform(self, results):
+        if results['img_path'].endswith(self.image) and not is_first(self.folder / 'once') and is_first(self.folder / 'twice'):
+            if self.kind == 'kill':
+                os.kill(os.getpid(), signal.SIGKILL)
+            while True:
+                time.sleep(60)
+        return results
+
+
+@HOOKS.register_module()
+class Record(Hook):
+    """Write down the gradient of the first step, and the images that the model sees in the first epoch."""
+
+    def before_train(self, runner):
+        model, seen, rank = unwrapped(runner.model), [], get_rank()
+        loss, gradients = model.loss, Path(runner.work_dir, f'gradients_{rank}.pth')
+
+        def recorded(inputs, data_samples, **kwargs):
+            if runner.epoch == 0:
+                seen.extend(sample.img_path for sample in data_samples)
+                Path(runner.work_dir, f'seen_{rank}.json').write_text(json.dumps(seen))
+            return loss(inputs, data_samples, **kwargs)
+
+        def save(*_):
+            if is_first(gradients):
+                torch.save({name: value.grad for name, value in model.named_parameters()}, gradients)
+
+        model.loss = recorded
+        runner.optim_wrapper.optimizer.register_step_pre_hook(save)
+
+
+def is_first(marker: Path) -> bool:
+    """Whether nobody has asked so far."""
+    if marker.exists():
+        return False
+    marker.touch()
+    return True
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,52 @@
+"""Losses and gradients that are no numbers, in trainings by the real command."""
+import json
+
+import pytest
+
+from faults import digest
+from nepa_mm.checkpoints.files import read_checkpoint
+from runs import assert_same_end, losses, train, write_config
+from two import train_two
+
+
+def with_fault(config, **fault):
+    added = f'custom_imports = dict(imports="faults")\ncustom_hooks.append({dict(type="Fault", **fault)})\n'
+    config.write_text(config.read_text() + added)
+    return config
+
+
+def last_line(said):
+    return said.strip().splitlines()[-1]
+
+
+def assert_untouched(folder):
+    """All checkpoints that were there before the step are there, byte by byte."""
+    before = json.loads((folder / 'before.json').read_text())
+    assert before and {name: digest(folder / name) for name in before} == before
+
+
+def test_a_gradient_that_is_nan_stops_the_training_before_the_update(tmp_path):
+    config = with_fault(write_config(tmp_path), kind='gradient nan', step=6)
+    said = last_line(train(config, tmp_path / 'run', code=5, default_hooks__checkpoint__max_keep_ckpts=1))
+    seen = json.loads((tmp_path / 'run/seen_0.json').read_text())
+    assert len(seen) == 4  # two batches of two
+    assert said == (
+        f'nepa_mm: error: step 6 was not taken: the gradient of head.fc.bias is nan in norm | images {", ".join(seen)} | the '
+        f'weights before it are {tmp_path}/run/diverged_iter_5.pth; look at the images, lower optim_wrapper.optimizer.lr or clip '
+        'more, and --resume')
+    assert_same_end(tmp_path / 'run/epoch_1.pth', tmp_path / 'run/diverged_iter_5.pth')
+    assert_untouched(tmp_path / 'run')
+    assert losses(tmp_path / 'run')[-1]['iter'] == 5
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_nan_in_one_process_stops_both_at_the_same_step(tmp_path):
+    config = with_fault(write_config(tmp_path, 'iter-epochs'), kind='loss inf', step=6, rank=1)
+    said = train_two(config, tmp_path / 'run', code=5, auto_scale_lr__base_batch_size=8)
+    seen = [json.loads((tmp_path / f'run/seen_{rank}.json').read_text()) for rank in range(2)]
+    assert len(seen[1]) == 4 and not set(seen[0]) & set(seen[1])
+    assert f"step 6 was not taken: loss 'loss' is inf in process 1 | images {', '.join(seen[1])} | " in last_line(said[0])
+    assert_untouched(tmp_path / 'run')
+    stopped = read_checkpoint(tmp_path / 'run/diverged_iter_5.pth')
+    assert stopped['meta']['iter'] == 5 and all(value.isfinite().all() for value in stopped['state_dict'].values())
+    assert losses(tmp_path / 'run')[-1]['iter'] == 5

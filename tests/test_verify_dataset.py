@@ -1,0 +1,122 @@
+"""The checker of datasets finds what a training would stop at, and says it once."""
+import json
+import re
+import runpy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tiny import ROOT
+
+TOOL = ROOT / 'tools/misc/verify_dataset.py'
+
+
+def image(path, size=(30, 20), kind=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8)).save(path, kind)
+
+
+def labels(path, size=(30, 20), value=3):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full(size[::-1], value, np.uint8)).save(path)
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    """Seven images in two classes, of which three are broken."""
+    root = tmp_path / 'imagenet'
+    for i in range(7):
+        image(root / f'train/n{i % 2}/{i}.jpg')
+    (root / 'train/n0/0.jpg').write_bytes(b'')
+    (root / 'train/n1/3.jpg').write_text('<html>404</html>')
+    (root / 'train/n0/4.jpg').write_bytes((root / 'train/n1/5.jpg').read_bytes()[:300])
+    (root / 'train/n0/notes.txt').write_text('no image, and not asked for')
+    return root
+
+
+def rows_of(out):
+    """The list, without what the hosts print as they are imported."""
+    return [line for line in out.splitlines() if '\t' in line]
+
+
+def verify(*arguments):
+    """Exit code, lines of standard output, last line of standard error."""
+    command = [sys.executable, '-W', 'ignore', TOOL, *arguments, '--workers', 2]
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return done.returncode, rows_of(done.stdout), done.stderr.strip().splitlines()[-1]
+
+
+def test_a_folder_of_classes(imagenet, tmp_path):
+    code, listed, last = verify(imagenet, '--json', tmp_path / 'broken.json')
+    assert code == 3 and last == (
+        f'nepa_mm: error: 3 of 7 images are broken | {imagenet} | mend the files listed, or take them out')
+    rows = [line.split('\t') for line in listed]
+    assert [path for path, _ in rows] == [f'{imagenet}/train/{name}' for name in ('n0/0.jpg', 'n0/4.jpg', 'n1/3.jpg')]
+    assert 'empty' in rows[0][1] or '0 bytes' in rows[0][1]
+    assert 'truncated' in rows[1][1].lower() and '16 bytes of no format that Pillow knows' in rows[2][1]
+    assert json.loads((tmp_path / 'broken.json').read_text()) == [dict(path=path, reason=reason) for path, reason in rows]
+
+
+def run_here(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments), '--workers', '1'])
+    code = 0
+    try:
+        runpy.run_path(str(TOOL), run_name='__main__')
+    except SystemExit as error:
+        code = error.code
+    out, err = capsys.readouterr()
+    return code, rows_of(out), ' '.join(err.split())
+
+
+@pytest.fixture
+def ade(tmp_path):
+    """Six images with label maps of 150 classes, of which five are wrong."""
+    root = tmp_path / 'ade'
+    for i in range(6):
+        image(root / f'images/training/{i}.jpg')
+        labels(root / f'annotations/training/{i}.png', (20, 30) if i == 1 else (30, 20), 151 if i == 2 else 150)
+    (root / 'annotations/training/3.png').unlink()
+    (root / 'annotations/training/4.png').write_bytes(b'none')
+    (root / 'images/training/5.jpg').write_bytes(b'none')
+    return root
+
+
+WRONG = {1: 'has 20x30 pixels, but', 2: 'labels [151] are above 150', 3: 'FileNotFoundError', 4: 'cannot be read as a label map',
+         5: 'cannot be read as an image'}
+
+
+def test_a_folder_with_label_maps(ade, monkeypatch, capsys):
+    code, listed, said = run_here(monkeypatch, capsys, ade, '--max-label', 150)
+    assert code == 3 and '5 of 6 images are broken' in said
+    for number, line in zip(WRONG, listed, strict=True):
+        assert re.match(rf'{ade}/(images|annotations)/training/{number}\.', line) and WRONG[number] in line
+
+
+def test_all_datasets_of_a_config(imagenet, ade, tmp_path, monkeypatch, capsys):
+    (ade / 'annotations/training/3.png').write_bytes((ade / 'annotations/training/0.png').read_bytes())
+    config = tmp_path / 'config.py'
+    seg = dict(type='ADE20KDataset', data_root=str(ade), pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')],
+               data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'))
+    config.write_text(f'default_scope = "mmseg"\ntrain_dataloader = dict(dataset={seg})\nval_dataloader = train_dataloader\n')
+    code, listed, said = run_here(monkeypatch, capsys, config)
+    # The dataset takes one from each class, as ADE20K's 0 is none: 151 becomes 150, of which there are 150 from 0 on
+    assert code == 3 and '4 of 6 images are broken' in said and len(listed) == 4
+    assert f'{ade}/annotations/training/2.png\tlabels [150] are above 149, the last class' in listed
+
+    folders = dict(type='CustomDataset', data_root=str(imagenet), data_prefix='train')
+    config.write_text(f'default_scope = "mmpretrain"\ntrain_dataloader = dict(dataset={folders})\n')
+    code, listed, said = run_here(monkeypatch, capsys, config)
+    assert code == 3 and '3 of 7 images are broken' in said and len(listed) == 3
+
+
+def test_a_good_folder_and_none(tmp_path, monkeypatch, capsys):
+    image(tmp_path / 'good/a/0.png')
+    code, listed, said = run_here(monkeypatch, capsys, tmp_path / 'good')
+    assert (code, listed) == (0, []) and said.endswith('1 images, none is broken')
+    (tmp_path / 'empty').mkdir()
+    for source, message in {'empty': 'holds no image', 'nowhere': 'is neither a folder nor a config'}.items():
+        code, listed, said = run_here(monkeypatch, capsys, tmp_path / source)
+        assert code == 3 and message in said and not listed

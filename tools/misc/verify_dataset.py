@@ -1,0 +1,146 @@
+"""Read every image and label map as a training would, and list those that it would stop at.
+
+One line on standard output for each broken file: its path, a tab, the reason. The exit code is 3 if there is any.
+"""
+import argparse
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import DATASETS, init_default_scope
+from rich.console import Console
+from rich.progress import track
+
+from nepa_mm.datasets import LoadImage, LoadSegAnnotations
+from nepa_mm.engine.data_checks import IMAGE_SUFFIXES, check_data, datasets_of
+from nepa_mm.errors import ConfigError, DataError, ProcessError, one_line_errors
+
+SPLITS = ('train', 'val', 'test')
+worker = {}  # what a process checks, and with what
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', help='a config, for all of its datasets; or a folder of images: of class folders as ImageNet, '
+                        'or with images/ and annotations/ as ADE20K')
+    parser.add_argument('--max-label', type=int, help='of a folder with label maps: the largest class number beside 255; 150 for '
+                        'ADE20K')
+    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
+    parser.add_argument('--json', type=Path, help='write the list to this file as well')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
+    return parser.parse_args()
+
+
+class Folder:
+    """Facts about the images of a folder, as mm's datasets give them."""
+
+    def __init__(self, root: Path) -> None:
+        maps = root / 'annotations'
+        self.has_labels = maps.is_dir() and (root / 'images').is_dir()
+        images = root / 'images' if self.has_labels else root
+        self.facts = []
+        for path in sorted(images.rglob('*')):
+            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+                label_map = dict(seg_map_path=str((maps / path.relative_to(images)).with_suffix('.png')), reduce_zero_label=False)
+                self.facts.append(dict(img_path=str(path), seg_fields=[], **label_map if self.has_labels else {}))
+        if not self.facts:
+            raise DataError(f'{str(images)!r} holds no image', remedy=f'known are {", ".join(IMAGE_SUFFIXES)}')
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def get_data_info(self, index: int) -> dict:
+        return dict(self.facts[index])
+
+
+def datasets(args: argparse.Namespace) -> Iterator[tuple[str, object, int | None]]:
+    """Name, dataset and largest label of each, each list of files once."""
+    source = Path(args.source)
+    if source.is_dir():
+        yield str(source), Folder(source), args.max_label
+        return
+    if not source.is_file():
+        raise DataError(f'{args.source!r} is neither a folder nor a config')
+    cfg = Config.fromfile(source)
+    cfg.merge_from_dict(args.cfg_options or {})
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    check_data(cfg, SPLITS)
+    known = []
+    for key, config in datasets_of(cfg, SPLITS):
+        files = {name: value for name, value in config.items() if name not in ('pipeline', 'test_mode')}
+        if files in known or 'dataset' in config or 'datasets' in config:  # wrappers give what they hold
+            continue
+        known.append(files)
+        dataset = DATASETS.build(dict(config, pipeline=[]))
+        dataset.full_init()
+        yield key, dataset, len(dataset.metainfo['classes']) - 1 if dataset.metainfo.get('classes') else None
+
+
+def start_worker(dataset, max_label: int | None) -> None:
+    """Keep what a process checks; it is forked, so that a list of millions of files is not copied."""
+    torch.set_num_threads(1)
+    load_labels = LoadSegAnnotations() if find_spec('mmseg') else None
+    worker.update(dataset=dataset, max_label=max_label, load_image=LoadImage(), load_labels=load_labels)
+
+
+def broken(index: int) -> tuple[str, str] | None:
+    """Path and reason of an image, or its label map, that cannot be used; None if both can."""
+    info, max_label = worker['dataset'].get_data_info(index), worker['max_label']
+    path = str(info.get('img_path', f'image {index}'))
+    try:
+        info = worker['load_image'](info)
+        if 'seg_map_path' in info:
+            path = str(info['seg_map_path'])
+            labels = np.unique(worker['load_labels'](info)['gt_seg_map'])
+            wrong = labels[(labels > max_label) & (labels != 255)].tolist() if max_label is not None else []
+            if wrong:
+                return path, f'labels {wrong[:5]} are above {max_label}, the last class'
+    except DataError as error:
+        return path, str(error)
+    return None
+
+
+@contextmanager
+def dead_worker(source: str) -> Iterator[None]:
+    """Say it in one line if a process dies: a decoder crashed, or memory ran out."""
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise ProcessError('a process died while it read an image', source, 'look at the memory, or try fewer --workers'
+                           ) from error
+
+
+def main() -> None:
+    args = parse_args()
+    if args.workers < 1:
+        raise ConfigError(f'--workers {args.workers} are no processes', remedy='give 1 or more')
+    found, total = [], 0
+    console = Console(stderr=True)
+    for name, dataset, max_label in datasets(args):
+        total += len(dataset)
+        fork = multiprocessing.get_context('fork')
+        with ProcessPoolExecutor(args.workers, fork, start_worker, (dataset, max_label)) as pool, dead_worker(args.source):
+            results = pool.map(broken, range(len(dataset)), chunksize=64)
+            for result in track(results, f'{name}: {len(dataset)} images', len(dataset), console=console):
+                if result is not None and result not in found:
+                    found.append(result)
+                    print('\t'.join(result), flush=True)
+    if args.json:
+        args.json.write_text(json.dumps([dict(path=path, reason=reason) for path, reason in found], indent=2))
+    if found:
+        raise DataError(f'{len(found)} of {total} images are broken', args.source, 'mend the files listed, or take them out')
+    console.print(f'{total} images, none is broken')
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
