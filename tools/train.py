@@ -43,14 +43,15 @@ def main() -> None:
             cfg.optim_wrapper.pop(key, None)
     if args.resume is not None:
         if args.resume != path_of(args.resume):
-            raise ConfigError(f'--resume {args.resume} would lose the other weights; give the file without raw: or ema:')
+            raise ConfigError(f'{args.resume} would lose the other weights', '--resume', 'give the file without raw: or ema:')
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.allow_resume_change:
         cfg.allow_resume_change = True
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise ConfigError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {args.config} does not set')
+            raise ConfigError(f'--auto-scale-lr needs it, and {args.config} does not set it', 'auto_scale_lr.base_batch_size',
+                              'set it to the batch that the learning rate is for')
         cfg.auto_scale_lr.enable = True
     for split in ('train', 'val', 'test'):
         loader = cfg.get(f'{split}_dataloader')

@@ -31,7 +31,7 @@ class StopOnDivergenceHook(Hook):
 
     def __init__(self, max_grad_norm: float | None = None) -> None:
         if max_grad_norm is not None and not max_grad_norm > 0:
-            raise ConfigError(f'max_grad_norm={max_grad_norm!r} is no norm; give a positive number or None')
+            raise ConfigError(f'{max_grad_norm!r} is no norm', 'max_grad_norm', 'give a positive number or None')
         self.max_grad_norm = max_grad_norm
 
     def before_train(self, runner: Runner) -> None:
@@ -123,7 +123,7 @@ class StopOnDivergenceHook(Hook):
         """Say what is wrong, save the weights of the step before, and leave."""
         found = self.what(losses, parameters, norms, norm)
         if found:
-            found = f'{found} | images {self.images(step)}'
+            found = f'{found} at the images {self.images(step)}'
         if dist.is_initialized():
             all_found = [None] * dist.get_world_size()
             dist.all_gather_object(all_found, found)
@@ -132,8 +132,8 @@ class StopOnDivergenceHook(Hook):
         self.waiting.clear()
         runner = self.runner
         runner.save_checkpoint(runner.work_dir, name, meta=dict(epoch=runner.epoch, iter=step - 1), by_epoch=False)
-        raise DivergedError(f'step {step} was not taken: {found} | the weights before it are {runner.work_dir}/{name}; look at the '
-                            'images, lower optim_wrapper.optimizer.lr or clip more, and --resume')
+        raise DivergedError(f'step {step} was not taken: {found}', f'{runner.work_dir}/{name} holds the weights before it',
+                            'look at the images, lower optim_wrapper.optimizer.lr or clip more, and --resume')
 
     def what(self, losses: list[dict], parameters: list, norms: list[Tensor], norm: Tensor) -> str:
         """The first loss or parameter of this process that is wrong; empty if none is."""

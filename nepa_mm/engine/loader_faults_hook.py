@@ -73,8 +73,8 @@ class LoaderFaultsHook(Hook):
             count = len(known) if store is None else store.add(KEY, 1)
             runner.logger.warning(f'Image left out ({count} so far, max_bad_images={self.max_bad_images}): {said}')
             if count > self.max_bad_images:
-                raise DataError(f'{count} images cannot be read, the last {path!r} | max_bad_images={self.max_bad_images} | repair '
-                                'them (tools/misc/verify_dataset.py lists them all), or allow more')
+                raise DataError(f'{count} images cannot be read, the last {path!r}', f'max_bad_images={self.max_bad_images}',
+                                'repair them (tools/misc/verify_dataset.py lists them all), or allow more')
         runner.message_hub.update_scalar(f'train/{KEY}', len(known))
 
 
