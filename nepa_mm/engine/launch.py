@@ -15,6 +15,11 @@ from mmengine.runner import Runner
 
 from ..checkpoints import path_of
 from ..errors import CheckpointError, ConfigError
+from .config_keys import check_keys, naming_arguments
+
+# Numbers that others would notice late or not at all: key, kind and least value
+LEAST = (('optim_wrapper.optimizer.lr', (int, float), 0), ('train_dataloader.batch_size', int, 1),
+         ('train_dataloader.num_workers', int, 0), ('train_cfg.max_epochs', int, 1), ('train_cfg.max_iters', int, 1))
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +42,7 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    check_keys(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if cfg.get('default_scope') == 'mmpretrain':  # as mmpretrain's own tools do
@@ -63,17 +69,6 @@ def end_process_group() -> None:
     """Stop gloo's threads, which otherwise now and then abort a process that has done its work."""
     gc.collect()  # the wrapped model holds the group, and the runner, in a cycle with its hooks, the model
     torch.distributed.destroy_process_group()
-
-
-def check_work_dir(cfg: Config) -> None:
-    """Refuse to mix a new run with another one that saved a checkpoint or logged a training step."""
-    if cfg.get('resume'):
-        return
-    traces = [path for pattern in ('*.pth', '*/vis_data/scalars.json') for path in Path(cfg.work_dir).glob(pattern)]
-    if traces:
-        newest = max(traces, key=lambda path: path.stat().st_mtime)
-        raise ConfigError(f'{cfg.work_dir!r} holds another run ({newest.name}), which would be mixed with this', 'work_dir',
-                          'continue it with --resume, choose another --work-dir, or start anew in it with --overwrite')
 
 
 def check_checkpoint(cfg: Config, key: str) -> None:
@@ -109,6 +104,10 @@ def check_frozen(cfg: Config) -> None:
 
 def check_numbers(cfg: Config) -> None:
     """Numbers of the model that contradict each other, or that a foreign backbone would not refuse."""
+    for key, kinds, least in LEAST:
+        value = value_at(cfg, key)
+        if value is not None and (not isinstance(value, kinds) or value < least):
+            raise ConfigError(f'{value!r} is no {"whole " * (kinds is int)}number of {least} or more', key, 'give one')
     rate = value_at(cfg, 'model.backbone.drop_path_rate')
     if rate is not None and not (isinstance(rate, (int, float)) and 0 <= rate < 1):
         raise ConfigError(f'{rate!r} is not in [0, 1), the share of dropped last blocks', 'model.backbone.drop_path_rate',
@@ -145,10 +144,12 @@ def class_counts(cfg: Config, message: str) -> list[str]:
 def naming_keys(cfg: Config) -> Iterator[None]:
     """Name the dotted config key in an error about an argument, which begins with its value.
 
-    ``1.0 is ... | drop_path_rate``, or with the class that takes it, ``1 is ... | TimmMixup.num_classes``.
+    ``1.0 is ... | drop_path_rate``, or with the class that takes it, ``1 is ... | TimmMixup.num_classes``; and in what a class
+    of the hosts says about its arguments.
     """
     try:
-        yield
+        with naming_arguments(cfg):
+            yield
     except ConfigError as error:
         owner, _, argument = error.where.rpartition('.')
         for key in dotted_keys(cfg, argument) if owner == '' or owner[0].isupper() else ():
