@@ -1,4 +1,5 @@
 """mmengine's checkpoints, of which an old one goes only when the new one is there."""
+from collections.abc import Collection
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -20,10 +21,10 @@ class LateRemovals:
         """Note a file that is to go."""
         self.paths.append(path)
 
-    def remove_now(self, keep: str | None) -> None:
-        """Remove what was noted, but for a file that was written anew meanwhile."""
+    def remove_now(self, keep: Collection[str]) -> None:
+        """Remove what was noted, but for files that were written anew meanwhile."""
         for path in self.paths:
-            if path != keep and self.backend.isfile(path):
+            if path not in keep and self.backend.isfile(path):
                 self.backend.remove(path)
         self.paths.clear()
 
@@ -48,8 +49,9 @@ class DurableCheckpointHook(CheckpointHook):
         stopped = runner.message_hub.runtime_info.pop(STOPPED, None)
         if stopped is not None and is_main_process():  # the run has passed it
             self.file_backend.remove(str(Path(self.out_dir, stopped)))
-        self.file_backend.remove_now(keep=self.last_ckpt)
+        self.file_backend.remove_now(keep=[self.last_ckpt])
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         super()._save_best_checkpoint(runner, metrics)
-        self.file_backend.remove_now(keep=self.best_ckpt_path)
+        best = getattr(self, 'best_ckpt_path_dict', {}).values()  # for several metrics; without save_best there is neither
+        self.file_backend.remove_now(keep=[getattr(self, 'best_ckpt_path', None), *best])
