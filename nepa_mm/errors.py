@@ -1,22 +1,34 @@
 """Errors that a user can mend. The tools print them as one line; ``exit_code`` tells scripts the kind."""
+import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class UserError(Exception):
     """An error that a user can mend, in one line: what is wrong, the file or config key, what to do.
 
     Args:
-        what: What is wrong, with the value.
+        what: What is wrong, with the value; alone, all that another process said, of which the last line holds the three.
         where: Path, config key or argument.
         remedy: What to do.
     """
     exit_code = 1
 
-    def __init__(self, what: str, where: str = '', remedy: str = '') -> None:
-        super().__init__(' | '.join(part for part in (what, where, remedy) if part))
+    def __init__(self, what: str, where: str | None = None, remedy: str = '') -> None:
+        super().__init__(what if where is None else f'{what} | {where} | {remedy}')
+        if where is None:  # a loader's worker hands its traceback on as text
+            message = what.strip().splitlines()[-1].removeprefix(f'{type(self).__module__}.{type(self).__name__}: ')
+            what, where, remedy = (message.split(' | ', 2) + ['', ''])[:3]
+        self.what, self.where, self.remedy = (' '.join(part.splitlines()) for part in (what, where, remedy))
+
+    @property
+    def line(self) -> str:
+        """``what | where | remedy``."""
+        return f'{self.what} | {self.where} | {self.remedy}'
 
 
 class ConfigError(UserError, ValueError):
@@ -58,7 +70,9 @@ class Stopped(SystemExit):
 
 
 def first_line(error: Exception) -> str:
-    """What an error of another library says, in one line."""
+    """What an error says, in one line that stands inside another."""
+    if isinstance(error, UserError):
+        return f'{error.where}: {error.what}'
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -70,14 +84,21 @@ def one_line_errors() -> Iterator[None]:
     except Stopped as stopped:
         if os.environ.get('RANK', '0') == '0':
             print(f'nepa_mm: {stopped.message}', file=sys.stderr)
+        leave_word(f'nepa_mm: {stopped.message}')
         raise
     except UserError as error:
         if os.environ.get('NEPA_DEBUG') == '1':
             raise
-        # From a loader's worker comes a traceback that ends in the message.
-        message = str(error).strip().splitlines()[-1].removeprefix(f'{type(error).__module__}.{type(error).__name__}: ')
         # Every process meets a wrong setting, and the first says it; a bad file may be met by any one of them alone.
         trains_together = 'torch' in sys.modules and sys.modules['torch'].distributed.is_initialized()
         if os.environ.get('RANK', '0') == '0' or (trains_together and isinstance(error, (DataError, ProcessError))):
-            print(f'nepa_mm: error: {message}', file=sys.stderr)
+            print(f'nepa_mm: error: {error.line}', file=sys.stderr)
+        leave_word(f'nepa_mm: error: {error.line}')
         sys.exit(error.exit_code)
+
+
+def leave_word(line: str) -> None:
+    """Hand the last line to torch.distributed.run, if that started this process; tools/dist_run.py ends with it."""
+    path = os.environ.get('TORCHELASTIC_ERROR_FILE')
+    if path:
+        Path(path).write_text(json.dumps(dict(message=line, timestamp=int(time.time()))))

@@ -53,5 +53,5 @@ def test_curves_are_held_against_the_plain_one_and_against_chance(tmp_path, monk
     assert numbers['changed']['largest'] == pytest.approx(0.01) and numbers['seed']['mean'] == pytest.approx(0.1)
     assert '| fast=True | 0.01000 |' in capsys.readouterr().out
     monkeypatch.setattr(sys, 'argv', ['', 'a.py', '--change', 'fast=True'])
-    with pytest.raises(ConfigError, match='^--steps 200: a.py trains for 30; set train_cfg.max_epochs$'):
+    with pytest.raises(ConfigError, match=r'^200: a.py trains for 30 \| --steps \| set train_cfg.max_epochs$'):
         compare.main()

@@ -29,7 +29,7 @@ def test_days_and_images():
     assert TOOL['days_of'](images, 8, 2500) == pytest.approx(1.19, abs=0.005)
     assert TOOL['schedule'](Config.fromfile(PRETRAIN), 2, 100)[:2] == (4, 4096)
     assert TOOL['schedule'](Config.fromfile(UPERNET), 8, 20_210) == (1, 16, 160_000 * 16)
-    with pytest.raises(ConfigError, match='base_batch_size=4096 is no multiple of 3 processes'):
+    with pytest.raises(ConfigError, match='4096 is no multiple of 3 processes'):
         TOOL['schedule'](Config.fromfile(PRETRAIN), 3, 100)
 
 
@@ -47,7 +47,7 @@ def test_an_old_torch_is_refused(monkeypatch):
     cfg = Config.fromfile(PRETRAIN)
     cfg.model.backbone.arch = dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=256)
     monkeypatch.setattr(torch, '__version__', TorchVersion('2.4.1'))
-    with pytest.raises(ConfigError, match='^counting memory and work needs torch 2.6 or later, this is torch 2.4.1; use an'):
+    with pytest.raises(ConfigError, match='^counting memory and work needs torch 2.6 or later, this is 2.4.1'):
         TOOL['dry_run'](cfg, gpus=2, mfu=0.5, device='H100', images=1000)
 
 

@@ -22,7 +22,7 @@ def test_a_failure_stops_no_other_step(tmp_path):
     done = suite('--only', 'large,batch,segmentation', '--data', tmp_path / 'images', '--peer-path', tmp_path, '--out',
                  tmp_path / 'new/out')
     assert done.returncode == 1, done.stdout + done.stderr  # there is nothing of the authors' in that folder
-    assert "nepa_mm: error: --vs hf-reference stopped: cannot import the authors' code" in done.stderr
+    assert "nepa_mm: error: hf-reference stopped: cannot import the authors' code" in done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()[-3:]] == ['large', 'batch', 'segmentation']
     assert 'failed with code 2' in done.stdout
     figures = json.loads((tmp_path / 'new/out/segmentation.json').read_text())

@@ -42,12 +42,12 @@ def test_bad_input_ends_in_one_line(runs, tmp_path, monkeypatch, capsys):
     done = plot(tmp_path, '--out', 'x.png')
     assert done.returncode == 3 and len(WARNED.sub('', done.stderr).splitlines()) == 1
     cases = {
-        (tmp_path, '--out', 'x.png'): (3, 'holds no TIME/vis_data/scalars.json; give the work dir of a training'),
-        (runs / 'a/run', '--out', 'x.jpg'): (2, '--out x.jpg is none of .png, .pdf, .svg'),
+        (tmp_path, '--out', 'x.png'): (3, 'it holds no TIME/vis_data/scalars.json | '),
+        (runs / 'a/run', '--out', 'x.jpg'): (2, 'x.jpg is of no format known here | --out | end it in .png, .pdf, .svg'),
         (runs / 'a/run', runs / 'a/run', '--out', 'x.png'): (2, 'a run is named twice'),
-        (runs / 'a/run', '--out', 'x.png', '--labels', 'a', 'b'): (2, '--labels a b: 1 runs need as many names'),
-        (runs / 'a/run', '--out', 'x.png', '--smooth', '0'): (2, '--smooth 0 is no number of points'),
-        (runs / 'a/run', '--out', 'x.png', '--x', 'epoch'): (2, '--x epoch: run counts iterations'),
+        (runs / 'a/run', '--out', 'x.png', '--labels', 'a', 'b'): (2, 'a b are not one name for each of 1 runs | --labels'),
+        (runs / 'a/run', '--out', 'x.png', '--smooth', '0'): (2, '0 is no number of points | --smooth'),
+        (runs / 'a/run', '--out', 'x.png', '--x', 'epoch'): (2, 'epoch: run counts iterations'),
     }
     for arguments, (code, message) in cases.items():
         monkeypatch.setattr(sys, 'argv', ['plot_run.py', *map(str, arguments)])

@@ -59,11 +59,11 @@ LABELS = dict(
     twelve=lambda labels: np.full_like(labels, 12),
     wide=lambda labels: np.full(labels.shape, 256, np.uint16))
 SAYS = dict(
-    half=r"seg_map_path='{file}' has 60x45 pixels, but img_path='{image}' has 120x90; a label map is as large as its image",
-    colours=r"seg_map_path='{file}' has 3 channels, and a label map has one, of class numbers; write the index of .* the colour",
-    twelve=r"seg_map_path='{file}' has labels \[12\], which are neither below model.decode_head.num_classes=11 nor {ignored}; "
+    half=r"60x45 pixels, but img_path='{image}' has 120x90 \| {where} \| make the label map as large as its image",
+    colours=r'3 channels, and a label map has one, of class numbers \| {where} \| write the index of .* the colour',
+    twelve=r'labels \[12\] are neither below model.decode_head.num_classes=11 nor {ignored} \| {where} \| '
            'mend the label map, or set one of the two',
-    wide=r"seg_map_path='{file}' has labels \[256\], of which mmseg keeps eight bits \(256 becomes 0\); number the classes from "
+    wide=r'labels \[256\], of which mmseg keeps eight bits \(256 becomes 0\) \| {where} \| number the classes from '
          '0 to 254, and give 255 to what is ignored')
 
 
@@ -79,9 +79,10 @@ def test_a_bad_label_map_is_named_with_its_key(tool, tta, bad, camvid, monkeypat
     code, line = said(monkeypatch, capsys, command(tool, folder, cfg, *arguments, *['--tta'] * tta))
     file = rf'{folder}/data/annotations/{split}/\w+.png'
     ignored = 'model.decode_head.ignore_index=11' if tool == 'train' else 'test_evaluator.ignore_index=11'
-    message = SAYS[bad].format(file=file, image=rf'{folder}/data/images/{split}/\w+.jpg', ignored=ignored)
+    where = rf"seg_map_path='{file}' \({tool}_dataloader.dataset.data_prefix.seg_map_path\)"
+    message = SAYS[bad].format(where=where, image=rf'{folder}/data/images/{split}/\w+.jpg', ignored=ignored)
     assert code == 3
-    assert re.fullmatch(rf'nepa_mm: error: {message} \({tool}_dataloader.dataset.data_prefix.seg_map_path\)', line), line
+    assert re.fullmatch(f'nepa_mm: error: {message}', line), line
 
 
 def test_a_loader_s_process_says_the_same(camvid):
@@ -92,21 +93,25 @@ def test_a_loader_s_process_says_the_same(camvid):
     line = [sys.executable, '-W', 'ignore', *command('train', folder, cfg)]
     process = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert process.returncode == 3 and re.fullmatch(
-        rf"nepa_mm: error: seg_map_path='{folder}/data/annotations/training/\w+.png' cannot be read as a label map "
-        r'\(UnidentifiedImageError: cannot identify image file .*\); mend the file, or take the image out of the dataset '
-        r'\(train_dataloader.dataset.data_prefix.seg_map_path\)', process.stderr.strip().splitlines()[-1]), process.stderr
+        r'nepa_mm: error: it cannot be read as a label map \(UnidentifiedImageError: cannot identify image file .*\) \| '
+        rf"seg_map_path='{folder}/data/annotations/training/\w+.png' \(train_dataloader.dataset.data_prefix.seg_map_path\) \| "
+        'mend the file, or take the image out of the dataset', process.stderr.strip().splitlines()[-1]), process.stderr
 
 
 @pytest.mark.parametrize('bad, code, message', [
-    ('classes', 2, 'model.decode_head.num_classes=150 differs from the 11 classes of train_dataloader.dataset .*: --cfg-options '
+    ('classes', 2, r'150 differs from the 11 classes of train_dataloader.dataset .* \| model.decode_head.num_classes \| '
+                   r'--cfg-options '
                    'model.decode_head.num_classes=11 model.auxiliary_head.num_classes=11'),
-    ('image', 3, "img_path='.*/val0.jpg' has 12x6 pixels as the model gets it, less than one patch, model.backbone.patch_size=8; "
-                 r'enlarge it by Resize .* \(val_dataloader.dataset.data_prefix.img_path\)'),
-    ('out_indices', 2, r'model.backbone.out_indices=\[0, 1, 3\]: outputs of 3 blocks, but model.neck.rescales=\[4, 2, 1, 0.5\] '),
-    ('small', 3, "img_path='.*/train.*.jpg' has 12x6 pixels as the model gets it, less than one patch, model.backbone.patch_size="
-                 r'8.* \(train_dataloader.dataset.data_prefix.img_path\)'),
-    ('versions', 2, 'val_dataloader.dataset.pipeline gives several versions of an image, as TestTimeAug does, and the model '),
-    ('suffix', 3, "train_dataloader.dataset.img_suffix='.tif': no file in '.*/images/training' ends so; it holds .'train0.jpg'"),
+    ('image', 3, r'12x6 pixels as the model gets it are less than one patch, model.backbone.patch_size=8 \| '
+                 r"img_path='.*/val0.jpg' \(val_dataloader.dataset.data_prefix.img_path\) \| enlarge it by Resize"),
+    ('out_indices', 2, r'\[4, 2, 1, 0.5\] takes 4 maps, but model.backbone.out_indices=\[0, 1, 3\] gives 3 \| '
+                       r'model.neck.rescales'),
+    ('small', 3, r'12x6 pixels as the model gets it are less than one patch, model.backbone.patch_size=8 \| '
+                 r"img_path='.*/train.*.jpg' \(train_dataloader.dataset.data_prefix.img_path\)"),
+    ('versions', 2, r'several versions of an image, as TestTimeAug gives, and the model takes one \| '
+                    r'val_dataloader.dataset.pipeline'),
+    ('suffix', 3, r"'.tif': no file in '.*/images/training' ends so \| train_dataloader.dataset.img_suffix \| "
+                  r".* holds, .'train0.jpg'"),
 ])
 def test_a_training_that_cannot_be_meant(bad, code, message, camvid, monkeypatch, capsys):
     folder, cfg = camvid
@@ -136,8 +141,8 @@ def test_a_checkpoint_of_other_classes(arguments, camvid, monkeypatch, capsys):
     created = ', '.join(f'{head}.conv_seg.{kind} at random for 11 classes ({count} there)' for head, count in (
         ('decode_head', 150), ('auxiliary_head', 19)) for kind in ('weight', 'bias'))
     keys = 'model.decode_head.num_classes=11, model.auxiliary_head.num_classes=11'
-    assert code == 4 and line.startswith(f'nepa_mm: error: {path}: a {"resumed training" if len(arguments[0]) > 4 else "test"} ')
-    assert created in line and line.endswith(f"(load_from='{path}', {keys})"), line
+    assert code == 4 and line.startswith(f'nepa_mm: error: a {"resumed training" if len(arguments[0]) > 4 else "test"} ')
+    assert created in line and f' | {path} (load_from, {keys}) | ' in line, line
 
 
 def test_a_training_makes_heads_for_other_classes_and_says_so(camvid, monkeypatch):

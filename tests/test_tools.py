@@ -153,7 +153,7 @@ def test_a_converted_checkpoint_starts_fine_tuning_and_segmentation(demo, tmp_pa
         '--work-dir', tmp_path / 'test', '--cfg-options', f'test_dataloader.dataset.data_root={shapes}/imagenet')
     message = process.communicate(timeout=600)[1]
     assert process.returncode == 4
-    assert 'nepa.safetensors: a test needs every weight, and these would be created: 8 affine QK-norm weights' in message
+    assert 'error: a test needs every weight, and these would be created: 8 affine QK-norm weights' in message
 
 
 def test_bad_input_ends_in_one_line(demo, tmp_path):
@@ -163,12 +163,13 @@ def test_bad_input_ends_in_one_line(demo, tmp_path):
     classify = ROOT / 'configs/classification' / f'{MINI}_1xb32-coslr-10e_shapes-64px.py'
     data = [f'{split}_dataloader.dataset.data_root={shapes}/imagenet' for split in ('train', 'val')]
     cases = {
-        (pretrain, 'train_dataloader.dataset.data_root=/nowhere'): (3, "data_root='/nowhere' does not exist"),
-        (pretrain, data[0], 'model.backbone.out_type=maps'): (2, "out_type='maps' is unknown; choose from"),
-        (pretrain, data[0], 'model.head.distance=cos'): (2, "distance='cos' is unknown; choose from"),
+        (pretrain, 'train_dataloader.dataset.data_root=/nowhere'): (3, "'/nowhere' does not exist | "
+                                                                       "train_dataloader.dataset.data_root | "),
+        (pretrain, data[0], 'model.backbone.out_type=maps'): (2, "'maps' is unknown | model.backbone.out_type | choose from"),
+        (pretrain, data[0], 'model.head.distance=cos'): (2, "'cos' is unknown | model.head.distance | choose from"),
         (pretrain, data[0], f'work_dir={out}/pretrain'): (2, 'holds another run (epoch_18.pth)'),
         (classify, *data, f'model.backbone.init_cfg.checkpoint={tmp_path}/foreign.pth'):
-            (4, f"{tmp_path}/foreign.pth: no weights of a NEPA ViT here (of another architecture, or under another prefix?)"),
+            (4, 'no weights of a NEPA ViT here (of another architecture, or under another prefix?)'),
         (classify, *data, 'model.backbone.init_cfg=None', f'load_from={tmp_path}/foreign.pth'):
             (4, "none of its 1 tensors belongs to ImageClassifier; first keys: ['blocks.0.weight']"),
     }
@@ -185,17 +186,20 @@ def test_bad_input_ends_in_one_line(demo, tmp_path):
 
 
 @pytest.mark.parametrize('config, options, message', [
-    ('pretrain', ['train_dataloader.batch_size=48'], 'base_batch_size=64 is no multiple of 1 process x train_dataloader'),
+    ('pretrain', ['train_dataloader.batch_size=48'], '64 is no multiple of 1 process x train_dataloader'),
     ('pretrain', ['auto_scale_lr.base_batch_size=6400'], 'is larger than an epoch of 80 images'),
-    ('pretrain', ['train_cfg.max_epochs=1', 'param_scheduler.warmup=3'], 'param_scheduler.warmup=3: a warm-up of 3 iterations'),
-    ('classify', ['param_scheduler.warmup=11'], 'param_scheduler.warmup=11 is not in [0, 10]'),  # 2 iterations an epoch
-    ('classify', ['model.head.num_classes=9'], 'model.head.num_classes=9 differs from model.data_preprocessor.num_classes=8'),
-    ('classify', ['param_scheduler.decay=1.2'], 'param_scheduler.decay=1.2 is not in (0, 1]'),
-    ('classify', ['param_scheduler.decay_end=0'], 'param_scheduler.decay_end=0 is not in (0, 1]'),
-    ('classify', ['model.backbone.drop_path_rate=1.0'], 'model.backbone.drop_path_rate=1.0 is not in [0, 1)'),
+    ('pretrain', ['train_cfg.max_epochs=1', 'param_scheduler.warmup=3'], 'a warm-up of 3 iterations is longer'),
+    ('classify', ['param_scheduler.warmup=11'], '11 is not in [0, 10], the length of the schedule | param_scheduler.warmup | '
+                                                ''),  # 2 iterations an epoch
+    ('classify', ['model.head.num_classes=9'], '9 differs from model.data_preprocessor.num_classes=8 | model.head.num_classes'),
+    ('classify', ['param_scheduler.decay=1.2'], '1.2 is not in (0, 1] | param_scheduler.decay | '),
+    ('classify', ['param_scheduler.decay_end=0'], '0 is not in (0, 1] | param_scheduler.decay_end | '),
+    ('classify', ['model.backbone.drop_path_rate=1.0'], '1.0 is not in [0, 1), the share of dropped last blocks | '
+                                                        'model.backbone.drop_path_rate'),
     ('classify', ['model.backbone.frozen_stages=0'],
-     'model.backbone.frozen_stages=0 freezes a patch embedding that no checkpoint gives'),
-    ('imagenet', ['model.train_cfg.augments.0.num_classes=1'], 'model.train_cfg.augments.0.num_classes=1 leaves nothing to mix'),
+     '0 freezes a patch embedding that no checkpoint gives | model.backbone.frozen_stages'),
+    ('imagenet', ['model.train_cfg.augments.0.num_classes=1'], '1 leaves nothing to mix | '
+                                                               'model.train_cfg.augments.0.num_classes'),
 ])
 def test_a_contradictory_recipe_ends_with_its_dotted_key(config, options, message, demo, tmp_path, monkeypatch, capsys):
     """In this process: that the tool prints one line and gives the code is tested above."""

@@ -93,7 +93,7 @@ def test_formats_sizes_queries_layers_and_heads(run, tmp_path):
     assert code == 0 and '1 image of 28 x 42 pixels' in said, err
     assert out.read_bytes().startswith(b'%PDF')
     code, _, err = run(VIS, 'photos/0.png', 'hf:hub', '-o', out)
-    assert code == 2 and 'is there already; choose another name, or replace it with --overwrite' in err
+    assert code == 2 and 'is there already | --out | choose another name, or replace it with --overwrite' in err
     assert run(VIS, 'photos/0.png', 'hf:hub', '-o', out, '--overwrite', '--layers', 'mean')[0] == 0
 
 
@@ -105,27 +105,29 @@ def test_a_checkpoint_without_a_config_is_seen_with_what_its_shapes_show(address
 
 @pytest.mark.parametrize('tool, arguments, code, message', [
     (VIS, ['photos/0.png', 'hf:hub', '--queries', '1,2', '4,0'], 2,
-     'query 4,0 is outside the grid of 4 rows and 4 columns of patches; choose from 0,0 to 3,3'),
-    (VIS, ['photos/0.png', 'hf:hub', '--queries', 'top'], 2, "--queries 'top' is no patch; give its row and column"),
-    (VIS, ['photos/0.png', 'hf:hub', '--layers', '3'], 2, "layers=3 is not there: this model has 3; choose from -3 to 2"),
-    (VIS, ['photos/0.png', 'hf:hub', '--heads', 'mean', '1'], 2, "--heads mean 1 is neither 'all' nor 'mean' nor a list"),
-    (VIS, ['photos/0.png', 'hf:hub', '--columns', '0'], 2, '--columns 0 is below 1'),
-    (VIS, ['photos/0.png', 'hf:hub', '--size', '6'], 2, 'an image of 6x6 pixels is smaller than one patch (patch_size=7)'),
-    (VIS, ['photos/0.png', 'hf:hub', '--size', '1', '2', '3'], 2, 'size=1 2 3 is no size'),
-    (VIS, ['photos/0.png', 'hf:hub', '--device', 'cuda:99'], 2, "device='cuda:99' is not there"),
-    (VIS, ['photos/0.png', 'hf:hub', '--out', 'a.xyz'], 2, "--out 'a.xyz' is of no format known here; end it in .png, .pdf"),
-    (VIS, ['photos/0.png', 'hf:hub', '--out', 'no/a.png'], 2, "there is no folder 'no'; make it first"),
-    (VIS, ['photos/0.png'] * 33 + ['hf:hub'], 2, '33 images are too many for one figure; name at most 32'),
-    (VIS, ['broken.jpg', 'hf:hub'], 3, "image 'broken.jpg' cannot be read (UnidentifiedImageError"),
-    (VIS, ['gone.jpg', 'hf:hub'], 3, "image 'gone.jpg' does not exist"),
+     '4,0 is outside the grid of 4 rows and 4 columns of patches | query | choose from 0,0 to 3,3'),
+    (VIS, ['photos/0.png', 'hf:hub', '--queries', 'top'], 2, "'top' is no patch | --queries | give its row and column"),
+    (VIS, ['photos/0.png', 'hf:hub', '--layers', '3'], 2, '3 is not there: this model has 3 | layers | choose from -3 to 2'),
+    (VIS, ['photos/0.png', 'hf:hub', '--heads', 'mean', '1'], 2, "mean 1 is none of what can be chosen | --heads | "
+                                                                 "give 'all', 'mean' or a list"),
+    (VIS, ['photos/0.png', 'hf:hub', '--columns', '0'], 2, '0 is below 1 | --columns'),
+    (VIS, ['photos/0.png', 'hf:hub', '--size', '6'], 2, 'an image of 6x6 pixels is smaller than one patch (7) | patch_size'),
+    (VIS, ['photos/0.png', 'hf:hub', '--size', '1', '2', '3'], 2, '1 2 3 is no size | size'),
+    (VIS, ['photos/0.png', 'hf:hub', '--device', 'cuda:99'], 2, "'cuda:99' is not there"),
+    (VIS, ['photos/0.png', 'hf:hub', '--out', 'a.xyz'], 2, "'a.xyz' is of no format known here | --out | end it in .png, .pdf"),
+    (VIS, ['photos/0.png', 'hf:hub', '--out', 'no/a.png'], 2, "there is no folder 'no' | --out | make it first"),
+    (VIS, ['photos/0.png'] * 33 + ['hf:hub'], 2, '33 images are too many for one figure | arguments | name at most 32'),
+    (VIS, ['broken.jpg', 'hf:hub'], 3, 'it cannot be read as an image (UnidentifiedImageError'),
+    (VIS, ['gone.jpg', 'hf:hub'], 3, 'there is no such image | gone.jpg'),
     (VIS, ['photos/0.png', 'gone.pth'], 4, 'gone.pth'),
-    (EXPLORE, ['photos', 'hf:hub', '-o', 'a.html', '--max-mb', 'nan'], 2, '--max-mb nan is no size of a page'),
-    (EXPLORE, ['photos', 'hf:hub', '-o', 'old.html', '--overwrite'], 2, "--out 'old.html' is a folder, or may not be written to"),
-    (EXPLORE, ['photos', '-o', 'a.html'], 2, 'photos: there is no checkpoint among them; give images, then checkpoints'),
-    (EXPLORE, ['hf:hub', '-o', 'a.html'], 2, 'there is no image among them'),
-    (EXPLORE, ['photos', 'hf:hub', '-o', 'a.png'], 2, "--out 'a.png' is of no format known here; end it in .html"),
-    (EXPLORE, ['photos', 'hf:hub', '-o', 'a.html', '--layers', 'mean'], 2, '--layers mean: a page shows layers one by one'),
-    (EXPLORE, ['broken.jpg', 'hf:hub', '-o', 'a.html'], 3, "image 'broken.jpg' cannot be read"),
+    (EXPLORE, ['photos', 'hf:hub', '-o', 'a.html', '--max-mb', 'nan'], 2, 'nan is no size of a page | --max-mb'),
+    (EXPLORE, ['photos', 'hf:hub', '-o', 'old.html', '--overwrite'], 2, "'old.html' is a folder, or may not be written to | "
+                                                                        "--out"),
+    (EXPLORE, ['photos', '-o', 'a.html'], 2, 'no checkpoint is among photos | arguments | give images, then checkpoints'),
+    (EXPLORE, ['hf:hub', '-o', 'a.html'], 2, 'no image is among hf:hub'),
+    (EXPLORE, ['photos', 'hf:hub', '-o', 'a.png'], 2, "'a.png' is of no format known here | --out | end it in .html"),
+    (EXPLORE, ['photos', 'hf:hub', '-o', 'a.html', '--layers', 'mean'], 2, 'mean: a page shows layers one by one | --layers'),
+    (EXPLORE, ['broken.jpg', 'hf:hub', '-o', 'a.html'], 3, 'it cannot be read as an image'),
 ])
 def test_one_line_for_what_cannot_be_used(tool, arguments, code, message, run, folder):
     ended, _, err = run(tool, *arguments)

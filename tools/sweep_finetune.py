@@ -47,15 +47,15 @@ def find_checkpoints(folder: Path, epochs: list[int] | None) -> dict[int, Path]:
         CheckpointError: If there is none, or none of a wanted epoch.
     """
     if not folder.is_dir():
-        raise CheckpointError(f'pretrain_work_dir={str(folder)!r} does not exist; give the --work-dir of a pretraining')
+        raise CheckpointError(f'{str(folder)!r} does not exist', 'pretrain_work_dir', 'give the --work-dir of a pretraining')
     found = {int(path.stem[6:]): path.resolve() for path in folder.glob('epoch_*.pth') if path.stem[6:].isdecimal()}
     if not found:
-        raise CheckpointError(f'pretrain_work_dir={str(folder)!r} holds no epoch_*.pth; pretrain first, and keep checkpoints on '
-                              f'the way with --cfg-options {KEEP_MORE}')
+        raise CheckpointError(f'{str(folder)!r} holds no epoch_*.pth', 'pretrain_work_dir',
+                              f'pretrain first, and keep checkpoints on the way with --cfg-options {KEEP_MORE}')
     missing = sorted(set(epochs or []) - set(found))
     if missing:
-        raise CheckpointError(f'--epochs: {str(folder)!r} holds no checkpoint of {missing}, but of {sorted(found)}; pretraining '
-                              f'keeps more of them with --cfg-options {KEEP_MORE}')
+        raise CheckpointError(f'{str(folder)!r} holds no checkpoint of {missing}, but of {sorted(found)}', '--epochs',
+                              f'keep more of them in pretraining with --cfg-options {KEEP_MORE}')
     return {epoch: found[epoch] for epoch in sorted(epochs or found)}
 
 
@@ -63,7 +63,8 @@ def check_same_sweep(folder: Path, settings: dict) -> None:
     """Note what a sweep is of, and refuse to mix it with another one."""
     note = folder / 'sweep.json'
     if note.exists() and json.loads(note.read_text()) != settings:
-        raise ConfigError(f'--work-dir {folder} holds a sweep with other settings, {note.read_text()}; choose another folder')
+        raise ConfigError(f'{folder} holds a sweep with other settings, {note.read_text()}', '--work-dir',
+                          'choose another folder')
     folder.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps(settings))
 
@@ -73,7 +74,8 @@ def last_accuracy(folder: Path) -> dict[str, float]:
     records = logged(folder)
     validations = [record for record in records if 'accuracy/top1' in record]
     if not validations:
-        raise ConfigError(f'{folder}: the run logged no accuracy/top1; its val_evaluator must measure it (topk=1 or topk=(1, 5))')
+        raise ConfigError('the run logged no accuracy/top1', str(folder),
+                          'its val_evaluator must measure it (topk=1 or topk=(1, 5))')
     return {key: value for key, value in validations[-1].items() if key.startswith('accuracy/')}
 
 
@@ -111,9 +113,10 @@ def write_results(folder: Path) -> Table:
 def main() -> None:
     args = parse_args()
     if not args.config.is_file():
-        raise ConfigError(f'config file {str(args.config)!r} does not exist')
+        raise ConfigError('there is no such config file', str(args.config), 'give the path of a config')
     if 'Accuracy' not in str(Config.fromfile(args.config).get('val_evaluator')):
-        raise ConfigError(f"{args.config}: no val_evaluator=dict(type='Accuracy'); give a config that fine-tunes a classifier")
+        raise ConfigError(f"no val_evaluator=dict(type='Accuracy') in {args.config}", 'val_evaluator',
+                          'give a config that fine-tunes a classifier')
     checkpoints = find_checkpoints(args.pretrain_work_dir, args.epochs)
     pretraining = args.pretrain_work_dir.resolve()
     folder = args.work_dir or Path('work_dirs') / f'{args.config.stem}_from_{pretraining.name}'

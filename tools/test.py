@@ -45,7 +45,8 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
     """Switch on the visualization hook of mmpretrain or mmseg, which name their settings differently."""
     hook = cfg.default_hooks.get('visualization')
     if hook is None:
-        raise ConfigError('--show and --show-dir need default_hooks.visualization in the config')
+        raise ConfigError('--show and --show-dir need it in the config', 'default_hooks.visualization',
+                          'add it, or leave them out')
     hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
     if cfg.default_scope == 'mmseg':
         hook.draw = True
@@ -63,7 +64,8 @@ def augment_at_test_time(cfg: Config) -> None:
         cfg.tta_pipeline = [load, dict(type='TestTimeAug', transforms=[flips, *([step] for step in pipeline)])]
         cfg.setdefault('tta_model', dict(type='mmpretrain.AverageClsScoreTTA'))
     if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
-        raise ConfigError('test-time augmentation needs tta_model and tta_pipeline in the config')
+        raise ConfigError('test-time augmentation needs both in the config', 'tta_model, tta_pipeline',
+                          'set them, or leave --tta out')
     # The hook would look for its average under the names of the wrapped model; the checkpoint's state_dict is the average.
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if not hook.type.endswith('EMAHook')]
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
@@ -81,8 +83,8 @@ def main() -> None:
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
-        raise ConfigError(f'{args.config} has no test_dataloader and test_evaluator, so there is nothing to test (pretraining is '
-                          'judged by fine-tuning)')
+        raise ConfigError(f'{args.config} has no test_dataloader and test_evaluator, so there is nothing to test',
+                          'test_dataloader', 'give another config; pretraining is judged by fine-tuning')
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     check_segmentor(cfg)
@@ -96,7 +98,8 @@ def main() -> None:
     if args.no_pin_memory:
         cfg.test_dataloader.pin_memory = False
     if args.out and cfg.default_scope != 'mmseg' and args.out_item != 'metrics' and not args.out.endswith('.pkl'):
-        raise ConfigError(f'--out {args.out}: predictions of a classifier go to a .pkl file; for a .json add --out-item metrics')
+        raise ConfigError(f'{args.out}: predictions of a classifier go to a .pkl file', '--out',
+                          'end it so; for a .json add --out-item metrics')
     save_maps = args.out and cfg.default_scope == 'mmseg' and args.out_item != 'metrics'
     if save_maps:
         cfg.test_evaluator.update(output_dir=args.out, keep_results=True)

@@ -9,12 +9,12 @@ from nepa_mm.engine.launch import (
     check_checkpoint,
     check_frozen,
     check_numbers,
-    check_work_dir,
     load_config,
     naming_checkpoints,
     naming_keys,
 )
 from nepa_mm.engine.segmentation_checks import check_segmentor
+from nepa_mm.engine.work_dir import check_work_dir, sole_run
 from nepa_mm.errors import ConfigError, one_line_errors
 
 
@@ -22,6 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--resume', nargs='?', const='auto', help='continue from a checkpoint, or the newest in the work dir')
+    parser.add_argument('--overwrite', action='store_true', help='start anew where a run is, which is moved aside')
     parser.add_argument('--amp', action='store_true', help='train in bfloat16 (nepa_mm.Bf16OptimWrapper)')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale lr by batch / auto_scale_lr.base_batch_size')
@@ -43,14 +44,15 @@ def main() -> None:
             cfg.optim_wrapper.pop(key, None)
     if args.resume is not None:
         if args.resume != path_of(args.resume):
-            raise ConfigError(f'--resume {args.resume} would lose the other weights; give the file without raw: or ema:')
+            raise ConfigError(f'{args.resume} would lose the other weights', '--resume', 'give the file without raw: or ema:')
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.allow_resume_change:
         cfg.allow_resume_change = True
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise ConfigError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {args.config} does not set')
+            raise ConfigError(f'--auto-scale-lr needs it, and {args.config} does not set it', 'auto_scale_lr.base_batch_size',
+                              'set it to the batch that the learning rate is for')
         cfg.auto_scale_lr.enable = True
     for split in ('train', 'val', 'test'):
         loader = cfg.get(f'{split}_dataloader')
@@ -58,16 +60,17 @@ def main() -> None:
             loader.pin_memory = loader.get('pin_memory', True) and not args.no_pin_memory
             loader.persistent_workers = (loader.get('persistent_workers', True) and loader.get('num_workers', 0) > 0
                                          and not args.no_persistent_workers)
-    check_work_dir(cfg)
-    check_checkpoint(cfg, 'load_from')
-    check_checkpoint(cfg, 'model.backbone.init_cfg.checkpoint')
     splits = ('train', ) if args.no_validate else ('train', 'val')
-    check_data(cfg, splits)
-    check_frozen(cfg)
-    check_numbers(cfg)
-    check_segmentor(cfg)
-    with naming_keys(cfg), naming_checkpoints(cfg), naming_data(cfg, splits):
-        build_runner(cfg).train()
+    with sole_run(cfg):
+        check_work_dir(cfg, must_resume=args.resume == 'auto', overwrite=args.overwrite)
+        check_checkpoint(cfg, 'load_from')
+        check_checkpoint(cfg, 'model.backbone.init_cfg.checkpoint')
+        check_data(cfg, splits)
+        check_frozen(cfg)
+        check_numbers(cfg)
+        check_segmentor(cfg)
+        with naming_keys(cfg), naming_checkpoints(cfg), naming_data(cfg, splits):
+            build_runner(cfg).train()
 
 
 if __name__ == '__main__':

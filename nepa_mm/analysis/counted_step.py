@@ -50,8 +50,8 @@ def without_content() -> Iterator[FakeTensorMode]:
         ConfigError: Before torch 2.6, which cannot be told to leave out the compiler.
     """
     if torch.__version__ < (2, 6):
-        raise ConfigError(f'counting memory and work needs torch 2.6 or later, this is torch {torch.__version__}; use an '
-                          'environment with the versions of constraints.txt')
+        raise ConfigError(f'counting memory and work needs torch 2.6 or later, this is {torch.__version__}', 'torch',
+                          'use an environment with the versions of constraints.txt')
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.compiler.set_stance('force_eager'):
         yield mode
 

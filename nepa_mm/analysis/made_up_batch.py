@@ -32,7 +32,8 @@ def made_up_batch(cfg: Config, batch_size: int, img_size: int | None = None):
     sample = made_up_sample(dataset)
     if img_size is not None:
         if 'gt_sem_seg' in sample['data_samples']:
-            raise ConfigError(f'--img-size {img_size} is not for segmentation; set crop_size and model.data_preprocessor.size')
+            raise ConfigError(f'{img_size} is not for segmentation', '--img-size',
+                              'set crop_size and model.data_preprocessor.size')
         sample['inputs'] = map_tensors(sample['inputs'], lambda image: torch.zeros(
             *image.shape[:-2], img_size, img_size, dtype=image.dtype))
     collate = copy.deepcopy(cfg.train_dataloader.get('collate_fn', dict(type='pseudo_collate')))

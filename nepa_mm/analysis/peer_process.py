@@ -24,11 +24,13 @@ def peer_settings(cfg: Config, batch_size: int, img_size: int, peer_path: str | 
     """
     backbone = cfg.model.get('backbone', {})
     if not cfg.model.type.endswith('NEPA') or not str(backbone.get('type')).endswith('NEPAViT'):
-        raise ConfigError(f'model.type={cfg.model.type!r}: --vs compares pretraining of nepa_mm.NEPA over nepa_mm.NEPAViT')
+        raise ConfigError(f'{cfg.model.type!r} is not what --vs compares, nepa_mm.NEPA over nepa_mm.NEPAViT', 'model.type',
+                          'give a config of NEPA pretraining')
     try:
         config = released_config(dict(backbone=backbone.to_dict()), None)
     except CheckpointError as error:
-        raise ConfigError(f'--vs needs the released variant: {error}') from error
+        raise ConfigError(f'--vs needs the released variant: {error.what}', error.where,
+                          'give a config of the released variant') from error
     optimizer = {key: value for key, value in cfg.optim_wrapper.optimizer.items() if key in ('lr', 'betas', 'weight_decay')}
     averages = ema_hooks(cfg)
     return dict(
@@ -61,7 +63,8 @@ class PeerProcess:
             self.process = subprocess.Popen(
                 command, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said)
         except OSError as error:
-            raise ConfigError(f'--peer-python {python!r} cannot be run: {error.strerror}') from error
+            raise ConfigError(f'{python!r} cannot be run: {error.strerror}', '--peer-python',
+                              'give the Python that the peer is installed in') from error
         self.name, self.memory = name, 0
         self.about = self.answer()['ready']
 
@@ -73,7 +76,7 @@ class PeerProcess:
             self.process.wait()
             self.said.seek(0)
             why = answer.get('error') or (self.said.read().strip().splitlines() or ['it said nothing'])[-1]
-            raise ConfigError(f'--vs {self.name} stopped: {why}')
+            raise ConfigError(f'{self.name} stopped: {why}', '--vs', 'mend that, or compare with another')
         return answer
 
     def __call__(self, steps: int) -> float:

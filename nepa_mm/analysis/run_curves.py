@@ -26,12 +26,13 @@ def draw_runs(runs: dict[str, RunLog], smooth: int = 1, metrics: list[str] | Non
     """
     without = [name for name, run in runs.items() if run.epoch_steps is None]
     if in_epochs and without:
-        raise ConfigError(f'--x epoch: {without[0]} counts iterations, not epochs; use --x step')
+        raise ConfigError(f'epoch: {without[0]} counts iterations, not epochs', '--x', 'use --x step')
     in_epochs = not without if in_epochs is None else in_epochs
     known = list(dict.fromkeys(key for run in runs.values() for key in run.metrics))
     missing = [key for key in metrics or () if key not in known]
     if missing:
-        raise ConfigError(f'--metrics {missing[0]}: no validation of these runs has it, but {known or "none took place"}')
+        raise ConfigError(f'no validation of these runs has {missing[0]!r}', '--metrics',
+                          f'choose from {known}' if known else 'leave it out: no validation took place')
     metrics = [key for key in NAMES if key in known] or known[:1] if metrics is None else metrics
     panels = [(draw_curve, 'loss'), (draw_layer_lr, 'learning rate'), (draw_curve, 'grad_norm'), (draw_throughput, 'throughput'),
               (draw_curve, 'collapse'), *((draw_metric, key) for key in metrics)]

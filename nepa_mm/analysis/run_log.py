@@ -31,10 +31,10 @@ def read_run(folder: Path) -> RunLog:
         DataError: If there is no such folder, no log in it, or no training in the log.
     """
     if not folder.is_dir():
-        raise DataError(f'{folder} is no folder; give the work dir of a training, e.g. work_dirs/CONFIG')
+        raise DataError('there is no such folder', str(folder), 'give the work dir of a training, e.g. work_dirs/CONFIG')
     starts = sorted(path.parents[1] for path in (*folder.glob(f'*/{SCALARS}'), *folder.glob(SCALARS)))  # named by their time
     if not starts:
-        raise DataError(f'{folder} holds no TIME/{SCALARS}; give the work dir of a training that has logged something')
+        raise DataError(f'it holds no TIME/{SCALARS}', str(folder), 'give the work dir of a training that has logged something')
     text = '\n'.join(path.read_text(errors='replace') for start in starts for path in sorted(start.glob('*.log')))
     run = RunLog(batch=last_number(r'Effective batch (\d+) = ', text))
     train, metrics, layer_lr = [], [], []
@@ -51,7 +51,8 @@ def read_run(folder: Path) -> RunLog:
         train, metrics, layer_lr = ([old for old in olds if old['step'] < first] + news
                                     for olds, news in ((train, steps), (metrics, checks), (layer_lr, rates)))
     if not train:
-        raise DataError(f'{folder} holds no logged step of a training; is it the work dir of a test?')
+        raise DataError('it holds no logged step of a training', str(folder),
+                        'give the work dir of a training; is it that of a test?')
     run.train = curves(train)
     run.metrics = curves({key: value for key, value in record.items() if key == 'step' or key not in NO_METRICS}
                          for record in metrics)
@@ -73,7 +74,7 @@ def read_lines(path: Path) -> list[dict]:
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):
                 return [record for record in records if isinstance(record, dict) and 'step' in record]
-            raise DataError(f'{path}, line {number} is no record of a log: {line[:60]!r}; mend or remove it') from error
+            raise DataError(f'no record of a log: {line[:60]!r}', f'{path}, line {number}', 'mend or remove it') from error
     return records
 
 

@@ -28,7 +28,7 @@ def without_checkpoints(cfg: Config) -> Config:
     cfg = copy.deepcopy(cfg)
     for key in ('model', 'train_dataloader', 'optim_wrapper'):
         if key not in cfg:
-            raise ConfigError(f'{key} is missing in {cfg.filename}, so it trains nothing')
+            raise ConfigError(f'{key} is missing, so it trains nothing', cfg.filename, 'give the config of a training')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     if cfg.get('default_scope') == 'mmpretrain':  # as mmpretrain's own tools do
         cfg.train_dataloader.setdefault('collate_fn', dict(type='default_collate'))
@@ -112,8 +112,8 @@ def counted(cfg: Config, batch_size: int, img_size: int | None = None) -> Iterat
         try:
             yield TrainingStep.of(model, cfg, map_tensors(batch, mode.from_tensor))
         except DataDependentOutputException as error:
-            raise ConfigError(f'model.type={cfg.model.type!r} cannot be counted: what it does depends on values of tensors '
-                              '(on a GPU it can be measured)') from error
+            raise ConfigError(f'{cfg.model.type!r} cannot be counted: what it does depends on values of tensors', 'model.type',
+                              'measure it on a GPU, where it can be') from error
 
 
 def give_memory(model: nn.Module) -> None:

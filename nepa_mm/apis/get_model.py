@@ -44,7 +44,8 @@ def built(checkpoint: dict, address: str, overrides: dict) -> BaseModel:
     config = config_of(checkpoint, address)
     model_cfg = without_init(config['model'])
     if not isinstance(model_cfg.get('backbone'), dict):
-        raise CheckpointError(f'model.backbone of its config is no dict but {model_cfg.get("backbone")!r}')
+        raise CheckpointError(f'no dict but {model_cfg.get("backbone")!r}', 'its config, model.backbone',
+                              'give a checkpoint of a NEPA model')
     model_cfg['backbone'].update(overrides)
     check_types(model_cfg, registered(MODELS, TASK_UTILS))
     check_depth(model_cfg['backbone'].get('arch'), weights)
@@ -53,10 +54,12 @@ def built(checkpoint: dict, address: str, overrides: dict) -> BaseModel:
             model = MODELS.build(Config(dict(model=model_cfg)).model)
     except Exception as error:  # of many kinds, as the arguments that a checkpoint may name
         reason = first_line(error)
-        raise CheckpointError(f'no model can be built from its config and {overrides or "no overrides"} ({reason})') from error
+        raise CheckpointError(f'no model can be built from it and {overrides or "no overrides"} ({reason})', 'its config',
+                              'mend the overrides, or build it from its config file') from error
     fit = fit_model(model, weights)
     if fit.unused_parts or fit.new_parts:
-        raise CheckpointError(f'the model of its config lacks {fit.unused_parts}, and the checkpoint {fit.new_parts}')
+        raise CheckpointError(f'the model of the config lacks {fit.unused_parts}, and the checkpoint {fit.new_parts}',
+                              'its config', 'give a checkpoint with the config that it was trained by')
     if not overrides:
         require_all(fit, 'get_model')
     model.load_state_dict(weights, strict=not model.backbone.allow_unmatched)
@@ -84,7 +87,7 @@ def config_of(checkpoint: dict, address: str) -> dict:
         return config
     weights = checkpoint['state_dict']
     if any(name.startswith('decode_head.') for name in weights):
-        raise CheckpointError('a segmentor without its config; build it from its config file and load this into it')
+        raise CheckpointError('a segmentor without a config', 'its meta', 'build it from its config file and load this into it')
     num_classes = len(weights['head.fc.weight']) if 'head.fc.weight' in weights else None
     return model_config(inferred_backbone(weights, f'{address} carries no config'), num_classes)
 
@@ -93,4 +96,6 @@ def check_depth(arch, weights: dict) -> None:
     """Refuse a depth that the weights have not, before so many blocks are built."""
     depth = len(blocks_of(name for name in weights if name.startswith('backbone.')))
     if isinstance(arch, dict) and arch.get('num_layers') != depth:
-        raise CheckpointError(f'{depth} blocks there, and model.backbone.arch.num_layers={arch.get("num_layers")!r}')
+        raise CheckpointError(f'{arch.get("num_layers")!r} blocks, but the weights have {depth}',
+                              'its config, model.backbone.arch.num_layers',
+                              'give a checkpoint with the config that it was trained by')

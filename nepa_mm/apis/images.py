@@ -28,10 +28,10 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
             images = [file for file in path.rglob('*') if file.suffix.lower() in SUFFIXES and file.is_file()]
             images.sort(key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', str(file))])
             if not images:
-                raise DataError(f'{path} holds no image ({", ".join(SUFFIXES)})')
+                raise DataError('it holds no image', str(path), f'give a folder of images ({", ".join(SUFFIXES)})')
             found += images
         elif not path.exists():
-            raise DataError(f'{path} does not exist; give an image, a folder or a .txt file with a path on each line')
+            raise DataError('there is no such file', str(path), 'give an image, a folder or a .txt file with a path on each line')
         elif path.suffix.lower() == '.txt':
             found += listed(path)
         else:
@@ -47,10 +47,11 @@ def listed(path: Path) -> list[Path]:
             choices = [Path(line.strip()), path.parent / line.strip()]
             there = [choice for choice in choices if choice.is_file()]
             if not there:
-                raise DataError(f'{path}, line {number}: {line.strip()} does not exist, nor from the folder of the list')
+                raise DataError(f'{line.strip()} does not exist, nor from the folder of the list', f'{path}, line {number}',
+                                'mend the path or take it out')
             images.append(there[0])
     if not images:
-        raise DataError(f'{path} names no image; write a path on each line')
+        raise DataError('it names no image', str(path), 'write a path on each line')
     return images
 
 
@@ -69,8 +70,8 @@ def load_image(path: str | Path) -> np.ndarray:
     except Exception:  # the loader says what is wrong
         mode, width, height = '', 1, 1
     if mode.startswith(('I', 'F')):
-        raise DataError(f'{path} has more than 8 bits a pixel (Pillow\'s mode {mode}), and values above 255 would become white; '
+        raise DataError(f"more than 8 bits a pixel (Pillow's mode {mode}): values above 255 would become white", str(path),
                         'scale it to 8 bits first')
     if max(width, height) > LONGEST * min(width, height):
-        raise DataError(f'{path} has {width}x{height} pixels, a line rather than an image; cut it into pieces')
+        raise DataError(f'{width}x{height} pixels are a line rather than an image', str(path), 'cut it into pieces')
     return LoadImage()(dict(img_path=str(path)))['img']

@@ -49,13 +49,14 @@ def model_of(args: argparse.Namespace, build: Callable[[str], BaseModel] = get_m
         CheckpointError: If there is no such checkpoint.
     """
     if args.batch_size < 1:
-        raise ConfigError(f'--batch-size {args.batch_size} is no number of images')
+        raise ConfigError(f'{args.batch_size} is no number of images', '--batch-size', 'give 1 or more')
     device = device_of(args.device)
     host_progress.disable_progress_bar = True  # the tools have one of their own
     with redirect_stdout(sys.stderr):
         if not args.model.endswith('.py'):
             if args.checkpoint:
-                raise ConfigError(f'--checkpoint {args.checkpoint} is for a config file, and {args.model} is none')
+                raise ConfigError(f'{args.checkpoint} is for a config file, and {args.model} is none', '--checkpoint',
+                                  'leave it out, or give a config file')
             return build(args.model).to(device)
         return from_config(args.model, args.checkpoint, device)
 
@@ -66,18 +67,18 @@ def device_of(name: str | None) -> torch.device:
         device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f'--device {name} cannot be used here ({first_line(error)}); try --device cpu') from error
+        raise ConfigError(f'{name} cannot be used here ({first_line(error)})', '--device', 'try --device cpu') from error
     return device
 
 
 def from_config(path: str, checkpoint: str | None, device: torch.device) -> BaseModel:
     """The model of a config file, as the hosts build it, with the weights of a checkpoint."""
     if not Path(path).is_file():
-        raise ConfigError(f'config file {path!r} does not exist')
+        raise ConfigError('there is no such config file', path, 'give the path of a config, or of a checkpoint')
     if not checkpoint:
-        raise CheckpointError(f'{path} is a config file: give its weights with --checkpoint PATH')
+        raise CheckpointError('a config file has no weights', path, 'give them with --checkpoint PATH')
     if ':' not in path_of(checkpoint) and not Path(path_of(checkpoint)).is_file():
-        raise CheckpointError(f'--checkpoint {checkpoint} does not exist')
+        raise CheckpointError(f'{checkpoint} does not exist', '--checkpoint', 'give the path of a checkpoint')
     config = Config.fromfile(path)
     if config.get('default_scope') == 'mmseg':
         from mmseg.apis import init_model  # which the others do without
@@ -99,7 +100,8 @@ def load_all(model: BaseModel, address: str, config: Config) -> None:
         require_all(fit_model(model, weights), 'inference')
         lacking = model.load_state_dict(weights, strict=False).missing_keys  # of a backbone that is not ours
         if lacking:
-            raise CheckpointError(f'it lacks {len(lacking)} weights of the config\'s model, such as {lacking[0]}')
+            raise CheckpointError(f"it lacks {len(lacking)} weights of the config's model, such as {lacking[0]}", 'its weights',
+                                  'give the config that it was trained by')
     meta = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
     dataset = (config.get('test_dataloader') or {}).get('dataset', {})
     model.dataset_meta = meta.get('dataset_meta') or dataset.get('metainfo') or getattr(model, '_dataset_meta', {})
@@ -114,8 +116,8 @@ def pipeline_of_model(model: BaseModel) -> Compose:
     """
     loader = model._config.get('test_dataloader')
     if not loader:
-        raise CheckpointError('the config of the model has no test_dataloader.dataset.pipeline, which says how images are '
-                              'prepared; give the checkpoint alone, or a config that has one')
+        raise CheckpointError('no test_dataloader.dataset.pipeline, which says how images are prepared',
+                              'the config of the model', 'give the checkpoint alone, or a config that has one')
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return Compose([each for each in loader.dataset.pipeline if each['type'] != 'LoadImageFromFile'])
 
@@ -124,7 +126,7 @@ def check_new(file: Path | None = None, folder: Path | None = None) -> None:
     """Refuse, before anything is predicted, to write over anything and what cannot be written: the folder must be empty."""
     for path in filter(None, (file, folder)):
         if path.is_file() or (path.is_dir() and (path == file or any(path.iterdir()))):
-            raise ConfigError(f'{path} is there already and would be written over; choose another name or remove it')
+            raise ConfigError('it is there already and would be written over', str(path), 'choose another name or remove it')
         require_writable(path)
 
 
@@ -174,13 +176,13 @@ def run(inputs: Sequence[str],
             for group in by_size(images) if one_size else [images]:
                 for (path, image), result in zip(group, predicted(predict, [image for _, image in group]), strict=True):
                     if isinstance(result, Exception):
-                        failed += failure(f'{path} ({image.shape[1]}x{image.shape[0]} pixels) cannot be predicted: '
-                                          f'{type(result).__name__}: {first_line(result)}')
+                        failed += failure(f'{image.shape[1]}x{image.shape[0]} pixels cannot be predicted '
+                                          f'({type(result).__name__}: {first_line(result)}) | {path} | leave it out')
                     else:
                         receive(path, image, result)
                 progress.update(task, advance=len(group))
     if failed:
-        failure(f'{failed} of {len(paths)} images failed')
+        failure(f'{failed} of {len(paths)} images failed | {" ".join(map(str, inputs))} | see the lines above')
     return DataError.exit_code if failed else 0
 
 
@@ -195,7 +197,7 @@ def predicted(predict: Callable, images: list[np.ndarray]) -> Sequence:
     try:
         return predict(images) if images else []
     except torch.OutOfMemoryError:
-        raise ConfigError(f'--batch-size {len(images)} takes more memory than the device has; lower it') from None
+        raise ConfigError(f'{len(images)} takes more memory than the device has', '--batch-size', 'lower it') from None
     except Exception as error:  # hosts raise anything
         if os.environ.get('NEPA_DEBUG') == '1':
             raise

@@ -34,7 +34,7 @@ def importing_nothing() -> Iterator[None]:
     """
     def import_host(name: str) -> ModuleType:
         if name.split('.')[0] not in HOSTS:
-            raise CheckpointError(f'a name in its config would import {name!r}')
+            raise CheckpointError(f'a name would import {name!r}', 'its config', 'build the model from its config file')
         return import_module(name)
 
     before = {name: getattr(registry, name) for name in ('get_object_from_string', 'import_module')}
@@ -60,7 +60,8 @@ def scope_of(config: dict) -> str:
     """Where names of the config are looked up; only among what is imported."""
     scope = config.get('default_scope') or 'mmpretrain'
     if not isinstance(scope, str) or scope not in MODELS.children:
-        raise CheckpointError(f'default_scope={scope!r} of its config is none of {sorted(MODELS.children)}')
+        raise CheckpointError(f'{scope!r} is none of {sorted(MODELS.children)}', 'its config, default_scope',
+                              'give a checkpoint of one of these')
     return scope
 
 
@@ -75,12 +76,14 @@ def check_types(config, known: set[str], key: str = 'model', required: bool = Tr
     if isinstance(config, dict):
         kind = config.get('type')
         if ('type' in config or required) and not (isinstance(kind, str) and kind in known):
-            raise CheckpointError(f'{key}.type={kind!r} of its config is none that {", ".join(SCOPES)} have for it; if it is '
-                                  'yours, import the module that registers it first')
+            raise CheckpointError(f'{kind!r} is none that {", ".join(SCOPES)} have for it', f'its config, {key}.type',
+                                  'if it is yours, import the module that registers it first')
         if 'trust_remote_code' in config:
-            raise CheckpointError(f'{key}.trust_remote_code of its config would run code')
+            raise CheckpointError('it would run code', f'its config, {key}.trust_remote_code',
+                                  'build the model from its config file')
     elif isinstance(config, str) and config.lower().endswith(RUN_AS_READ):
-        raise CheckpointError(f'{key}={config!r} of its config names a file that mmengine would run')
+        raise CheckpointError(f'{config!r} names a file that mmengine would run', f'its config, {key}',
+                              'build the model from its config file')
     if isinstance(config, (dict, list, tuple)):
         for name, value in config.items() if isinstance(config, dict) else enumerate(config):
             check_types(value, known, f'{key}.{name}', required=False)
@@ -120,7 +123,8 @@ def pipeline_of(config: dict) -> dict:
         for i, transform in enumerate(pipeline):
             check_types(transform, registered(TRANSFORMS), f'test_dataloader.dataset.pipeline.{i}')
     except CheckpointError as error:
-        print_log(f'{error}; the pipeline is left out, so that inferencers need one of yours', 'current', logging.WARNING)
+        print_log(f'{error.where}: {error.what}; the pipeline is left out, so that inferencers need one of yours', 'current',
+                  logging.WARNING)
         return {}
     pipeline = [scoped(transform, scope_of(config)) for transform in without_init(pipeline) if transform['type'] not in LABELS]
     return dict(test_dataloader=dict(dataset=dict(pipeline=pipeline)), test_pipeline=pipeline)

@@ -56,11 +56,12 @@ def load_from_http(filename: str, map_location=None) -> dict:
         try:
             torch.hub.download_url_to_file(filename, path, digest and digest[1], progress=os.isatty(0))
         except Exception as error:  # many kinds: no network, no such file, another digest
-            raise CheckpointError(f'{filename} cannot be downloaded ({first_line(error)})') from error
+            raise CheckpointError(f'it cannot be downloaded ({first_line(error)})', filename,
+                                  'check the address and the network') from error
     barrier()
     with about(filename):
         if digest and not sha256(path).startswith(digest[1]):
-            raise CheckpointError(f'the SHA-256 of {str(path)!r} does not begin with {digest[1]}; remove the file')
+            raise CheckpointError(f'its SHA-256 does not begin with {digest[1]}', str(path), 'remove the file')
         return opened(read_checkpoint(path, map_location), filename)
 
 
@@ -76,7 +77,7 @@ def load_from_model_zoo(filename: str, map_location=None) -> dict:
         name = mmengine_loaders.get_deprecated_model_names().get(name, name)
     with about(filename):
         if name not in places:
-            raise CheckpointError('no model goes by this name')
+            raise CheckpointError('no model goes by this name', filename, 'give a name that mmengine knows, or a path')
         if places[name].startswith('http'):
             checkpoint = load_from_http(places[name], map_location)
         else:
@@ -98,7 +99,7 @@ def load_from_ceph(filename: str, map_location=None) -> dict:
 @CheckpointLoader.register_scheme(prefixes='pavi://', force=True)
 def load_from_pavi(filename: str, map_location=None) -> dict:
     """Refuse what only mmengine's own loader could fetch, which would unpickle it."""
-    raise CheckpointError(f'{filename}: pavi:// is not supported; download the file and give its path')
+    raise CheckpointError('pavi:// is not supported', filename, 'download the file and give its path')
 
 
 @CheckpointLoader.register_scheme(prefixes='hf:', force=True)

@@ -34,7 +34,7 @@ OUTSIDE_RELEASE = ('decode_head.', 'auxiliary_head.', 'neck.', 'mask_token')
 def check_suffix(path: Path) -> None:
     """Refuse a file of a kind that is not written."""
     if path.suffix not in WRITTEN:
-        raise CheckpointError(f'DST={str(path)!r} must end in {" or ".join(WRITTEN)}')
+        raise CheckpointError(f'{str(path)!r} is of a kind that is not written', 'DST', f'end it in {" or ".join(WRITTEN)}')
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], meta: dict) -> None:
@@ -97,7 +97,8 @@ def hf_to_mm(src: str, dst: Path, ema: bool = False) -> str:
         parts = our_parts(source)
         tensors = checked(ComputedTensors({name: partial(stacked, source, names) for name, names in parts.items()}))
         if prefix_of(RELEASED, source) is None:
-            raise CheckpointError('it is no released checkpoint but one of ours already, which needs no conversion')
+            raise CheckpointError('no released checkpoint but one of ours already', 'its weights',
+                                  'take it as it is, without conversion')
         meta = meta_of(released, tensors, sha256={file.name: sha256(file) for file in files})
         write_weights(dst, tensors, meta)
     return (f'{dst}: {len(parts)} tensors of {released.weights} ({kind_of(tensors)}, {variant_in(meta)} variant, '
@@ -190,7 +191,7 @@ def weights_of(address: str, ema: bool) -> tuple[Mapping[str, Tensor], dict]:
         meta = from_header(source.metadata)
         check_kind(meta, ema)
         if prefix_of(RELEASED, source) is not None:
-            raise CheckpointError('it is in the released format already')
+            raise CheckpointError('it is in the released format already', 'its weights', 'take it as it is, without conversion')
         parts = our_parts(source)
         return checked(ComputedTensors({name: partial(stacked, source, names) for name, names in parts.items()})), meta
     address = address if path_of(address) != address else f'{"ema" if ema else "raw"}:{address}'

@@ -1,4 +1,4 @@
-"""Checkpoints of a running training: complete on disk or not there, checked before they count, the newest good one found again."""
+"""Checkpoints of a running training: complete on disk or not there, checked before they count, the newest good one found."""
 import os
 import re
 import struct
@@ -14,6 +14,7 @@ from ..errors import CheckpointError, StorageError
 from .pickled import allowed
 
 NAME = re.compile(r'(epoch|iter)_(\d+)\.pth')
+REMEDY = 'name another, or let --resume choose'
 PIECE = 1 << 24  # bytes that are read at a time
 
 
@@ -39,31 +40,35 @@ def write_checkpoint(checkpoint: dict, path: Path) -> None:
             os.close(folder)
     except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError
         temporary.unlink(missing_ok=True)
-        raise StorageError(f'{str(path)!r} cannot be written: it needs {size_of(checkpoint):,} bytes, and {free(path.parent):,} '
-                           f'are free ({str(error).splitlines()[0]}); older checkpoints are as they were') from error
+        raise StorageError(f'it cannot be written: it needs {size_of(checkpoint):,} bytes, and {free(path.parent):,} are free '
+                           f'({str(error).splitlines()[0]})', str(path), 'make room and --resume; older checkpoints are as they '
+                           'were') from error
     except CheckpointError as error:
         temporary.unlink(missing_ok=True)
-        raise StorageError(f'{str(path)!r} was written, but is not what was read back ({error}); look at the disk') from error
+        raise StorageError(f'it was written, but is not what was read back ({error.what})', str(path),
+                           'look at the disk') from error
 
 
 def check_whole(path: Path) -> None:
-    """Compare every part of a file of ``torch.save`` with the check sum (CRC-32) that stands beside it, which ``torch.load`` does not.
+    """Compare every part of a file of ``torch.save`` with the check sum (CRC-32) beside it, which ``torch.load`` does not.
 
     Raises:
         CheckpointError: If a byte of the weights differs, or the file is cut, empty or no such file.
     """
     size = path.stat().st_size
     if not size:
-        raise CheckpointError('it is empty (0 bytes)')
+        raise CheckpointError('it is empty (0 bytes)', str(path), REMEDY)
     try:
         with ZipFile(path) as archive:
             entries = archive.infolist()
     except (BadZipFile, struct.error, ValueError) as error:
-        raise CheckpointError(f'it is cut, or no checkpoint ({error})') from error
+        raise CheckpointError(f'it is cut, or no checkpoint ({error})', str(path), REMEDY) from error
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # zlib lets other threads run
-        wrong = [entry.filename for entry, good in zip(entries, pool.map(lambda entry: is_whole(path, entry), entries)) if not good]
+        whole = pool.map(lambda entry: is_whole(path, entry), entries)
+        wrong = [entry.filename for entry, good in zip(entries, whole) if not good]
     if wrong:
-        raise CheckpointError(f'{len(wrong)} of its {len(entries)} parts are not what was written, first {wrong[0]!r}')
+        raise CheckpointError(f'{len(wrong)} of its {len(entries)} parts are not what was written, first {wrong[0]!r}',
+                              str(path), REMEDY)
 
 
 def is_whole(path: Path, entry: ZipInfo) -> bool:
@@ -125,13 +130,14 @@ def newest_whole(folder: Path, warn) -> Path | None:
         try:
             check_whole(path)
         except CheckpointError as error:
-            wrong.append(f'{path.name}: {error}')
+            wrong.append(f'{path.name}: {error.what}')
             continue
         for text in wrong:
             warn(f'{text}; resuming from {path.name}, the newest that is whole')
         return path
     if wrong:
-        raise CheckpointError(f'no checkpoint in {str(folder)!r} is whole, and nothing was changed there: {"; ".join(wrong)}')
+        raise CheckpointError(f'no checkpoint is whole, and nothing was changed: {"; ".join(wrong)}', str(folder),
+                              'copy one back, or start anew in another --work-dir')
     return None
 
 

@@ -30,13 +30,15 @@ def existing_file(path: str | Path) -> Path:
     try:
         path = Path(path).expanduser()
         if path.is_dir():
-            raise CheckpointError(f'{str(path)!r} is a folder; the address of a released checkpoint is hf:{path}')
+            raise CheckpointError('it is a folder', str(path), f'give a file; the address of a released checkpoint is hf:{path}')
         if not path.is_file():
-            raise CheckpointError(f'{str(path)!r}: there is no such checkpoint')
+            raise CheckpointError('there is no such checkpoint', str(path), 'give the path of a checkpoint')
         if not path.stat().st_size:
-            raise CheckpointError(f'{str(path)!r} is empty (0 bytes); copy or download it again')
+            raise CheckpointError('it is empty (0 bytes)', str(path), 'copy or download it again')
+    except CheckpointError:
+        raise
     except (OSError, RuntimeError) as error:  # a name that is too long, a home of nobody
-        raise CheckpointError(f'{str(path)!r} cannot be opened ({error})') from error
+        raise CheckpointError(f'it cannot be opened ({error})', str(path), 'give the path of a checkpoint') from error
     return path
 
 
@@ -67,7 +69,7 @@ def read_checkpoint(path: str | Path, map_location=None, more: Sequence[type] = 
         with allowed(*more):
             checkpoint = plain(torch.load(path, map_location=map_location, weights_only=True))
     if not isinstance(checkpoint, dict):
-        raise CheckpointError(f'{str(path)!r} holds a {type(checkpoint).__name__}, not a dict of weights')
+        raise CheckpointError(f'it holds a {type(checkpoint).__name__}, not a dict of weights', str(path), 'give a checkpoint')
     return checkpoint
 
 
@@ -78,9 +80,10 @@ def refuse_programs(path: Path) -> None:
     with open(path, 'rb') as file:
         is_zip = file.read(4) == b'PK\x03\x04'
     if is_zip and 'constants.pkl' in torch._C.PyTorchFileReader(str(path)).get_all_records():
-        raise CheckpointError(f'{str(path)!r} is a TorchScript program, which may run code; save its state_dict instead')
+        raise CheckpointError('a TorchScript program, which may run code', str(path), 'save its state_dict instead')
     if not is_zip and tarfile.is_tarfile(path):
-        raise CheckpointError(f'{str(path)!r} cannot be read as weights, it is cut or of another format (a tar archive)')
+        raise CheckpointError('it cannot be read as weights, it is cut or of another format (a tar archive)', str(path),
+                              'copy or download it again')
 
 
 @contextmanager
@@ -91,10 +94,11 @@ def about(address: str) -> Iterator[None]:
     except CheckpointError as error:
         if str(address) in str(error):
             raise
-        raise CheckpointError(f'{address}: {error}') from error
+        raise CheckpointError(error.what, f'{address}, {error.where}', error.remedy) from error
     except Exception as error:  # of any kind: what a file can hold has no end
         reason = f'{type(error).__name__}: {first_line(error)}'
-        raise CheckpointError(f'{address} is damaged, or no checkpoint of a NEPA model ({reason})') from error
+        raise CheckpointError(f'it is damaged, or no checkpoint of a NEPA model ({reason})', str(address),
+                              'copy or download it again') from error
 
 
 @contextmanager
@@ -109,12 +113,13 @@ def naming(path: Path) -> Iterator[None]:
         code = re.search(r'GLOBAL (getattr\(.*\)|\S+)', message)
         if isinstance(error, pickle.UnpicklingError) and code:
             name = code[1].removeprefix('builtins.')[:200]
-            raise CheckpointError(f'{str(path)!r} would run {name} as it loads, which is no part of weights; nothing was run. '
-                                  'Only tensors and plain data are read: save them alone, or as safetensors') from error
+            raise CheckpointError(f'it would run {name} as it loads, which is no part of weights; nothing was run', str(path),
+                                  'save only tensors and plain data, alone or as safetensors') from error
         reason = message.splitlines()[0]
         if 'weights_only' in reason or ' ' not in reason:  # torch recommends to run it; or says a number
             reason = 'it holds other than tensors and plain data'
-        raise CheckpointError(f'{str(path)!r} cannot be read as weights, it is cut or of another format ({reason})') from error
+        raise CheckpointError(f'it cannot be read as weights, it is cut or of another format ({reason})', str(path),
+                              'copy or download it again') from error
 
 
 @contextmanager
@@ -128,7 +133,7 @@ def new_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CheckpointError(f'{str(path)!r} cannot be written ({error})') from error
+        raise CheckpointError(f'it cannot be written ({error})', str(path), 'choose another name') from error
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         yield temporary
@@ -141,7 +146,7 @@ def new_file(path: Path) -> Iterator[Path]:
 
 def refuse_existing(path: Path) -> None:
     if path.exists():
-        raise CheckpointError(f'{str(path)!r} exists and would be written over; remove it or choose another name')
+        raise CheckpointError('it exists and would be written over', str(path), 'remove it or choose another name')
 
 
 def require_writable(path: Path) -> None:
@@ -151,7 +156,7 @@ def require_writable(path: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=place).close()
     except OSError as error:
-        raise ConfigError(f'{path} cannot be written ({error.strerror}: {place}); choose another name') from error
+        raise ConfigError(f'it cannot be written ({error.strerror}: {place})', str(path), 'choose another name') from error
 
 
 def link_new(temporary: Path, path: Path) -> None:

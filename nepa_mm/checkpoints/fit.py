@@ -145,7 +145,8 @@ def fit_backbone(backbone: nn.Module, weights: dict[str, Tensor], source: str = 
 
 
 def refuse(source: str, reason: str, names: list[str]) -> None:
-    raise CheckpointError(f'{source}: {reason}; first keys: {names[:5]}')
+    raise CheckpointError(f'{reason}; first keys: {names[:5]}', source,
+                          'give a checkpoint of this model, or build the model of this checkpoint')
 
 
 def short(dtype: torch.dtype) -> str:

@@ -89,8 +89,9 @@ def require_all(fit: Fit, purpose: str, exactly: bool = False) -> None:
     """
     created = fit.created + fit.new_parts
     if created:
-        raise CheckpointError(f'{fit.source}: {purpose} needs every weight, and these would be created: {", ".join(created)}; is '
-                              'it of another model or stage?')
+        raise CheckpointError(f'{purpose} needs every weight, and these would be created: {", ".join(created)}', fit.source,
+                              'give a checkpoint of this model and stage')
     differing = fit.changed + fit.ignored + fit.unused_parts
     if exactly and differing:
-        raise CheckpointError(f'{fit.source}: {purpose} needs the same model, and here would be {", ".join(differing)}')
+        raise CheckpointError(f'{purpose} needs the same model, and here would be {", ".join(differing)}', fit.source,
+                              'give a checkpoint of this very model')

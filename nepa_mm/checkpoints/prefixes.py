@@ -85,7 +85,8 @@ def checked(weights: Mapping) -> Mapping[str, Tensor]:
     """
     weights = weights.get('state_dict', weights)
     if 'backbone.patch_embed.weight' not in weights or 'backbone.layers.0.attn.qkv.weight' not in weights:
-        raise CheckpointError(f'it holds no NEPA model; first keys: {list(weights)[:5]}')
+        raise CheckpointError(f'it holds no NEPA model; first keys: {list(weights)[:5]}', 'its weights',
+                              'give a checkpoint of a NEPA model')
     blocks = {block: set() for block in blocks_of(name for name in weights if name.startswith('backbone.'))}
     for name in weights:
         match = re.match(r'backbone\.layers\.(\d+)\.(.+)', name)
@@ -95,5 +96,6 @@ def checked(weights: Mapping) -> Mapping[str, Tensor]:
     lacking = [f'backbone.layers.{block}.{part}' for block, parts in blocks.items() for part in sorted(expected - parts)]
     lacking += [f'backbone.{name}' for name in OUTSIDE_BLOCKS if f'backbone.{name}' not in weights]
     if lacking:
-        raise CheckpointError(f'it lacks {len(lacking)} tensors that the others call for; first keys: {lacking[:5]}')
+        raise CheckpointError(f'it lacks {len(lacking)} tensors that the others call for; first keys: {lacking[:5]}',
+                              'its weights', 'give a complete checkpoint')
     return weights

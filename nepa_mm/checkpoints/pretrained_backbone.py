@@ -44,7 +44,7 @@ class PretrainedBackbone(BaseModule):
                 state_dict = part_of(checkpoint.get('state_dict', checkpoint), prefix)
                 self.load_state_dict(state_dict, strict=False)  # fit_state_dict is stricter
         except CheckpointError as error:
-            raise CheckpointError(f'{error} (init_cfg={dict(self.init_cfg)})') from error
+            raise CheckpointError(error.what, f'{error.where} (init_cfg={dict(self.init_cfg)})', error.remedy) from error
         self.is_init = True
 
 

@@ -32,10 +32,10 @@ def check_kind(meta: dict | None, ema: bool) -> None:
     """
     is_average = facts_in(meta).get('weights') == 'ema'
     if ema and not is_average:
-        raise CheckpointError('the checkpoint holds no averaged weights; it was trained without EMAHook, or these '
-                              'are its raw ones alone. Leave ema: (--ema) out to take them')
+        raise CheckpointError('it holds no averaged weights; it was trained without EMAHook, or these are its raw ones alone',
+                              'its weights', 'leave ema: (--ema) out to take them')
     if is_average and not ema:
-        raise CheckpointError('the checkpoint holds the averaged weights alone; take them by path or ema: (--ema)')
+        raise CheckpointError('it holds the averaged weights alone', 'its weights', 'take them by path or ema: (--ema)')
 
 
 def variant_of(backbone: dict) -> str:
@@ -53,7 +53,8 @@ def to_header(meta: dict) -> dict[str, str]:
     try:
         text = json.dumps(meta, default=lambda value: value.tolist() if hasattr(value, 'tolist') else str(value))
     except (TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(f'meta of the checkpoint, with {list(meta)}, cannot be written as JSON ({error})') from error
+        raise CheckpointError(f'{list(meta)} cannot be written as JSON ({error})', 'its meta',
+                              'leave out what is no plain data') from error
     return {'format': 'pt', KEY: text}
 
 

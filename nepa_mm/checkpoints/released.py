@@ -44,7 +44,7 @@ def mm_parts(names: Iterable[str]) -> dict[str, list[str]]:
     for match in sorted(filter(None, map(QUERY.fullmatch, names)), key=lambda match: match[0]):
         parts = [match[0].replace('.query.', f'.{part}.') for part in QKV]
         if not names.issuperset(parts):
-            raise CheckpointError(f'{match[0]} has no key or value beside it; the checkpoint is incomplete')
+            raise CheckpointError(f'{match[0]} has no key or value beside it', 'its parameters', 'give a complete checkpoint')
         result[f'backbone.layers.{match[1]}.attn.qkv.{match[2]}'] = parts
         names.difference_update(parts)
     renaming = rename_table(names, gate='.intermediate.gate_proj.')
@@ -114,5 +114,6 @@ def renamed(names: Iterable[str], table: list[tuple[str, str]]) -> dict[str, str
         else:
             unknown.append(name)
     if unknown:
-        raise CheckpointError(f'{len(unknown)} parameters have no place in a NEPA model: {unknown[:5]}')
+        raise CheckpointError(f'{len(unknown)} parameters have no place in a NEPA model: {unknown[:5]}', 'its parameters',
+                              'give a released checkpoint of NEPA')
     return result

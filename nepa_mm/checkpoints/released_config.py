@@ -26,7 +26,8 @@ def backbone_kwargs(config: dict) -> dict:
     check_values(config)
     for key in UNSUPPORTED:
         if config.get(key):
-            raise CheckpointError(f'config.json: {key}={config[key]} is not supported; no released checkpoint sets it')
+            raise CheckpointError(f'{config[key]} is not supported; no released checkpoint sets it', f'config.json, {key}',
+                                  'give a released checkpoint')
     config = {**DEFAULTS, **config}
     affine = 'affine_bias' if config['qk_norm_bias'] else 'affine'
     return dict(
@@ -65,7 +66,7 @@ def check_values(config: dict) -> None:
     for keys, what, fits in KINDS:
         for key in keys:
             if key in config and not fits(config[key]):
-                raise CheckpointError(f'config.json: {key}={str(config[key])[:50]!r} is not {what}')
+                raise CheckpointError(f'{str(config[key])[:50]!r} is not {what}', f'config.json, {key}', 'mend it')
 
 
 def is_number(value) -> bool:
@@ -114,10 +115,11 @@ def released_config(model: dict, num_classes: int | None, classes: list[str] | N
             use_abs_pos_embed=[False],
             out_type=['avg_featmap', 'last_token'] if classifies else [backbone['out_type']]).items():
         if backbone[key] not in possible:
-            raise CheckpointError(f'model.backbone.{key}={backbone[key]!r} has no place in the released format, which knows '
-                                  f'{possible}')
+            raise CheckpointError(f'{backbone[key]!r} has no place in the released format, which knows {possible}',
+                                  f'model.backbone.{key}', 'keep the checkpoint in our format')
     if not backbone['rope']:
-        raise CheckpointError('model.backbone.rope=None has no place in the released format, which always has RoPE')
+        raise CheckpointError('None has no place in the released format, which always has RoPE', 'model.backbone.rope',
+                              'keep the checkpoint in our format')
     arch, rope, qk_norm = backbone['arch'], backbone['rope'], backbone['qk_norm']
     config = {**DEFAULTS, 'add_pooling_layer': True, **(source or {})}  # pretraining ignores it, and the release sets it
     if classifies:
@@ -157,7 +159,8 @@ def side_of(img_size: int | tuple[int, int]) -> int:
     """Side of a square image; the release knows no other."""
     sides = {img_size} if isinstance(img_size, int) else set(img_size)
     if len(sides) != 1:
-        raise CheckpointError(f'model.backbone.img_size={img_size!r} has no place in the released format, which knows squares')
+        raise CheckpointError(f'{img_size!r} has no place in the released format, which knows squares', 'model.backbone.img_size',
+                              'keep the checkpoint in our format')
     return sides.pop()
 
 

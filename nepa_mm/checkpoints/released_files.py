@@ -43,23 +43,24 @@ def find_released(address: str, ema: bool = False) -> Released:
     if path.is_file():
         folder, weights = path.parent, path
         if ema and path.name != AVERAGE:
-            raise CheckpointError(f'{str(path)!r}: averaged weights are in {AVERAGE}, beside it or in its repository: give that')
+            raise CheckpointError(f'averaged weights are in {AVERAGE}, beside it or in its repository', str(path), 'give that')
     else:
         folder = path if path.is_dir() else download(address, ema)
         weights = folder / AVERAGE if ema else main_weights(folder)
     if not weights.is_file():
         holds = sorted(file.name for file in folder.iterdir())[:5]
-        raise CheckpointError(f'hf:{address} has no {weights.name}; a released checkpoint is a folder with config.json and '
-                              f'{weights.name}, and this one holds {holds}')
+        raise CheckpointError(f'no {weights.name} there, but {holds}', f'hf:{address}',
+                              f'give a released checkpoint, a folder with config.json and {weights.name}')
     config = None
     if (folder / 'config.json').is_file():
         try:
             config = json.loads(existing_file(folder / 'config.json').read_text())
         except (ValueError, RecursionError) as error:
-            raise CheckpointError(f'hf:{address}: config.json is no JSON ({error})') from error
+            raise CheckpointError(f'no JSON ({error})', f'hf:{address}, config.json', 'mend it, or download it again') from error
         kind = config.get('model_type') if isinstance(config, dict) else None
         if kind != 'vit_nepa':
-            raise CheckpointError(f"hf:{address}: model_type={kind!r} in config.json is not 'vit_nepa'")
+            raise CheckpointError(f"{kind!r} in config.json is not 'vit_nepa'", f'hf:{address}, model_type',
+                                  'give a released checkpoint of NEPA')
     return Released(address, existing_file(weights), config, ema)
 
 
@@ -75,16 +76,16 @@ def main_weights(folder: Path) -> Path:
 def download(repository: str, ema: bool) -> Path:
     """Download a Hugging Face repository to its cache and return the local folder."""
     if not re.fullmatch(r'[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?', repository):
-        raise CheckpointError(f'hf:{repository}: there is no such folder, and a repository of the Hugging Face hub is ORG/NAME '
-                              'or ORG/NAME@REVISION')
+        raise CheckpointError('there is no such folder', f'hf:{repository}',
+                              'give a folder, or a repository of the Hugging Face hub as ORG/NAME or ORG/NAME@REVISION')
     from huggingface_hub import snapshot_download  # slow to import, and seldom needed
     name, _, revision = repository.partition('@')
     files = [AVERAGE] if ema else ['model.safetensors', f'model{INDEX_SUFFIX}', 'model-*.safetensors']
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=['config.json', *files]))
     except Exception as error:  # many kinds: a bad id, no network, a refusal
-        raise CheckpointError(f'hf:{repository}: there is no such folder, and the Hugging Face hub did not give it '
-                              f'({first_line(error)}); check the path, or the repository id and the network') from error
+        raise CheckpointError(f'there is no such folder, and the Hugging Face hub did not give it ({first_line(error)})',
+                              f'hf:{repository}', 'check the path, or the repository id and the network') from error
 
 
 def meta_of(released: Released, weights: Mapping[str, Tensor], **facts) -> dict:

@@ -35,8 +35,8 @@ class LazyTensors(Mapping):
                     self.place.update(dict.fromkeys(weights.keys(), file))
                     self.metadata.update(weights.metadata() or {})
             except SafetensorError as error:
-                raise CheckpointError(
-                    f'{str(file)!r} cannot be read as weights, it is cut or of another format ({error})') from error
+                raise CheckpointError(f'it cannot be read as weights, it is cut or of another format ({error})', str(file),
+                                      'copy or download it again') from error
 
     def __getitem__(self, name: str) -> Tensor:
         with safe_open(self.place[name], framework='pt') as weights:
@@ -82,12 +82,14 @@ def shards(index: Path) -> list[Path]:
         if not names:
             raise ValueError('no names')
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise CheckpointError(f'{str(index)!r} is no index of safetensors: its weight_map does not map names') from error
+        raise CheckpointError('no index of safetensors: its weight_map does not map names', str(index),
+                              'download it again') from error
     for name in names:
         if not isinstance(name, str) or '\\' in name or Path(name).name != name:
-            raise CheckpointError(f'{str(index)!r} names {name!r}, which is not a file in its folder; refused')
+            raise CheckpointError(f'it names {name!r}, which is not a file in its folder; refused', str(index),
+                                  'download it again')
         if not (index.parent / name).is_file():
-            raise CheckpointError(f'{str(index)!r} names {name!r}, which is not there; download it as well')
+            raise CheckpointError(f'it names {name!r}, which is not there', str(index), 'download that file as well')
     return [index.parent / name for name in names]
 
 
@@ -103,7 +105,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[
     for name in tensors:
         tensor = tensors[name]
         if name == '__metadata__' or tensor.dtype not in DTYPES:
-            raise CheckpointError(f'safetensors have no place for {name!r} of {tensor.dtype}')
+            raise CheckpointError(f'safetensors have no place for {tensor.dtype}', f'tensor {name!r}', 'write a .pth instead')
         kinds[name] = tensor.dtype, list(tensor.shape), tensor.numel() * tensor.element_size()
     header, end = {'__metadata__': metadata}, 0
     # Largest elements first keeps all of them aligned, whatever the shapes.

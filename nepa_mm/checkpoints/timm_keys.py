@@ -43,12 +43,12 @@ def extract_state_dict(checkpoint: dict, key: str | None = None) -> dict[str, Te
         CheckpointError: If there is nothing under ``key``, or what is there does not map names to tensors.
     """
     if key is not None and key not in checkpoint:
-        raise CheckpointError(f'key={key!r} is not in the checkpoint; choose from {list(checkpoint)[:10]}')
+        raise CheckpointError(f'{key!r} is not in the checkpoint', 'key', f'choose from {list(checkpoint)[:10]}')
     key = key or next((name for name in KEYS if isinstance(checkpoint.get(name), dict)), None)
     encoder = checkpoint if key is None else checkpoint[key]
     if not isinstance(encoder, dict) or not all(isinstance(value, Tensor) for value in encoder.values()):
-        where = 'the checkpoint' if key is None else f'key={key!r} of the checkpoint'
-        raise CheckpointError(f'{where} does not map names to tensors; it has {list(checkpoint)[:10]}: choose one as key')
+        what = 'the checkpoint' if key is None else f'{key!r} of the checkpoint'
+        raise CheckpointError(f'{what} does not map names to tensors', 'key', f'choose from {list(checkpoint)[:10]}')
     return {unwrapped(name): value for name, value in encoder.items()}
 
 
@@ -67,8 +67,8 @@ def timm_to_mmpretrain(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     result = {mmpretrain_name(name): value for name, value in state_dict.items() if not name.startswith(DROPPED)}
     if not any(name.startswith('layers.') for name in result):
-        raise CheckpointError(f'no blocks.* of a ViT among the {len(state_dict)} parameters, such as {list(state_dict)[:2]}; '
-                              'check the file and the key')
+        raise CheckpointError(f'no blocks.* of a ViT among the {len(state_dict)} parameters, such as {list(state_dict)[:2]}',
+                              'its parameters', 'check the file and the key')
     return result
 
 
@@ -78,7 +78,8 @@ def mmpretrain_name(name: str) -> str:
     for old, new in (OUTSIDE_BLOCKS if block is None else IN_BLOCK).items():
         if rest.startswith(old) if old[-1] in '._' else rest == old:
             return ('' if block is None else f'layers.{block}.') + new + rest.removeprefix(old)
-    raise CheckpointError(f"parameter {name!r} has no place in mmpretrain's VisionTransformer or BEiTViT; is this a plain ViT?")
+    raise CheckpointError(f"parameter {name!r} has no place in mmpretrain's VisionTransformer or BEiTViT", 'its parameters',
+                          'give a checkpoint of a plain ViT')
 
 
 def resize_relative_positions(state_dict: dict[str, Tensor], grid: int) -> dict[str, Tensor]:
@@ -93,7 +94,7 @@ def resize_relative_positions(state_dict: dict[str, Tensor], grid: int) -> dict[
     result = {name: value for name, value in state_dict.items() if not name.endswith('attn.relative_position_index')}
     tables = [name for name in result if name.endswith('relative_position_bias_table')]
     if not tables:
-        raise CheckpointError(f'grid={grid}: the checkpoint has no tables of relative positions to resize; leave it out')
+        raise CheckpointError(f'{grid}: the checkpoint has no tables of relative positions to resize', 'grid', 'leave it out')
     for name in tables:
         heads = result[name].shape[1]
         shape = ((2 * grid - 1)**2 + 3, heads)  # three more: from [CLS], to [CLS], [CLS] to itself

@@ -20,15 +20,15 @@ PACKED = 'nepa_mm.pack_images'  # builder of what tools/dataset_converters/pack_
 def open_split(root: Path, split: str) -> datasets.Dataset:
     """Open one split in ``root``, mapped into memory; its rows are Arrow tables."""
     if not root.is_dir():
-        raise DataError(f'data_root={str(root)!r} does not exist; link the data there, or give its place')
+        raise DataError(f'{str(root)!r} does not exist', 'data_root', 'link the data there, or give its place')
     splits = find_splits(root)
     if not splits:
-        raise DataError(f'data_root={str(root)!r} holds neither a dataset of save_to_disk nor parquet files, but '
-                        f'{sorted(path.name for path in root.iterdir())[:10]}')
+        raise DataError(f'{str(root)!r} holds neither a dataset of save_to_disk nor parquet files, but '
+                        f'{sorted(path.name for path in root.iterdir())[:10]}', 'data_root', 'give a folder that holds one')
     found = splits.get(split) or splits.get(SAME_SPLIT.get(split))
     if not found:
-        hint = "; one dataset without splits: set split=''" if list(splits) == [''] else f'; choose from {sorted(splits)}'
-        raise DataError(f'data_root={str(root)!r} has no split={split!r}{hint}')
+        hint = "set split='', it is one dataset without splits" if list(splits) == [''] else f'choose from {sorted(splits)}'
+        raise DataError(f'{str(root)!r} has no split {split!r}', 'split', hint)
     try:
         if isinstance(found, Path):
             opened = datasets.load_from_disk(str(found), keep_in_memory=False)
@@ -38,8 +38,8 @@ def open_split(root: Path, split: str) -> datasets.Dataset:
         raise
     except Exception as error:  # of Arrow, parquet, the file system, or of datasets about an empty split
         cause = error.__cause__ or error
-        raise DataError(f'data_root={str(root)!r} split={split!r} cannot be read or holds no images '
-                        f'({type(cause).__name__}: {" ".join(str(cause).split())}); save or download it again') from error
+        raise DataError(f'split {split!r} cannot be read or holds no images ({type(cause).__name__}: '
+                        f'{" ".join(str(cause).split())})', str(root), 'save or download it again') from error
     return opened.with_format('arrow')
 
 
@@ -63,25 +63,27 @@ def complete(paths: list[Path]) -> list[Path]:
     shards = [SHARD.match(path.name) for path in paths]
     counts = {int(shard['count']) for shard in shards if shard}
     if counts and counts != {len(paths)}:
-        raise DataError(f'{str(paths[0].parent)!r} holds {len(paths)} parquet files like {paths[0].name!r}, but their names '
-                        f'count {sorted(counts)}; download the rest or remove the others')
+        raise DataError(f'{len(paths)} parquet files like {paths[0].name!r}, but their names count {sorted(counts)}',
+                        str(paths[0].parent), 'download the rest or remove the others')
     return paths
 
 
 def image_names(images: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     """File names of a column of ``datasets.Image``, None for an image without; the bytes beside them are not read."""
     if not pa.types.is_struct(images.type) or {field.name for field in images.type} != {'bytes', 'path'}:
-        raise DataError(f'{where} has the type {images.type}, not that of datasets.Image; choose another column or cast it')
+        raise DataError(f'a column of the type {images.type}, not that of datasets.Image', where,
+                        'choose another column or cast it')
     return pc.replace_substring_regex(pc.struct_field(images, 'path'), r'^.*/', '')
 
 
 def checked_labels(labels: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     """The same labels, after a look that each image has one."""
     if not pa.types.is_integer(labels.type):
-        raise DataError(f'{where} has the type {labels.type}; choose a column of integers or cast it to datasets.ClassLabel')
+        raise DataError(f'a column of the type {labels.type}', where,
+                        'choose a column of integers or cast it to datasets.ClassLabel')
     missing = labels.null_count + (pc.sum(pc.less(labels, 0)).as_py() or 0)
     if missing:  # ImageNet's test images have -1
-        raise DataError(f'{where}: {missing} of {len(labels)} images have no label; set with_label=False')
+        raise DataError(f'{missing} of {len(labels)} images have no label', where, 'set with_label=False')
     return labels
 
 

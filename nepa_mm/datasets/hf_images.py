@@ -52,7 +52,7 @@ class HFImageDataset(BaseDataset):
         try:
             from . import hf_arrow
         except ImportError as error:
-            raise ConfigError(f"dataset.type='HFImageDataset' needs a library: pip install datasets ({error})") from error
+            raise ConfigError(f"'HFImageDataset' needs a library ({error})", 'dataset.type', 'pip install datasets') from error
         images = hf_arrow.open_split(Path(self.data_root), self.split)
         table = images[:]  # a view of the mapped files
         names = hf_arrow.image_names(*self._column(table, 'image_column'))
@@ -88,9 +88,9 @@ class HFImageDataset(BaseDataset):
         """The column that argument ``key`` names, and what errors about it begin with."""
         column, where = getattr(self, key), f'data_root={self.data_root!r} split={self.split!r}'
         if column not in table.column_names:
-            raise DataError(f'{where} has no column {key}={column!r}; choose from {table.column_names}')
+            raise DataError(f'{column!r} is no column of {where}', key, f'choose from {table.column_names}')
         if not len(table):
-            raise DataError(f'{where} holds no images')
+            raise DataError('it holds no images', where, 'choose another split')
         return table[column], f'{where} {key}={column!r}'
 
     def extra_repr(self) -> list[str]:

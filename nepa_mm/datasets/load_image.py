@@ -56,7 +56,7 @@ class LoadImage(LoadImageFromFile):
             reason = f'{type(error).__name__}: {" ".join(str(error).split())}'  # OpenCV's has several lines
             if isinstance(error, UnidentifiedImageError):  # Pillow's names a place in memory
                 reason = f'{len(content)} bytes of no format that Pillow knows'
-            raise DataError(f"img_path={results.get('img_path')!r} cannot be read as an image ({reason}); "
+            raise DataError(f'it cannot be read as an image ({reason})', f'img_path={results.get("img_path")!r}',
                             'mend the file or take it out of the dataset') from error
         results['img'] = img.astype(np.float32) if self.to_float32 else img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]

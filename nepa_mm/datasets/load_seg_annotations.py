@@ -35,27 +35,27 @@ class LoadSegAnnotations(BaseTransform):
         """Add ``gt_seg_map`` [H, W] and its name to ``seg_fields``."""
         if 'seg_map_path' not in results:
             return results
-        what = f'seg_map_path={results["seg_map_path"]!r}'
+        where = f'seg_map_path={results["seg_map_path"]!r}'
         try:
             results = self.load(results)
         except AssertionError:  # mmseg's own: reduce_zero_label differs from the dataset's
             raise
         except Exception as error:  # decoders raise nearly everything on broken files
             reason = ' '.join(str(error).split())
-            raise DataError(f'{what} cannot be read as a label map ({type(error).__name__}: {reason}); mend the file, or take '
-                            'the image out of the dataset') from error
+            raise DataError(f'it cannot be read as a label map ({type(error).__name__}: {reason})', where,
+                            'mend the file, or take the image out of the dataset') from error
         shape, expected = results['gt_seg_map'].shape, results.get('ori_shape')
         if len(shape) != 2:
-            raise DataError(f'{what} has {shape[-1]} channels, and a label map has one, of class numbers; write the index of '
-                            'each colour in the palette instead of the colour')
+            raise DataError(f'{shape[-1]} channels, and a label map has one, of class numbers', where,
+                            'write the index of each colour in the palette instead of the colour')
         if expected is not None and shape != tuple(expected[:2]):
             turned = ' (is the image turned by its EXIF orientation?)' if shape == tuple(expected[1::-1]) else ''
-            raise DataError(f'{what} has {shape[1]}x{shape[0]} pixels, but img_path={results.get("img_path")!r} has '
-                            f'{expected[1]}x{expected[0]}{turned}; a label map is as large as its image')
+            raise DataError(f'{shape[1]}x{shape[0]} pixels, but img_path={results.get("img_path")!r} has '
+                            f'{expected[1]}x{expected[0]}{turned}', where, 'make the label map as large as its image')
         wrong = self.wide_labels(results['seg_map_path'])
         if wrong:
-            raise DataError(f'{what} has labels {wrong[:5]}, of which mmseg keeps eight bits (256 becomes 0); number the classes '
-                            'from 0 to 254, and give 255 to what is ignored')
+            raise DataError(f'labels {wrong[:5]}, of which mmseg keeps eight bits (256 becomes 0)', where,
+                            'number the classes from 0 to 254, and give 255 to what is ignored')
         return results
 
     def wide_labels(self, path: str) -> list[int]:

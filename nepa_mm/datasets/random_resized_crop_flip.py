@@ -32,7 +32,7 @@ class RandomResizedCropFlip(BaseTransform):
     def __init__(self, size: int, scale: tuple = (0.08, 1.), ratio: tuple = (3 / 4, 4 / 3), prob: float = 0.5,
                  backend: str = 'torchvision') -> None:
         if backend not in ('torchvision', 'pillow'):
-            raise ConfigError(f"pipeline: RandomResizedCropFlip.backend={backend!r} is unknown; choose 'torchvision' or 'pillow'")
+            raise ConfigError(f'{backend!r} is unknown', 'RandomResizedCropFlip.backend', "choose 'torchvision' or 'pillow'")
         self.size, self.scale, self.ratio, self.prob, self.backend = size, tuple(scale), tuple(ratio), prob, backend
         self.log_ratio = torch.tensor(self.ratio).log().tolist()  # in float32, as torchvision's
 

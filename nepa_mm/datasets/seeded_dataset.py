@@ -121,7 +121,8 @@ class SeededDataset(Dataset):
             except (DataError, OSError, AssertionError, cv2.error) as error:  # ours, Pillow's, mmcv's, of an empty file
                 self.bad_images.put((index, str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)))
                 index = np.random.randint(len(self))
-        raise DataError('a hundred images one after another cannot be read; look at the first that the log names')
+        raise DataError('a hundred images one after another cannot be read', 'train_dataloader.dataset',
+                        'look at the first that the log names')
 
     def __len__(self) -> int:
         return len(self.dataset)

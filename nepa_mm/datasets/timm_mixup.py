@@ -30,13 +30,13 @@ class TimmMixup:
 
     def __init__(self, num_classes: int, **kwargs) -> None:
         if num_classes < 2:
-            raise ConfigError(f'TimmMixup.num_classes={num_classes} leaves nothing to mix; set it to the number '
-                              'of classes of the dataset, 2 or more')
+            raise ConfigError(f'{num_classes} leaves nothing to mix', 'TimmMixup.num_classes',
+                              'set it to the number of classes of the dataset, 2 or more')
         known = set(inspect.signature(Mixup).parameters)
         for key, value in kwargs.items():
             if key not in known:
-                raise ConfigError(f'TimmMixup.{key}={value!r} is no argument of timm.data.Mixup; choose from '
-                                  f'{sorted(known)}')
+                raise ConfigError(f'{value!r} is for no argument of timm.data.Mixup', f'TimmMixup.{key}',
+                                  f'choose from {sorted(known)}')
         self.timm = Mixup(num_classes=num_classes, **kwargs)
 
     def __call__(self, batch_input: torch.Tensor, batch_score: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,9 +46,9 @@ class TimmMixup:
             Mixed images, and targets [B, num_classes] in float32 that sum to 1.
         """
         if len(batch_input) % 2:
-            raise ConfigError(f'train_dataloader.batch_size: TimmMixup mixes pairs, but got a batch of {len(batch_input)}; set '
-                              'an even batch_size and drop_last=True')
+            raise ConfigError(f'TimmMixup mixes pairs, but got a batch of {len(batch_input)}', 'train_dataloader.batch_size',
+                              'set an even batch_size and drop_last=True')
         if batch_score.shape[1] != self.timm.num_classes:
-            raise ConfigError(f'TimmMixup.num_classes={self.timm.num_classes} differs from '
-                              f'model.data_preprocessor.num_classes={batch_score.shape[1]}; set both to that of the dataset')
+            raise ConfigError(f'{self.timm.num_classes} differs from model.data_preprocessor.num_classes={batch_score.shape[1]}',
+                              'TimmMixup.num_classes', 'set both to that of the dataset')
         return self.timm(batch_input.clone(), batch_score.argmax(dim=1))  # timm mixes in place

@@ -33,7 +33,8 @@ class TimmTransform(BaseTransform):
         known = set(inspect.signature(create_transform).parameters) - {'separate'}
         for key, value in kwargs.items():
             if key not in known:
-                raise ConfigError(f'pipeline: TimmTransform has no argument {key}={value!r}; choose from {sorted(known)}')
+                raise ConfigError(f'{value!r} is for no argument of timm.data.create_transform', f'TimmTransform.{key}',
+                                  f'choose from {sorted(known)}')
         self.timm = create_transform(**kwargs)
         for step in self.timm.transforms:
             for op in [*getattr(step, 'ops', []), *sum(getattr(step, 'policy', []), [])]:  # RandAugment's, AutoAugment's

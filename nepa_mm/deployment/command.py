@@ -46,10 +46,10 @@ def export(description: str, suffix: str) -> Exported:
     graph = Graph(source, args.features is not None, args.argmax, args.normalize == 'inside')
     size = source.image_size if args.shape is None else (args.shape[0], args.shape[-1])
     if size is None:
-        raise ConfigError(f'{args.model} does not say the size of its images; give --shape H W')
+        raise ConfigError('it does not say the size of its images', args.model, 'give --shape H W')
     if args.dynamic_shape and any(side % graph.patch_size for side in size):
-        raise ConfigError(f'--shape {size[0]} {size[1]}: with --dynamic-shape, sides are multiples of the patch, '
-                          f'{graph.patch_size} pixels')
+        raise ConfigError(f'{size[0]} {size[1]}: with --dynamic-shape, sides are multiples of the patch', '--shape',
+                          f'give multiples of {graph.patch_size} pixels')
     settings = dict(dynamic_shape=args.dynamic_shape, verify=not args.no_verify)
     if suffix == '.onnx':
         return export_onnx(source, graph, args.output_file, size, opset=args.opset_version, **settings)

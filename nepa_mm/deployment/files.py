@@ -59,7 +59,8 @@ def export_onnx(source: Source, graph: Graph, path: Path, size: tuple[int, int],
         CheckpointError: If the file exists, or its numbers differ from torch's by more than 1e-4.
     """
     if torch.__version__ < (2, 5):
-        raise ConfigError(f'torch {torch.__version__} cannot write what it exports as ONNX; use a later one, or export_torch.py')
+        raise ConfigError(f'torch {torch.__version__} cannot write what it exports as ONNX', 'torch',
+                          'use a later one, or export_torch.py')
     need('onnx', 'onnxscript', *(['onnxruntime'] if verify else []))
     program = graph.trace(size, dynamic_shape)
     with quiet('onnxscript', 'torch.onnx'):
@@ -114,11 +115,11 @@ def written(path: Path, save: Callable, load: Callable, graph: Graph, facts: dic
             try:
                 difference = largest_difference(load(Path(folder) / path.name), graph, facts['checked_sizes'])
             except Exception as error:  # of many kinds: those of the runtime that reads it
-                raise ConfigError(f'{path} is not written: it does not run for images of {facts["checked_sizes"]} pixels '
-                                  f'({first_line(error)}); give one --shape, without --dynamic-shape') from error
+                raise ConfigError(f'it is not written: it does not run for images of {facts["checked_sizes"]} pixels '
+                                  f'({first_line(error)})', str(path), 'give one --shape, without --dynamic-shape') from error
             if not difference <= TOLERANCE:  # nor what is no number
-                raise CheckpointError(f'{path} is not written: its outputs differ from those of torch by {difference:.1e}, more '
-                                      f'than {TOLERANCE:.0e}; --no-verify writes it all the same')
+                raise CheckpointError(f'it is not written: its outputs differ from those of torch by {difference:.1e}, more than '
+                                      f'{TOLERANCE:.0e}', str(path), '--no-verify writes it all the same')
         for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):  # the model last
             link_new(file, path.with_name(file.name))
     return Exported(path, facts, difference)
@@ -158,7 +159,8 @@ def need(*packages: str) -> None:
     """Refuse to begin what a missing package would end."""
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise ConfigError(f"an ONNX file needs {', '.join(missing)}, not installed here: pip install 'nepa_mm[export]'")
+        raise ConfigError(f'an ONNX file needs {", ".join(missing)}, not installed here', 'environment',
+                          "pip install 'nepa_mm[export]'")
 
 
 @contextmanager

@@ -40,14 +40,15 @@ class Graph(nn.Module):
         elif hasattr(self.model, 'head'):
             self.task = 'classification'
         else:
-            raise ConfigError(f'model.type={source.config.model.type!r} is no classifier, segmentor or pretraining model; its '
-                              'backbone alone can be exported, with --features OUT_TYPE')
+            raise ConfigError(f'{source.config.model.type!r} is no classifier, segmentor or pretraining model', 'model.type',
+                              'export its backbone alone, with --features OUT_TYPE')
         if argmax and self.task != 'segmentation':
-            raise ConfigError(f'--argmax is for segmentors, and the task here is {self.task}')
+            raise ConfigError(f'it is for segmentors, and the task here is {self.task}', '--argmax', 'leave it out')
         if argmax and self.model.out_channels == 1:
-            raise ConfigError('--argmax needs two classes; the segmentor has one channel, with a threshold')
+            raise ConfigError('it needs two classes; the segmentor has one channel, with a threshold', '--argmax', 'leave it out')
         if normalize and source.mean_std is None:
-            raise ConfigError('--normalize inside: the config has neither model.data_preprocessor.mean nor a TimmTransform')
+            raise ConfigError('the config has neither model.data_preprocessor.mean nor a TimmTransform', '--normalize inside',
+                              'leave it out')
         if normalize:
             for name, values in zip(('mean', 'std'), source.mean_std):
                 self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
@@ -93,8 +94,8 @@ class Graph(nn.Module):
             raise
         except Exception as error:  # of many kinds: whatever the model's parts cannot do
             advice = 'leave out --dynamic-shape and give --shape' if dynamic_shape else 'NEPA_DEBUG=1 shows where'
-            raise ConfigError(f'{type(self.model).__name__} cannot be traced by torch.export ({first_line(error)}); {advice}'
-                              ) from error
+            raise ConfigError(f'{type(self.model).__name__} cannot be traced by torch.export ({first_line(error)})', 'model',
+                              advice) from error
 
     @property
     def patch_size(self) -> int:
@@ -105,8 +106,8 @@ class Graph(nn.Module):
         """
         size = getattr(self.model.backbone, 'patch_size', None)
         if not isinstance(size, int):
-            raise ConfigError('--dynamic-shape is for NEPAViT, whose images may have any size, not for '
-                              f'{type(self.model.backbone).__name__}; give --shape')
+            raise ConfigError(f'it is for NEPAViT, whose images may have any size, not for {type(self.model.backbone).__name__}',
+                              '--dynamic-shape', 'give --shape')
         return size
 
     def sizes(self, size: tuple[int, int], dynamic_shape: bool) -> list[tuple[int, int]]:

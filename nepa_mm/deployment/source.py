@@ -77,13 +77,14 @@ def load_source(address: str, checkpoint: str | None = None, options: dict | Non
     options = {**(options or {}), **({} if out_type is None else {f'{BACKBONE}out_type': out_type})}
     if address.endswith('.py'):
         if checkpoint is None:
-            raise ConfigError(f'{address} is a config, which has no weights; give a checkpoint after it')
+            raise ConfigError('a config has no weights', address, 'give a checkpoint after it')
         return from_config(address, checkpoint, options, partly=out_type is not None)
     if checkpoint is not None:
-        raise ConfigError(f'{address!r} is no config file (.py); give CONFIG CHECKPOINT, or a checkpoint alone')
+        raise ConfigError('it is no config file (.py)', address, 'give CONFIG CHECKPOINT, or a checkpoint alone')
     foreign = [key for key in options if not key.startswith(BACKBONE)]
     if foreign:
-        raise ConfigError(f'--cfg-options {foreign[0]}: of a checkpoint alone {BACKBONE}* can be set; give its config for others')
+        raise ConfigError(f'{foreign[0]}: of a checkpoint alone {BACKBONE}* can be set', '--cfg-options',
+                          'give its config for others')
     model = get_model(address, **{key.removeprefix(BACKBONE): value for key, value in options.items()})
     return Source(revert_sync_batchnorm(model), model._config, address, classes_of(model._dataset_meta))
 
@@ -91,18 +92,19 @@ def load_source(address: str, checkpoint: str | None = None, options: dict | Non
 def from_config(path: str, address: str, options: dict, partly: bool) -> Source:
     """The model of a config file; ``partly`` lets heads be left out that nothing is exported of."""
     if not Path(path).is_file():
-        raise ConfigError(f'config file {path!r} does not exist')
+        raise ConfigError('there is no such config file', path, 'give the path of a config')
     config = Config.fromfile(path)
     config.merge_from_dict(options)
     if not isinstance(config.get('model'), dict):
-        raise ConfigError(f'{path} has no model')
+        raise ConfigError('it has no model', path, 'give the config of a model')
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
         try:
             model = MODELS.build(Config(dict(model=without_init(config.model))).model)
         except ConfigError:
             raise
         except Exception as error:  # of many kinds, as the arguments of the hosts' models
-            raise ConfigError(f'{path}: its model cannot be built ({first_line(error)})') from error
+            raise ConfigError(f'its model cannot be built ({first_line(error)})', path,
+                              'mend the config, or give another') from error
     with about(address):
         loaded = CheckpointLoader.load_checkpoint(address, 'cpu', logger='silent')
         weights = loaded.get('state_dict', loaded)

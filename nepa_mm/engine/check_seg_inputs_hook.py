@@ -74,8 +74,8 @@ class BatchCheck:
         training = kwargs.get('training', args[1] if len(args) > 1 else False)
         if any(isinstance(image, (list, tuple)) for image in data['inputs']):
             keys = [f'{split}_dataloader.dataset.pipeline' for split in (['train'] if training else self.test_splits)]
-            raise ConfigError(f'{" or ".join(keys)} gives several versions of an image, as TestTimeAug does, and the model takes '
-                              'one; leave TestTimeAug to tta_pipeline and test with tools/test.py --tta')
+            raise ConfigError('several versions of an image, as TestTimeAug gives, and the model takes one', ' or '.join(keys),
+                              'leave TestTimeAug to tta_pipeline and test with tools/test.py --tta')
         check_sizes(preprocessor, data, training, self.patch_size)
         if self.heads and training:
             check_training(preprocessor, data, self.heads)
@@ -115,9 +115,9 @@ def check_classes(heads: dict[str, nn.Module], dataset, key: str) -> None:
     differing = [head for head, module in heads.items()
                  if classes is not None and len(classes) not in (module.num_classes, classes_of(module))]
     if differing:
-        raise ConfigError(f'{differing[0]}.num_classes={heads[differing[0]].num_classes} differs from the {len(classes)} classes '
-                          f'of {key} (metainfo.classes, or those of its type): --cfg-options ' +
-                          ' '.join(f'{head}.num_classes={len(classes)}' for head in differing))
+        raise ConfigError(f'{heads[differing[0]].num_classes} differs from the {len(classes)} classes of {key} '
+                          '(metainfo.classes, or those of its type)', f'{differing[0]}.num_classes',
+                          '--cfg-options ' + ' '.join(f'{head}.num_classes={len(classes)}' for head in differing))
 
 
 def check_training(preprocessor: nn.Module, data: dict, heads: dict[str, nn.Module]) -> None:
@@ -129,9 +129,9 @@ def check_training(preprocessor: nn.Module, data: dict, heads: dict[str, nn.Modu
         for sample in data['data_samples']:
             check_labels(sample, classes, {ignored}, key, f'{key}.ignore_index={ignored}')
         if is_padded and pad >= classes and pad != ignored:
-            raise ConfigError(f'model.data_preprocessor.seg_pad_val={pad} pads labels where an image is smaller than '
-                              f'model.data_preprocessor.size, and is neither one of {key}.num_classes={classes} nor '
-                              f'{key}.ignore_index={ignored}; set it to the latter')
+            raise ConfigError(f'{pad} pads labels where an image is smaller than model.data_preprocessor.size, and is neither '
+                              f'one of {key}.num_classes={classes} nor {key}.ignore_index={ignored}',
+                              'model.data_preprocessor.seg_pad_val', 'set it to the latter')
 
 
 def padded(preprocessor: nn.Module, shapes: Collection[tuple[int, int]]) -> tuple[int, int]:
@@ -152,9 +152,9 @@ def check_sizes(preprocessor: nn.Module, data: dict, training: bool, patch_size:
         return
     for (height, width), sample in zip(shapes, data.get('data_samples') or []):
         if min(height, width) < patch_size:
-            raise DataError(f'img_path={sample.metainfo.get("img_path")!r} has {width}x{height} pixels as the model gets it, '
-                            f'less than one patch, model.backbone.patch_size={patch_size}; enlarge it by Resize in the pipeline, '
-                            'or take it out of the dataset')
+            raise DataError(f'{width}x{height} pixels as the model gets it are less than one patch, '
+                            f'model.backbone.patch_size={patch_size}', f'img_path={sample.metainfo.get("img_path")!r}',
+                            'enlarge it by Resize in the pipeline, or take it out of the dataset')
 
 
 def check_test(data: dict, heads: dict[str, nn.Module], metric_ignores: dict[str, int]) -> None:
@@ -182,5 +182,5 @@ def check_labels(sample: BaseDataElement, classes: int, ignored: Collection[int 
     in_file = f' ({numbers} in the file, before reduce_zero_label)' if reduced else ''
     shift = ', or reduce_zero_label=True of dataset and LoadSegAnnotations if 0 is no class' if (
         classes in wrong and not reduced) else ''
-    raise DataError(f'seg_map_path={sample.metainfo.get("seg_map_path")!r} has labels {wrong[:5]}{in_file}, which are neither '
-                    f'below {key}.num_classes={classes} nor {ignored_key}; mend the label map, or set one of the two{shift}')
+    raise DataError(f'labels {wrong[:5]}{in_file} are neither below {key}.num_classes={classes} nor {ignored_key}',
+                    f'seg_map_path={sample.metainfo.get("seg_map_path")!r}', f'mend the label map, or set one of the two{shift}')

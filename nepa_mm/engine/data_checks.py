@@ -51,8 +51,8 @@ def check_dataset(dataset: dict, key: str) -> None:
         return
     root = Path(dataset['data_root'])
     if not root.is_dir():
-        raise DataError(f'{key}.data_root={str(root)!r} does not exist; link the data there, or give its place with '
-                        f'--cfg-options {key}.data_root=PATH')
+        raise DataError(f'{str(root)!r} does not exist', f'{key}.data_root',
+                        f'link the data there, or give its place with --cfg-options {key}.data_root=PATH')
     if is_hf:  # splits are in files, which the dataset reads
         return
     prefix = dataset.get('data_prefix') or dataset.get('split') or ''
@@ -60,19 +60,19 @@ def check_dataset(dataset: dict, key: str) -> None:
     for name, folder in prefixes.items():
         where = f'{key}.data_prefix.{name}' if name else f'{key}.{"data_prefix" if dataset.get("data_prefix") else "split"}'
         if not (root / folder).is_dir():
-            raise DataError(f"{where}={folder!r}: there is no folder {str(root / folder)!r}; data_root={str(root)!r} holds "
-                            f'{some_names(root)}')
+            raise DataError(f'{folder!r}: there is no folder {str(root / folder)!r}', where,
+                            f'choose from what data_root={str(root)!r} holds, {some_names(root)}')
     ann_file = dataset.get('ann_file')
     if ann_file and not (root / ann_file).exists():
-        raise DataError(f'{key}.ann_file={ann_file!r}: there is no file {str(root / ann_file)!r}; give the list of images')
+        raise DataError(f'{ann_file!r}: there is no file {str(root / ann_file)!r}', f'{key}.ann_file', 'give the list of images')
     if ann_file and by_class:
         check_lines(root / ann_file, [root / folder for folder in prefixes.values()], key, dataset.get('with_label', True))
     listed = ann_file or (root / 'meta' / f'{prefix}.txt').is_file()
     if by_class and dataset.get('with_label', True) and not listed:
         classes = check_class_folders(root / prefix, key)
         if kind == 'ImageNet' and not dataset.get('metainfo') and classes != 1000:
-            raise DataError(f"{key}.type='ImageNet' has 1000 classes, but {str(root / prefix)!r} has {classes} folders; name "
-                            f'them in order: --cfg-options {key}.metainfo.classes="[a,b]"')
+            raise DataError(f"'ImageNet' has 1000 classes, but {str(root / prefix)!r} has {classes} folders", f'{key}.type',
+                            f'name them in order: --cfg-options {key}.metainfo.classes="[a,b]"')
     if 'seg_map_path' in prefixes:
         check_label_maps(dataset, key)
 
@@ -98,11 +98,11 @@ def check_class_folders(folder: Path, key: str) -> int:
     """Each class folder must hold an image: an empty one shifts nothing but quietly loses a class. Returns their number."""
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     if not classes:
-        raise DataError(f'{key}: {str(folder)!r} has no class folders; it must hold one folder of images for each class')
+        raise DataError(f'{str(folder)!r} has no class folders', key, 'it must hold one folder of images for each class')
     for path in classes:
         if not any(image.suffix.lower() in IMAGE_SUFFIXES for image in path.rglob('*')):
-            raise DataError(f'{key}: class folder {str(path)!r} holds no image; fill it or remove it (known: '
-                            f'{", ".join(IMAGE_SUFFIXES)})')
+            raise DataError(f'class folder {str(path)!r} holds no image (known: {", ".join(IMAGE_SUFFIXES)})', key,
+                            'fill it or remove it')
     return len(classes)
 
 
@@ -120,20 +120,24 @@ def check_label_maps(dataset: dict, key: str) -> None:
     try:
         built = kind(**{**arguments, 'lazy_init': True})
     except (AssertionError, ValueError) as error:
-        wrong = f'metainfo does not fit {dataset["type"]}: {first_line(error)}' if str(error) else (  # classes or palette
-            f'ann_file={dataset.get("ann_file")!r} is no list of images, which {dataset["type"]} needs')
-        raise ConfigError(f'{key}.{wrong}') from error
+        if str(error):  # about classes or palette
+            raise ConfigError(f'it does not fit {dataset["type"]}: {first_line(error)}', f'{key}.metainfo',
+                              'give classes of the dataset, and a palette as long') from error
+        raise ConfigError(f'{dataset.get("ann_file")!r} is no list of images, which {dataset["type"]} needs', f'{key}.ann_file',
+                          'give one') from error
     for step_key, step in steps_of(dataset.get('pipeline', []), f'{key}.pipeline'):
         reduced = step.get('reduce_zero_label')
         if step.get('type', '').endswith('Annotations') and reduced not in (None, built.reduce_zero_label):
-            raise ConfigError(f'{step_key}.reduce_zero_label={reduced} differs from {key}.reduce_zero_label='
-                              f'{built.reduce_zero_label}; set both to True if 0 in the label maps is no class, else to False')
+            raise ConfigError(f'{reduced} differs from {key}.reduce_zero_label={built.reduce_zero_label}',
+                              f'{step_key}.reduce_zero_label',
+                              'set both to True if 0 in the label maps is no class, else to False')
     pairs = built.load_data_list()
     if not pairs:
         folder = built.data_prefix['img_path']
-        raise DataError(f'{key}.ann_file={dataset["ann_file"]!r} lists no image' if built.ann_file else
-                        f'{key}.img_suffix={built.img_suffix!r}: no file in {folder!r} ends so; it holds '
-                        f'{some_names(Path(folder))}')
+        if built.ann_file:
+            raise DataError(f'{dataset["ann_file"]!r} lists no image', f'{key}.ann_file', 'give the list of images')
+        raise DataError(f'{built.img_suffix!r}: no file in {folder!r} ends so', f'{key}.img_suffix',
+                        f'give the suffix of what it holds, {some_names(Path(folder))}')
     if dataset.get('indices') is None:  # or else the loader says what is missing among those
         check_pairs(built, pairs, key)
 
@@ -144,14 +148,15 @@ def check_pairs(built, pairs: list[dict], key: str) -> None:
     if built.ann_file:
         absent = sorted(set(images) - files_under(built.data_prefix['img_path']))
         if absent:
-            raise DataError(f'{key}.ann_file={built.ann_file!r} lists {len(pairs)} images, of which {len(absent)} are not there, '
-                            f'such as {absent[0]!r}; check data_prefix.img_path and img_suffix={built.img_suffix!r}')
+            raise DataError(f'{built.ann_file!r} lists {len(pairs)} images, of which {len(absent)} are not there, such as '
+                            f'{absent[0]!r}', f'{key}.ann_file',
+                            f'add them, or check data_prefix.img_path and img_suffix={built.img_suffix!r}')
     there = files_under(built.data_prefix['seg_map_path'])
     absent = [(image, label) for image, label in zip(images, labels) if label not in there]
     if absent:
-        raise DataError(f'{key}.data_prefix.seg_map_path={built.data_prefix["seg_map_path"]!r}: {len(absent)} of {len(pairs)} '
-                        f'images have no label map, such as {absent[0][0]!r}, whose would be {absent[0][1]!r}; check '
-                        f'seg_map_suffix={built.seg_map_suffix!r} too')
+        raise DataError(f'{built.data_prefix["seg_map_path"]!r}: {len(absent)} of {len(pairs)} images have no label map, such as '
+                        f'{absent[0][0]!r}, whose would be {absent[0][1]!r}', f'{key}.data_prefix.seg_map_path',
+                        f'add them, or check seg_map_suffix={built.seg_map_suffix!r} too')
 
 
 def files_under(folder: str) -> set[str]:
@@ -172,18 +177,19 @@ def steps_of(pipeline: list, key: str) -> Iterator[tuple[str, dict]]:
 
 @contextmanager
 def naming_data(cfg: Config, splits: tuple[str, ...]) -> Iterator[None]:
-    """Name the dotted key that led to a file in an error about one, ``seg_map_path='...' has 3 channels``."""
+    """Name the dotted key that led to a file in an error about one, ``3 channels ... | seg_map_path='...'``."""
     try:
         yield
     except DataError as error:
-        found = re.search(r"(img_path|seg_map_path)='([^']+)'", str(error).strip().splitlines()[-1])
+        found = re.fullmatch(r"(img_path|seg_map_path)='([^']+)'", error.where)
         if found is None:
             raise
         kind, path = found.groups()
         keys = [f'{key}.data_prefix.{kind}' for key, dataset in datasets_of(cfg, splits) if is_inside(path, dataset, kind)]
         if not keys:
             raise
-        raise DataError(f'{str(error).rstrip()} ({" or ".join(keys)})') from error  # a worker's ends in a line break
+        raise DataError(error.what, f'{error.where} ({" or ".join(keys)})',
+                        error.remedy) from error
 
 
 def is_inside(path: str, dataset: dict, kind: str) -> bool:

@@ -36,7 +36,7 @@ class StopOnDivergenceHook(Hook):
 
     def __init__(self, max_grad_norm: float | None = None) -> None:
         if max_grad_norm is not None and not max_grad_norm > 0:
-            raise ConfigError(f'max_grad_norm={max_grad_norm!r} is no norm; give a positive number or None')
+            raise ConfigError(f'{max_grad_norm!r} is no norm', 'max_grad_norm', 'give a positive number or None')
         self.max_grad_norm = max_grad_norm
 
     def before_train(self, runner: Runner) -> None:

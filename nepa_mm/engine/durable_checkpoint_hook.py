@@ -1,4 +1,5 @@
 """mmengine's checkpoints, of which an old one goes only when the new one is there."""
+from collections.abc import Collection
 from pathlib import Path
 
 from mmengine.dist import is_main_process

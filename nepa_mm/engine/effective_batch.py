@@ -88,24 +88,28 @@ class StepMixin:
         stated = getattr(runner, 'auto_scale_lr', None) or getattr(runner, '_auto_scale_lr', None) or {}  # FlexibleRunner's
         base, at_once = stated.get('base_batch_size'), runner.world_size * batch_size
         if base is not None and not (isinstance(base, int) and base > 0):
-            raise ConfigError(f'auto_scale_lr.base_batch_size={base!r} is no number of images; give the batch that lr is for')
+            raise ConfigError(f'{base!r} is no number of images', 'auto_scale_lr.base_batch_size',
+                              'give the batch that lr is for')
         self.stated_count = self.count = runner.optim_wrapper.get('accumulative_counts', 1)
         self.lr_factor = 1.
         if stated.get('enable'):
             if base is None:
-                raise ConfigError('--auto-scale-lr needs auto_scale_lr.base_batch_size, the batch that the learning rate is for')
+                raise ConfigError('--auto-scale-lr needs the batch that the learning rate is for',
+                                  'auto_scale_lr.base_batch_size', 'set it')
             self.lr_factor = at_once * self.count / base
         elif base is not None:
             self.count = accumulation(base, runner.world_size, batch_size)
         if not isinstance(runner, Runner) and (self.count > 1 or stated.get('enable')):
-            raise ConfigError(f'runner_type={type(runner).__name__!r} can neither accumulate here nor scale the rate; choose '
-                              f'train_dataloader.batch_size so that {count_of(runner.world_size)} of it make {base} images')
+            raise ConfigError(f'{type(runner).__name__!r} can neither accumulate here nor scale the rate', 'runner_type',
+                              f'choose train_dataloader.batch_size so that {count_of(runner.world_size)} of it make {base} '
+                              'images')
         self.effective_batch, images = at_once * self.count, len(self.dataloader.dataset)
         self.batch_text = (f'{self.effective_batch} = {count_of(runner.world_size)} x {batch_size} images x {self.count} '
                            'accumulated')
         if self.effective_batch > images and self.count > 1:
-            raise ConfigError(f'the effective batch {self.batch_text} is larger than an epoch of {images} images; lower '
-                              'auto_scale_lr.base_batch_size and the learning rate with it, or scale the rate: --auto-scale-lr')
+            raise ConfigError(f'the effective batch {self.batch_text} is larger than an epoch of {images} images',
+                              'auto_scale_lr.base_batch_size',
+                              'lower it and the learning rate with it, or scale the rate: --auto-scale-lr')
         optimizer['lr'] *= self.lr_factor
         runner.optim_wrapper = {**runner.optim_wrapper, 'optimizer': optimizer}
         if isinstance(runner, Runner):  # FlexibleRunner's own wrappers do not all know it
@@ -116,11 +120,12 @@ class StepMixin:
         """A copy of the optimizer's config, which must be there and have a rate."""
         optim_wrapper = runner.optim_wrapper
         if not isinstance(optim_wrapper, dict) or 'optimizer' not in optim_wrapper:
-            raise ConfigError(f'optim_wrapper must be a config of one optimizer for {type(self).__name__}, which sets its lr and '
-                              'accumulative_counts')
+            raise ConfigError(f'it is no config of one optimizer, of which {type(self).__name__} sets lr and accumulative_counts',
+                              'optim_wrapper', 'give one')
         lr = optim_wrapper['optimizer'].get('lr')
         if not isinstance(lr, (int, float)):
-            raise ConfigError(f'optim_wrapper.optimizer.lr={lr!r} is no number; give the rate for auto_scale_lr.base_batch_size')
+            raise ConfigError(f'{lr!r} is no number', 'optim_wrapper.optimizer.lr',
+                              'give the rate for auto_scale_lr.base_batch_size')
         return dict(optim_wrapper['optimizer'])
 
     def announce(self) -> None:
@@ -133,7 +138,7 @@ class StepMixin:
         warmup = warmup_iters(schedulers, epoch)
         if warmup > self.max_iters:
             keys = warmup_keys(runner.cfg.get('param_scheduler'))
-            raise ConfigError(f'{keys}: a warm-up of {warmup} iterations is longer than training, {self.max_iters} iterations; '
+            raise ConfigError(f'a warm-up of {warmup} iterations is longer than training, {self.max_iters} iterations', keys,
                               'shorten it, or train longer (train_cfg.max_epochs or max_iters)')
         end = max((scheduler.end * (epoch if scheduler.by_epoch else 1) for scheduler in schedulers), default=self.max_iters)
         if end != self.max_iters and end < 10**9:  # mmengine's end where none is given
@@ -202,8 +207,8 @@ class AccumulatingEpochLoop(StepMixin, EpochBasedTrainLoop):
         if self.count > 1:
             self.dataloader = StepLoader(self.dataloader, self.count)
         if not len(self.dataloader):
-            raise ConfigError(f'train_dataloader: {len(self.dataloader.dataset)} images make no full batch of {self.batch_text}; '
-                              'lower train_dataloader.batch_size or set drop_last=False')
+            raise ConfigError(f'{len(self.dataloader.dataset)} images make no full batch of {self.batch_text}',
+                              'train_dataloader', 'lower train_dataloader.batch_size or set drop_last=False')
         self._max_iters = max_epochs * len(self.dataloader)
 
     def epoch_text(self) -> str:
@@ -259,8 +264,8 @@ def accumulation(base_batch_size: int, processes: int, batch_size: int) -> int:
         return count
     fitting = [b for b in range(1, batch_size + 1) if base_batch_size % (processes * b) == 0]
     other = f'set train_dataloader.batch_size={fitting[-1]}' if fitting else 'use another number of processes'
-    raise ConfigError(f'auto_scale_lr.base_batch_size={base_batch_size} is no multiple of {count_of(processes)} x '
-                      f'train_dataloader.batch_size={batch_size}; {other}, or scale the learning rate instead: --auto-scale-lr')
+    raise ConfigError(f'{base_batch_size} is no multiple of {count_of(processes)} x train_dataloader.batch_size={batch_size}',
+                      'auto_scale_lr.base_batch_size', f'{other}, or scale the learning rate instead: --auto-scale-lr')
 
 
 def warmup_keys(schedulers: dict | list | None) -> str:

@@ -26,8 +26,8 @@ class FitCheckpointHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         state_dict = checkpoint.get('state_dict', checkpoint)
         if runner._resume and not {'message_hub', 'meta'} <= checkpoint.keys():
-            raise CheckpointError(f'{origin_of(state_dict).source}: weights alone, no state of a training to resume; start a new '
-                                  'one from them, with load_from')
+            raise CheckpointError('weights alone, no state of a training to resume', origin_of(state_dict).source,
+                                  'start a new one from them, with load_from')
         fit = fit_model(unwrapped(runner.model), state_dict)
         if not fit.available:
             return

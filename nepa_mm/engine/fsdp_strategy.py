@@ -56,7 +56,8 @@ class FSDPStrategy(MMEngineStrategy):
         """Share out each block, and then the rest."""
         kinds = {type(module) for module in model.modules() if type(module).__name__ in self.blocks}
         if not kinds:
-            raise ConfigError(f'strategy.blocks={list(self.blocks)} names no module of the model; give classes of its blocks')
+            raise ConfigError(f'{list(self.blocks)} names no module of the model', 'strategy.blocks',
+                              'give classes of its blocks')
         on_gpu = torch.cuda.is_available()
         device = torch.device('cuda', int(os.environ['LOCAL_RANK'])) if on_gpu else torch.device('cpu')
         for module in model.modules():

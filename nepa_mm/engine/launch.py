@@ -16,6 +16,11 @@ from mmengine.runner import Runner
 
 from ..checkpoints import path_of
 from ..errors import CheckpointError, ConfigError
+from .config_keys import check_keys, naming_arguments
+
+# Numbers that others would notice late or not at all: key, kind and least value
+LEAST = (('optim_wrapper.optimizer.lr', (int, float), 0), ('train_dataloader.batch_size', int, 1),
+         ('train_dataloader.num_workers', int, 0), ('train_cfg.max_epochs', int, 1), ('train_cfg.max_iters', int, 1))
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +38,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config, merge --cfg-options into it, and set launcher and work_dir."""
     if not Path(args.config).is_file():
-        raise ConfigError(f'config file {args.config!r} does not exist')
+        raise ConfigError('there is no such config file', args.config, 'give the path of a config')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     try:
         cfg = Config.fromfile(args.config)
@@ -41,6 +46,7 @@ def load_config(args: argparse.Namespace) -> Config:
         raise ConfigError(f'{args.config}: {error}') from error
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    check_keys(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if cfg.get('default_scope') == 'mmpretrain':  # as mmpretrain's own tools do
@@ -70,25 +76,14 @@ def end_process_group() -> None:
     torch.distributed.destroy_process_group()
 
 
-def check_work_dir(cfg: Config) -> None:
-    """Refuse to mix a new run with another one that saved a checkpoint or logged a training step."""
-    if cfg.get('resume'):
-        return
-    traces = [path for pattern in ('*.pth', '*/vis_data/scalars.json') for path in Path(cfg.work_dir).glob(pattern)]
-    if traces:
-        newest = max(traces, key=lambda path: path.stat().st_mtime)
-        raise ConfigError(f'work_dir={cfg.work_dir!r} holds another run ({newest.name}), which would be written over; continue '
-                          'it with --resume or choose another --work-dir')
-
-
 def check_checkpoint(cfg: Config, key: str) -> None:
     """A checkpoint on this machine that the config names must be there."""
     path = value_at(cfg, key)
     if path and isinstance(path, str) and Path(path_of(path)).is_dir():
-        raise CheckpointError(f'{key}={path!r} is a folder; the address of a released checkpoint is hf:{path}')
+        raise CheckpointError(f'{path!r} is a folder', key, f'give a file; the address of a released checkpoint is hf:{path}')
     if isinstance(path, str) and ':' not in path_of(path) and not Path(path_of(path)).is_file():
-        raise CheckpointError(f'{key}={path!r}: there is no such checkpoint; train it first, or give its place with '
-                              f'--cfg-options {key}=PATH')
+        raise CheckpointError(f'{path!r}: there is no such checkpoint', key,
+                              f'train it first, or give its place with --cfg-options {key}=PATH')
 
 
 def value_at(cfg: Config, key: str):
@@ -108,19 +103,24 @@ def check_frozen(cfg: Config) -> None:
     kind = value_at(cfg, 'model.backbone.type') or ''
     if kind.startswith('nepa_mm.') and isinstance(frozen, int) and frozen >= 0 and not (
             cfg.get('load_from') or cfg.get('resume') or value_at(cfg, 'model.backbone.init_cfg')):
-        raise ConfigError(f'model.backbone.frozen_stages={frozen} freezes a patch embedding that no checkpoint gives; set '
-                          'model.backbone.init_cfg or load_from, or train it: --cfg-options model.backbone.frozen_stages=-1')
+        raise ConfigError(f'{frozen} freezes a patch embedding that no checkpoint gives', 'model.backbone.frozen_stages',
+                          'set model.backbone.init_cfg or load_from, or train it: --cfg-options model.backbone.frozen_stages=-1')
 
 
 def check_numbers(cfg: Config) -> None:
     """Numbers of the model that contradict each other, or that a foreign backbone would not refuse."""
+    for key, kinds, least in LEAST:
+        value = value_at(cfg, key)
+        if value is not None and (not isinstance(value, kinds) or value < least):
+            raise ConfigError(f'{value!r} is no {"whole " * (kinds is int)}number of {least} or more', key, 'give one')
     rate = value_at(cfg, 'model.backbone.drop_path_rate')
     if rate is not None and not (isinstance(rate, (int, float)) and 0 <= rate < 1):
-        raise ConfigError(f'model.backbone.drop_path_rate={rate!r} is not in [0, 1): it is the share of dropped last blocks')
+        raise ConfigError(f'{rate!r} is not in [0, 1), the share of dropped last blocks', 'model.backbone.drop_path_rate',
+                          'give a share, such as 0.1')
     head, expected = value_at(cfg, 'model.head.num_classes'), value_at(cfg, 'model.data_preprocessor.num_classes')
     if head is not None and expected is not None and head != expected:
-        raise ConfigError(f'model.head.num_classes={head} differs from model.data_preprocessor.num_classes={expected}; set both '
-                          '(and num_classes of model.train_cfg.augments) to that of the dataset')
+        raise ConfigError(f'{head} differs from model.data_preprocessor.num_classes={expected}', 'model.head.num_classes',
+                          'set both (and num_classes of model.train_cfg.augments) to that of the dataset')
 
 
 @contextmanager
@@ -129,12 +129,12 @@ def naming_checkpoints(cfg: Config) -> Iterator[None]:
     try:
         yield
     except CheckpointError as error:
-        said = class_counts(cfg, str(error))
+        said = class_counts(cfg, error.what)
         if cfg.get('load_from'):
-            said.insert(0, f'load_from={cfg.load_from!r}')
+            said.insert(0, 'load_from' if cfg.load_from in error.where else f'load_from={cfg.load_from!r}')
         if not said:
             raise
-        raise CheckpointError(f'{error} ({", ".join(said)})') from error
+        raise CheckpointError(error.what, f'{error.where} ({", ".join(said)})', error.remedy) from error
 
 
 def class_counts(cfg: Config, message: str) -> list[str]:
@@ -147,21 +147,20 @@ def class_counts(cfg: Config, message: str) -> list[str]:
 
 @contextmanager
 def naming_keys(cfg: Config) -> Iterator[None]:
-    """Name the dotted config key in an error that begins with the value of an argument.
+    """Name the dotted config key in an error about an argument, which begins with its value.
 
-    ``drop_path_rate=1.0 is ...``, or with the class that takes it, ``TimmMixup.num_classes=1 is ...``.
+    ``1.0 is ... | drop_path_rate``, or with the class that takes it, ``1 is ... | TimmMixup.num_classes``; and in what a class
+    of the hosts says about its arguments.
     """
     try:
-        yield
+        with naming_arguments(cfg):
+            yield
     except ConfigError as error:
-        argument = re.match(r'(?:([A-Z]\w+)\.)?(\w+)=', str(error))
-        if argument is None:
-            raise
-        message = str(error)[argument.start(2):]
-        for key in dotted_keys(cfg, argument[2]):
+        owner, _, argument = error.where.rpartition('.')
+        for key in dotted_keys(cfg, argument) if owner == '' or owner[0].isupper() else ():
             kind = value_at(cfg, key.rpartition('.')[0] + '.type') or ''
-            if message.startswith(f'{argument[2]}={value_at(cfg, key)!r} ') and (not argument[1] or kind.endswith(argument[1])):
-                raise ConfigError(f'{key.removesuffix(argument[2])}{message}') from error
+            if re.match(re.escape(repr(value_at(cfg, key))) + r'[ :,]', error.what) and kind.endswith(owner):
+                raise ConfigError(error.what, key, error.remedy) from error
         raise
 
 

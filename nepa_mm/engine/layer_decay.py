@@ -41,10 +41,11 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def _validate_cfg(self) -> None:
         unknown = set(self.paramwise_cfg) - set(self.KEYS)
         if unknown:
-            raise ConfigError(f'optim_wrapper.paramwise_cfg has unknown keys {sorted(unknown)}; choose from {list(self.KEYS)}')
+            raise ConfigError(f'unknown keys {sorted(unknown)}', 'optim_wrapper.paramwise_cfg', f'choose from {list(self.KEYS)}')
         rate = self.paramwise_cfg.get('layer_decay_rate', 1.)
         if not 0 < rate <= 1:
-            raise ConfigError(f'layer_decay_rate={rate} is not in (0, 1]: 1 is no decay between neighbouring layers')
+            raise ConfigError(f'{rate} is not in (0, 1]', 'layer_decay_rate',
+                              'give the decay between neighbouring layers; 1 is none')
         # The parent skips the grouping for an empty dict.
         self.paramwise_cfg = {'layer_decay_rate': 1., **self.paramwise_cfg}
 
@@ -52,8 +53,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         """Append the parameter groups of the model to ``params``."""
         backbone = getattr(module, 'backbone', None)
         if not hasattr(backbone, 'get_layer_depth'):
-            raise ConfigError(f'optim_wrapper.constructor: backbone {type(backbone).__name__} has no get_layer_depth(param_name, '
-                              'prefix), which layer-wise decay needs; use another backbone or another constructor')
+            raise ConfigError(f'backbone {type(backbone).__name__} has no get_layer_depth(param_name, prefix), which layer-wise '
+                              'decay needs', 'optim_wrapper.constructor', 'use another backbone or another constructor')
         rate, head_lr = self.paramwise_cfg['layer_decay_rate'], self.paramwise_cfg.get('head_lr')
         depths = release_depths(backbone)
         groups = defaultdict(list)

@@ -40,16 +40,16 @@ class LayerDecayCosineLR(_ParamScheduler):
                  decay_anneal: str = 'cosine',
                  **kwargs) -> None:
         if decay_anneal not in ('cosine', 'linear'):
-            raise ConfigError(f"decay_anneal={decay_anneal!r} is unknown; choose from ['cosine', 'linear']")
+            raise ConfigError(f'{decay_anneal!r} is unknown', 'decay_anneal', "choose from ['cosine', 'linear']")
         check_warmup(warmup, end - begin)
         for key, rate in dict(decay=decay, decay_end=1. if decay_end is None else decay_end).items():
             if not 0 < rate <= 1:
-                raise ConfigError(f'{key}={rate} is not in (0, 1]: 1 is no decay between neighbouring layers')
+                raise ConfigError(f'{rate} is not in (0, 1]', key, 'give the decay between neighbouring layers; 1 is none')
         for group in getattr(optimizer, 'optimizer', optimizer).param_groups:
             if group.get('layer_decay_rate') != 1.:
-                raise ConfigError('LayerDecayCosineLR applies the decay itself and needs groups without it: set optim_wrapper.'
-                                  "constructor='nepa_mm.LayerDecayOptimWrapperConstructor' and leave layer_decay_rate at 1, "
-                                  f"not {group.get('layer_decay_rate')}")
+                raise ConfigError('LayerDecayCosineLR applies the decay itself and needs groups without it, not of '
+                                  f'{group.get("layer_decay_rate")}', 'optim_wrapper.constructor',
+                                  "set 'nepa_mm.LayerDecayOptimWrapperConstructor' and leave layer_decay_rate at 1")
         self.warmup = warmup
         self.settings = dict(total=end - begin, warmup=warmup, decay=decay, layerwise_warmup=layerwise_warmup,
                              decay_end=decay_end, decay_anneal=decay_anneal)
@@ -71,7 +71,7 @@ class LayerDecayCosineLR(_ParamScheduler):
 def check_warmup(warmup: float, length: int) -> None:
     """A warm-up must fit into its schedule."""
     if not 0 <= warmup <= length:
-        raise ConfigError(f'warmup={warmup} is not in [0, {length}], the length of the schedule')
+        raise ConfigError(f'{warmup} is not in [0, {length}], the length of the schedule', 'warmup', 'shorten it')
 
 
 def layer_decay_factor(step: int,

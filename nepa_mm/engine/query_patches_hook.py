@@ -48,7 +48,7 @@ class QueryPatchesHook(Hook):
                  heads: int | str | Sequence[int] = 'mean', size: int | Sequence[int] | None = None) -> None:
         for name, value in dict(interval=interval, images=images if isinstance(images, int) else len(images)).items():
             if not isinstance(value, int) or value < 1:
-                raise ConfigError(f'QueryPatchesHook.{name}={value!r} is out of range; give 1 or more')
+                raise ConfigError(f'{value!r} is out of range', f'QueryPatchesHook.{name}', 'give 1 or more')
         self.images, self.interval, self.size = images, interval, [size] if isinstance(size, int) else size
         self.settings = dict(queries=queries, layers=layers, heads=heads)
 
@@ -56,8 +56,8 @@ class QueryPatchesHook(Hook):
         """Read the images and draw the first picture, in every process, so that what is wrong ends all of them."""
         model = unwrapped(runner.model)
         if is_sharded(model):
-            raise ConfigError('custom_hooks: QueryPatchesHook needs whole parameters, and each GPU holds a part of them '
-                              '(strategy); leave it out and use tools/visualization/vis_nepa.py on checkpoints')
+            raise ConfigError('QueryPatchesHook needs whole parameters, and each GPU holds a part of them (strategy)',
+                              'custom_hooks', 'leave it out and use tools/visualization/vis_nepa.py on checkpoints')
         check_protocol(model.backbone)
         self.names, images = zip(*self.read_images(runner))
         self.pixels = pixels_of(images, image_size(model, self.size)).to(next(model.parameters()).device)
@@ -85,14 +85,14 @@ class QueryPatchesHook(Hook):
             return [(path.name, read_image(path)) for path in paths]
         dataset = runner.train_dataloader.dataset
         if not hasattr(dataset, 'get_data_info'):
-            raise ConfigError(f'QueryPatchesHook.images={self.images}: {type(dataset).__name__} does not say where its images '
-                              'are; give paths')
+            raise ConfigError(f'{self.images}: {type(dataset).__name__} does not say where its images are',
+                              'QueryPatchesHook.images', 'give paths')
         found, count = [], min(self.images, len(dataset))
         for i in range(count):
             info = dataset.get_data_info(i * len(dataset) // count)
             if 'img_path' not in info:
-                raise ConfigError(f'QueryPatchesHook.images={self.images}: {type(dataset).__name__} keeps its images in no '
-                                  'files; give paths')
+                raise ConfigError(f'{self.images}: {type(dataset).__name__} keeps its images in no files',
+                                  'QueryPatchesHook.images', 'give paths')
             path = str(info['img_path'])
             found.append(('/'.join(path.split('/')[-2:]), read_image(path, info.get('img_bytes'))))
         return found

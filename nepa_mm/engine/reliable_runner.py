@@ -50,7 +50,7 @@ class ReliableRunner(Runner):
                 raise
             for worker in workers_of(error):  # one that hangs would not leave
                 worker.kill()
-            raise ProcessError(f'{fault} | {self.save_after_fault()} | go on with --resume') from error
+            raise ProcessError(fault, self.save_after_fault(), 'go on with --resume') from error
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0.)  # of LoaderFaultsHook
 
@@ -131,11 +131,11 @@ class ReliableRunner(Runner):
             try:
                 found[0] = self.whole_checkpoint()
             except CheckpointError as error:
-                found[1] = str(error)
+                found[1] = error.what, error.where, error.remedy
         broadcast_object_list(found)
         path, error = found
         if error:
-            raise CheckpointError(error)
+            raise CheckpointError(*error)
         if path is None:
             self.logger.info(f'No checkpoint in {self.work_dir}: a new run')
             self._resume = False
@@ -155,8 +155,9 @@ class ReliableRunner(Runner):
             return newest and str(newest)
         try:
             check_whole(Path(self._load_from))
-        except (CheckpointError, OSError) as error:
-            raise CheckpointError(f'--resume {self._load_from}: {error}; name another, or let --resume choose') from error
+        except OSError as error:
+            raise CheckpointError(f'it cannot be read ({error.strerror})', self._load_from,
+                                  'name another, or let --resume choose') from error
         return self._load_from
 
     def load_or_resume(self) -> None:
@@ -182,8 +183,8 @@ class ReliableRunner(Runner):
         now = self.facts()
         changed = [f'{key}: {saved} -> {now[key]}' for key, saved in self.saved_facts.items() if now.get(key, saved) != saved]
         if changed:
-            raise ConfigError(f'{self._load_from} is of a run with other settings, {", ".join(changed)}; go on as it was, or '
-                              'accept the change: --allow-resume-change')
+            raise ConfigError(f'a run with other settings: {", ".join(changed)}', self._load_from,
+                              'go on as it was, or accept the change: --allow-resume-change')
 
     def images_of(self, step: int) -> list[str]:
         """Paths, or else indices, of the images that this process sees in an optimizer step, counted from 1."""

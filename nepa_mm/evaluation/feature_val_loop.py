@@ -33,7 +33,7 @@ class FeatureValLoop(ValLoop):
 
     def __init__(self, *args, pool: str = 'avg', **kwargs) -> None:
         if pool not in POOLS:
-            raise ConfigError(f'pool={pool!r} is unknown; choose from {list(POOLS)}')
+            raise ConfigError(f'{pool!r} is unknown', 'pool', f'choose from {list(POOLS)}')
         self.pool = pool
         super().__init__(*args, **kwargs)
 
@@ -53,15 +53,15 @@ class FeatureValLoop(ValLoop):
 def extract_features(model: nn.Module, data_batch: dict, pool: str) -> tuple[Tensor, list]:
     """Features [B, D] of a batch of the loader, and its B data samples."""
     if not hasattr(model, 'extract_feat'):
-        raise ConfigError(f"val_cfg.type='nepa_mm.FeatureValLoop': {type(model).__name__} has no extract_feat(images); validate "
-                          'another model or leave the type out')
+        raise ConfigError(f'FeatureValLoop: {type(model).__name__} has no extract_feat(images)', 'val_cfg.type',
+                          'validate another model or leave the type out')
     data = model.data_preprocessor(data_batch, training=False)
     images = data['inputs']
     if isinstance(images, (list, tuple)):  # several views, which some algorithms' preprocessors insist on
         images = images[0]
     if images.ndim != 4:
-        raise ConfigError(f'val_dataloader gives images of shape {tuple(images.shape)}, not [B, 3, H, W]; it needs '
-                          "collate_fn=dict(type='default_collate') and images of one size")
+        raise ConfigError(f'images of shape {tuple(images.shape)}, not [B, 3, H, W]', 'val_dataloader',
+                          "give it collate_fn=dict(type='default_collate') and images of one size")
     return pool_features(model.extract_feat(images), pool, getattr(model.backbone, 'num_extra_tokens', 0)), data['data_samples']
 
 
@@ -78,8 +78,8 @@ def pool_features(output: Tensor | tuple, pool: str, num_extra_tokens: int) -> T
         output = output[-1]
     if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
         shape = f'shape {tuple(output.shape)}' if isinstance(output, Tensor) else f'type {type(output).__name__}'
-        raise ConfigError(f'model: extract_feat gives an output of {shape}, not [B, D], [B, L, D] or [B, D, h, w]; choose '
-                          'another model.backbone.out_type')
+        raise ConfigError(f'extract_feat gives an output of {shape}, not [B, D], [B, L, D] or [B, D, h, w]', 'model',
+                          'choose another model.backbone.out_type')
     if output.ndim == 4:
         return output.mean(dim=(2, 3))
     if output.ndim == 3:

@@ -41,9 +41,9 @@ class KNNAccuracy(BaseMetric):
     def __init__(self, k: int | Sequence[int] = 20, temperature: float = 0.07, **kwargs) -> None:
         self.ks = [k] if isinstance(k, int) else list(k)
         if not self.ks or any(not isinstance(k, int) or k < 1 for k in self.ks):
-            raise ConfigError(f'k={k!r} must be a positive number of neighbours, or a list of such')
+            raise ConfigError(f'{k!r} is no positive number of neighbours, nor a list of such', 'k', 'give one, such as 20')
         if not temperature > 0:
-            raise ConfigError(f'temperature={temperature!r} must be positive; DINO uses 0.07')
+            raise ConfigError(f'{temperature!r} is not positive', 'temperature', 'DINO uses 0.07')
         self.temperature = temperature
         super().__init__(**kwargs)
 
@@ -55,10 +55,10 @@ class KNNAccuracy(BaseMetric):
         """
         for sample in data_samples:
             if 'feature' not in sample:
-                raise ConfigError("val_evaluator: KNNAccuracy found no features; set val_cfg.type='nepa_mm.FeatureValLoop'")
+                raise ConfigError('KNNAccuracy found no features', 'val_evaluator', "set val_cfg.type='nepa_mm.FeatureValLoop'")
             label = sample.get('gt_label')
             if label is None or label.numel() != 1:
-                raise DataError(f'val_dataloader.dataset: {sample.get("img_path", "an image")!r} has no label, or several; '
+                raise DataError(f'{sample.get("img_path", "an image")!r} has no label, or several', 'val_dataloader.dataset',
                                 'KNNAccuracy needs one for each image of bank and queries (with_label=True)')
             # An array, because a pickled tensor would carry the whole batch of which it is a row.
             self.results.append((sample['feature'].numpy(), int(label), bool(sample.get('knn_bank', False))))
@@ -69,17 +69,17 @@ class KNNAccuracy(BaseMetric):
         labels, is_bank = (torch.tensor(column) for column in list(zip(*results))[1:])
         num_bank = int(is_bank.sum())
         if num_bank == 0:
-            raise ConfigError('val_dataloader.dataset: KNNAccuracy found no bank among the images; end the pipeline of the '
-                              "labelled images that vote with dict(type='nepa_mm.KNNBank')")
+            raise ConfigError('KNNAccuracy found no bank among the images', 'val_dataloader.dataset',
+                              "end the pipeline of the labelled images that vote with dict(type='nepa_mm.KNNBank')")
         if num_bank == len(results):
-            raise ConfigError('val_dataloader.dataset: KNNAccuracy found no queries, all images are of the bank; give a '
-                              "ConcatDataset of bank and queries, the latter without 'nepa_mm.KNNBank'")
+            raise ConfigError('KNNAccuracy found no queries, all images are of the bank', 'val_dataloader.dataset',
+                              "give a ConcatDataset of bank and queries, the latter without 'nepa_mm.KNNBank'")
         if max(self.ks) > num_bank:
-            raise ConfigError(f'val_evaluator.k={max(self.ks)} is more than the {num_bank} images of the bank; choose a smaller '
-                              'k or a larger bank')
+            raise ConfigError(f'{max(self.ks)} is more than the {num_bank} images of the bank', 'val_evaluator.k',
+                              'choose a smaller k or a larger bank')
         if not features.isfinite().all():
-            raise ConfigError('KNNAccuracy found features that are not finite: training has diverged; continue from an earlier '
-                              'checkpoint with a smaller optim_wrapper.optimizer.lr')
+            raise ConfigError('KNNAccuracy found features that are not finite: training has diverged',
+                              'optim_wrapper.optimizer.lr', 'continue from an earlier checkpoint with a smaller one')
         num_classes = int(labels.max()) + 1
         bank, bank_labels, queries, labels = (part.to(get_device()) for part in (
             features[is_bank], labels[is_bank], features[~is_bank], labels[~is_bank]))

@@ -47,8 +47,8 @@ def check_protocol(backbone: nn.Module) -> None:
     """
     for part in ('embed', 'predict', 'embed_dims', 'num_extra_tokens'):
         if not hasattr(backbone, part):
-            raise ConfigError(f'backbone {type(backbone).__name__} has no {part}, which NEPA asks for; choose from nepa_mm.'
-                              f'{", nepa_mm.".join(BACKBONES)} or write an adapter (docs/mixing.md)')
+            raise ConfigError(f'{type(backbone).__name__} has no {part}, which NEPA asks for', 'model.backbone',
+                              f'choose from nepa_mm.{", nepa_mm.".join(BACKBONES)} or write an adapter (docs/mixing.md)')
 
 
 def check_causal(backbone: nn.Module, image_size: tuple[int, int], in_channels: int = 3) -> None:
@@ -79,13 +79,13 @@ def check_causal(backbone: nn.Module, image_size: tuple[int, int], in_channels: 
             for part in (slice(split), split - 1))
     name = getattr(backbone, 'describe', type(backbone).__name__)
     if (early & late).any():
-        raise ConfigError(f'{name}: patches share pixels, so that an embedding shows part of the next; use patches side by side')
+        raise ConfigError('patches share pixels, so that an embedding shows part of the next', name, 'use patches side by side')
     if reached[split:].any():
-        raise ConfigError(f'{name}: outputs depend on later patches although causal=True; use another backbone or causal=False')
+        raise ConfigError('outputs depend on later patches although causal=True', name, 'use another backbone or causal=False')
     earlier = seen[backbone.num_extra_tokens:split - 1]
     if len(earlier) and not earlier.any():
-        raise ConfigError(f'{name}: outputs depend on no earlier patch, so that causal=True cannot be verified; give the layers '
-                          'other initial values (LayerScale above 0)')
+        raise ConfigError('outputs depend on no earlier patch, so that causal=True cannot be verified', name,
+                          'give the layers other initial values (LayerScale above 0)')
 
 
 @contextmanager

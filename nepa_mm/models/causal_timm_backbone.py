@@ -41,13 +41,13 @@ class CausalTIMMBackbone(TIMMBackbone):
         warn_of_blind_outputs(causal, out_type)
         model = self.timm_model
         if 'is_causal' not in signature(getattr(model, 'forward_features', model.forward)).parameters:
-            raise ConfigError(f'{self.describe}: the attention of timm\'s {type(model).__name__} takes no is_causal; choose a '
-                              'VisionTransformer or Eva of timm 1.0.26 or later, with features_only=False')
+            raise ConfigError(f"the attention of timm's {type(model).__name__} takes no is_causal", self.describe,
+                              'choose a VisionTransformer or Eva of timm 1.0.26 or later, with features_only=False')
         if 'out_indices' in kwargs:  # which timm would take and leave unused
-            raise ConfigError(f'out_indices={kwargs["out_indices"]!r} is not for CausalTIMMBackbone, which gives the last output '
-                              'alone; leave it out')
+            raise ConfigError(f'{kwargs["out_indices"]!r} is not for CausalTIMMBackbone, which gives the last output alone',
+                              'out_indices', 'leave it out')
         if isinstance(model.patch_drop, nn.Module) and not isinstance(model.patch_drop, nn.Identity):
-            raise ConfigError(f'{self.describe}: patch_drop_rate > 0 leaves out patches that NEPA predicts; set it to 0')
+            raise ConfigError('patch_drop_rate > 0 leaves out patches that NEPA predicts', self.describe, 'set it to 0')
         self.embed_dims, self.num_extra_tokens = model.embed_dim, min(1, model.num_prefix_tokens)
         size, channels = tuple(model.patch_embed.img_size), model.in_chans
         self.check_same_pass(size, channels)
@@ -127,9 +127,9 @@ class CausalTIMMBackbone(TIMMBackbone):
         with evaluating(self), torch.no_grad():
             whole, halves = self.tokens(images), self.predict(self.embed(images), size)
         if not whole.isfinite().all():
-            raise ConfigError(f'{self.describe}: outputs are not finite, so that nothing can be verified; initialize the weights '
-                              "(without weight_init='skip')")
+            raise ConfigError('outputs are not finite, so that nothing can be verified', self.describe,
+                              "initialize the weights (without weight_init='skip')")
         extra = self.timm_model.num_prefix_tokens - self.num_extra_tokens
         if whole.ndim != 3 or whole[:, extra:].shape != halves.shape or not torch.allclose(whole[:, extra:], halves, atol=1e-4):
-            raise ConfigError(f"{self.describe}: timm's {type(self.timm_model).__name__} does more than embedding, blocks and "
-                              'norm; choose another model')
+            raise ConfigError(f"timm's {type(self.timm_model).__name__} does more than embedding, blocks and norm", self.describe,
+                              'choose another model')

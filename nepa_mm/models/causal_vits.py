@@ -99,7 +99,7 @@ class CausalBEiTViT(EmbedAndPredict, BEiTViT):
         self.causal = causal
         self.has_relative_positions = self.use_rel_pos_bias or self.rel_pos_bias is not None
         if self.has_relative_positions and not self.with_cls_token:
-            raise ConfigError('with_cls_token=False does not fit relative position biases, whose tables have a row for [CLS]; '
+            raise ConfigError('False does not fit relative position biases, whose tables have a row for [CLS]', 'with_cls_token',
                               'set use_rel_pos_bias=False and use_abs_pos_emb=True')
         warn_of_blind_outputs(causal, out_type)
         if causal:
@@ -118,8 +118,9 @@ class CausalBEiTViT(EmbedAndPredict, BEiTViT):
         """Rows and columns of patches of an image of H x W pixels."""
         grid = super().grid(image_size)
         if self.has_relative_positions and grid != tuple(self.patch_resolution):
-            raise ConfigError(f'an image of {image_size[0]}x{image_size[1]} pixels does not fit the relative positions of '
-                              f'img_size={self.img_size}; set img_size, or use_rel_pos_bias=False and use_abs_pos_emb=True')
+            raise ConfigError(f'{self.img_size} and its relative positions do not fit an image of '
+                              f'{image_size[0]}x{image_size[1]} pixels', 'img_size',
+                              'set img_size, or use_rel_pos_bias=False and use_abs_pos_emb=True')
         return grid
 
 

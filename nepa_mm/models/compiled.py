@@ -34,7 +34,8 @@ def compiled(function: Callable) -> Callable:
     if is_disabled():
         return function
     if not any(shutil.which(name) for name in (os.environ.get('CXX', 'g++'), 'g++', 'clang++')):
-        raise ConfigError('compile=True needs a C++ compiler, and there is no g++; install it or set TORCH_COMPILE_DISABLE=1')
+        raise ConfigError('True needs a C++ compiler, and there is no g++', 'compile',
+                          'install it or set TORCH_COMPILE_DISABLE=1')
     # DDP's own optimizer would cut each block where a bucket ends. Between blocks gradients are handed over anyway.
     torch._dynamo.config.optimize_ddp = False
     # Torch before 2.5 would compile anew for each block, and after eight of them no more.
@@ -56,5 +57,6 @@ def check_with_cp() -> None:
         ConfigError: For a torch before 2.5, unless compiling is turned off.
     """
     if torch.__version__ < (2, 5) and not is_disabled():
-        raise ConfigError(f'compile=True together with with_cp=True fails in torch {torch.__version__}; set model.backbone.'
-                          'compile=False, model.backbone.with_cp=False or TORCH_COMPILE_DISABLE=1, or use a later torch')
+        raise ConfigError(f'True together with with_cp=True fails in torch {torch.__version__}', 'compile',
+                          'set model.backbone.compile=False, model.backbone.with_cp=False or TORCH_COMPILE_DISABLE=1, or use a '
+                          'later torch')

@@ -27,11 +27,12 @@ class MAENEPAViT(NEPAViT):
 
     def __init__(self, mask_ratio: float = 0.75, causal: bool = False, **kwargs) -> None:
         if not 0 <= mask_ratio < 1:
-            raise ConfigError(f'mask_ratio={mask_ratio} is not in [0, 1): it is the share of patches hidden from the encoder')
+            raise ConfigError(f'{mask_ratio} is not in [0, 1), the share of patches hidden from the encoder', 'mask_ratio',
+                              'give a share, such as 0.75')
         if causal:
-            raise ConfigError('causal=True does not fit MAE, which shuffles the patches; set causal=False')
+            raise ConfigError('True does not fit MAE, which shuffles the patches', 'causal', 'set causal=False')
         if not kwargs.get('with_cls_token', True):
-            raise ConfigError("with_cls_token=False does not fit MAE, whose decoder takes a [CLS]; set with_cls_token=True")
+            raise ConfigError('False does not fit MAE, whose decoder takes a [CLS]', 'with_cls_token', 'set with_cls_token=True')
         super().__init__(causal=causal, **kwargs)
         self.mask_ratio = mask_ratio
 

@@ -37,7 +37,8 @@ class NEPA(BaseSelfSupervisor):
                  mask_ratio: float = 0.,
                  **kwargs) -> None:
         if not 0 <= mask_ratio < 1:
-            raise ConfigError(f'mask_ratio={mask_ratio} is not in [0, 1): it is the share of patches hidden from the input')
+            raise ConfigError(f'{mask_ratio} is not in [0, 1), the share of patches hidden from the input', 'mask_ratio',
+                              'give a share, such as 0.4')
         if not isinstance(kwargs.get('data_preprocessor'), nn.Module):
             # Prefixed, so that the algorithm builds under any default scope.
             kwargs['data_preprocessor'] = {

@@ -97,16 +97,18 @@ class NEPAViT(PretrainedBackbone):
         settings = arch_settings(arch)
         self.embed_dims, self.num_layers = settings['embed_dims'], settings['num_layers']
         if not isinstance(patch_size, int) or patch_size < 1:
-            raise ConfigError(f'patch_size={patch_size!r} is no side of a square in pixels; give a positive int')
+            raise ConfigError(f'{patch_size!r} is no side of a square in pixels', 'patch_size', 'give a positive int')
         self.patch_size, self.causal, self.with_cp = patch_size, causal, with_cp
         self.out_type = checked_choice('out_type', out_type, OUT_TYPES)
         if out_type == 'cls_token' and not with_cls_token:
-            raise ConfigError("out_type='cls_token' needs with_cls_token=True; choose 'last_token', 'avg_featmap' or 'featmap'")
+            raise ConfigError("'cls_token' needs with_cls_token=True", 'out_type',
+                              "choose 'last_token', 'avg_featmap' or 'featmap'")
         self.out_indices = [checked_index(i, self.num_layers)
                             for i in ([out_indices] if isinstance(out_indices, int) else out_indices)]
         self.final_norm = checked_choice('final_norm', final_norm, ('last', 'all'))
         if not 0 <= drop_path_rate < 1:
-            raise ConfigError(f'drop_path_rate={drop_path_rate} is not in [0, 1): it is the share of dropped last blocks')
+            raise ConfigError(f'{drop_path_rate} is not in [0, 1), the share of dropped last blocks', 'drop_path_rate',
+                              'give a share, such as 0.1')
         checked_choice('qk_norm', qk_norm, QK_NORMS)
         checked_choice('act', act, ACTIVATIONS)
         warn_of_blind_outputs(causal, out_type)
@@ -120,8 +122,8 @@ class NEPAViT(PretrainedBackbone):
         self.pos_embed = None
         if use_abs_pos_embed:
             if any(size % patch_size for size in to_2tuple(img_size)):
-                raise ConfigError(f'img_size={img_size} is not a multiple of patch_size={patch_size}, which the position '
-                                  'embedding needs; change one of them or set use_abs_pos_embed=False')
+                raise ConfigError(f'{img_size} is not a multiple of patch_size={patch_size}, which the position embedding needs',
+                                  'img_size', 'change one of them or set use_abs_pos_embed=False')
             self.pos_embed = nn.Parameter(torch.empty(1, self.stored_grid[0] * self.stored_grid[1], self.embed_dims))
         self.rope = None if rope is None else RoPE2D(self.embed_dims // settings['num_heads'], **rope)
         self.layers = nn.ModuleList(
@@ -134,8 +136,8 @@ class NEPAViT(PretrainedBackbone):
 
         self.reset_parameters()
         if not -1 <= frozen_stages <= self.num_layers:
-            raise ConfigError(f'frozen_stages={frozen_stages} is not in [-1, {self.num_layers}]: -1 freezes nothing, 0 the patch '
-                              f'embedding, n the first n of {self.num_layers} blocks as well')
+            raise ConfigError(f'{frozen_stages} is not in [-1, {self.num_layers}]', 'frozen_stages',
+                              f'-1 freezes nothing, 0 the patch embedding, n the first n of {self.num_layers} blocks as well')
         self.frozen_stages = frozen_stages
         for part in self.frozen_parts():
             part.requires_grad_(False)
@@ -204,8 +206,8 @@ class NEPAViT(PretrainedBackbone):
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of patches that cover an image of H x W pixels."""
         if min(image_size) < self.patch_size:
-            raise ConfigError(f'an image of {image_size[0]}x{image_size[1]} pixels is smaller than one patch '
-                              f'(patch_size={self.patch_size}); use larger images (img_size, crop_size) or smaller patches')
+            raise ConfigError(f'an image of {image_size[0]}x{image_size[1]} pixels is smaller than one patch ({self.patch_size})',
+                              'patch_size', 'use larger images (img_size, crop_size) or smaller patches')
         return tuple(-(-size // self.patch_size) for size in image_size)
 
     # The backbone
@@ -286,21 +288,24 @@ def arch_settings(arch: str | dict) -> dict[str, int]:
     if not isinstance(arch, dict):
         return ARCHS[checked_choice('arch', arch, ARCHS)]
     if set(arch) != set(ARCHS['base']):
-        raise ConfigError(f'arch={dict(arch)} must have exactly the keys {list(ARCHS["base"])}; or choose from {list(ARCHS)}')
+        raise ConfigError(f'{dict(arch)} has not exactly the keys {list(ARCHS["base"])}', 'arch',
+                          f'give these, or choose from {list(ARCHS)}')
     if arch['embed_dims'] % arch['num_heads']:
-        raise ConfigError(f'arch: embed_dims={arch["embed_dims"]} is not a multiple of num_heads={arch["num_heads"]}')
+        raise ConfigError(f'{arch["embed_dims"]} is not a multiple of num_heads={arch["num_heads"]}', 'arch.embed_dims',
+                          'change one of the two')
     return arch
 
 
 def checked_choice(argument: str, value, choices):
     """The value, if it is one of the choices."""
     if value not in choices:
-        raise ConfigError(f'{argument}={value!r} is unknown; choose from {list(choices)}')
+        raise ConfigError(f'{value!r} is unknown', argument, f'choose from {list(choices)}')
     return value
 
 
 def checked_index(index: int, num_layers: int) -> int:
     """An index of a block, counted from the start."""
     if not -num_layers <= index < num_layers:
-        raise ConfigError(f'out_indices: {index} is not in [{-num_layers}, {num_layers - 1}], the blocks of this arch')
+        raise ConfigError(f'{index} is not in [{-num_layers}, {num_layers - 1}], the blocks of this arch', 'out_indices',
+                          'choose from these')
     return index % num_layers

@@ -31,7 +31,7 @@ class NextEmbeddingLoss(nn.Module):
                  compile: bool = False) -> None:
         super().__init__()
         if distance not in DISTANCES:
-            raise ConfigError(f'distance={distance!r} is unknown; choose from {list(DISTANCES)}')
+            raise ConfigError(f'{distance!r} is unknown', 'distance', f'choose from {list(DISTANCES)}')
         self.distance, self.shift, self.stop_grad, self.loss_weight = distance, shift, stop_grad, loss_weight
         self.compiled = compile
 
@@ -47,7 +47,8 @@ class NextEmbeddingLoss(nn.Module):
         """
         if self.shift:
             if target.shape[1] < 2:
-                raise ConfigError('an image of 1 token has no next one to predict; use larger images or smaller patches')
+                raise ConfigError('an image of 1 token has no next one to predict', 'model.backbone',
+                                  'use larger images or smaller patches')
             prediction, target = prediction[:, :-1], target[:, 1:]
         if self.stop_grad:
             target = target.detach()

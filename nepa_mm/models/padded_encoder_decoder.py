@@ -30,15 +30,15 @@ class PaddedEncoderDecoder(EncoderDecoder):
         super().__init__(backbone, **kwargs)
         out_type = getattr(self.backbone, 'out_type', None)
         if out_type != 'padded_featmap':
-            raise ConfigError(f"out_type={out_type!r} does not fit PaddedEncoderDecoder, whose backbone gives 'padded_featmap'; "
-                              'set that, or mmseg.EncoderDecoder as the type of the model')
+            raise ConfigError(f"{out_type!r} does not fit PaddedEncoderDecoder, whose backbone gives 'padded_featmap'",
+                              'out_type', 'set that, or mmseg.EncoderDecoder as the type of the model')
         ignored = self.decode_head.ignore_index  # labels are padded once for all heads
         others = self.auxiliary_head if isinstance(getattr(self, 'auxiliary_head', None), nn.ModuleList) else [
             getattr(self, 'auxiliary_head', None)]
         for head in others:
             if head is not None and head.ignore_index != ignored:
-                raise ConfigError(f'auxiliary_head.ignore_index={head.ignore_index} differs from decode_head.ignore_index='
-                                  f'{ignored}, with which PaddedEncoderDecoder pads labels; set them to the same')
+                raise ConfigError(f'{head.ignore_index} differs from decode_head.ignore_index={ignored}, with which '
+                                  'PaddedEncoderDecoder pads labels', 'auxiliary_head.ignore_index', 'set them to the same')
 
     def padded_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the whole patches that cover an image of H x W pixels."""

@@ -33,7 +33,8 @@ class RoPE2D(nn.Module):
                  shift: float | None = None) -> None:
         super().__init__()
         if head_dim % 4:
-            raise ConfigError(f'embed_dims / num_heads = {head_dim} is not a multiple of 4, which 2-D RoPE needs')
+            raise ConfigError(f'embed_dims / num_heads = {head_dim} is not a multiple of 4, which 2-D RoPE needs', 'arch',
+                              'change one of the two')
         self.head_dim, self.theta = head_dim, theta
         self.rescale, self.jitter, self.shift = rescale, jitter, shift
 

@@ -47,8 +47,9 @@ class SimMIMNEPAViT(NEPAViT):
         image_size = tuple(x.shape[-2:])
         grid = self.grid(image_size)
         if tuple(mask.shape[1:]) != grid or any(size % self.patch_size for size in image_size):
-            raise ConfigError(f'a mask of {tuple(mask.shape[1:])} patches does not fit an image of {image_size} pixels; give '
-                              f'SimMIMMaskGenerator model_patch_size={self.patch_size} and an input_size of whole patches')
+            raise ConfigError(f'a mask of {tuple(mask.shape[1:])} patches does not fit an image of {image_size} pixels',
+                              'SimMIMMaskGenerator',
+                              f'give it model_patch_size={self.patch_size} and an input_size of whole patches')
         prefix, patches = self.embed(x).tensor_split([self.num_extra_tokens], dim=1)
         hidden = mask.flatten(1)[..., None].bool()  # [B, h * w, 1]
         z = torch.cat([prefix, torch.where(hidden, self.mask_token.to(patches.dtype), patches)], dim=1)

@@ -38,7 +38,7 @@ class SimplePyramid(BaseModule):
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if not set(scales) <= {4, 2, 1, 0.5}:
-            raise ConfigError(f'scales={scales!r} has one unknown to SimplePyramid; choose from 4, 2, 1 and 0.5')
+            raise ConfigError(f'{scales!r} has one unknown to SimplePyramid', 'scales', 'choose from 4, 2, 1 and 0.5')
         self.scales = nn.ModuleList(
             nn.Sequential(
                 *resampling(scale, embed_dims),

@@ -33,8 +33,8 @@ class SupervisedNEPA(NEPA):
             DataError: If an image has no label.
         """
         if not data_samples or not all('gt_label' in sample or 'gt_score' in sample for sample in data_samples):
-            raise DataError('SupervisedNEPA got an image without a label; set train_dataloader.dataset.with_label=True '
-                            'and end its pipeline with PackInputs')
+            raise DataError('SupervisedNEPA got an image without a label', 'train_dataloader.dataset',
+                            'set with_label=True and end its pipeline with PackInputs')
         z = self.backbone.embed(inputs)  # [B, L, D]
         z_hat = self.backbone.predict(self.mask(z), inputs.shape[-2:])  # [B, L, D]
         features = z_hat[:, self.backbone.num_extra_tokens:].mean(dim=1)  # [B, D]

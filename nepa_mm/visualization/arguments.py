@@ -24,7 +24,7 @@ def parsed_query(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r'(-?\d+),(-?\d+)', text)
     if not match:
-        raise ConfigError(f'--queries {text!r} is no patch; give its row and column, counted from 0, as 3,4')
+        raise ConfigError(f'{text!r} is no patch', '--queries', 'give its row and column, counted from 0, as 3,4')
     return int(match[1]), int(match[2])
 
 
@@ -37,7 +37,7 @@ def parsed_choice(option: str, values: Sequence[str]) -> str | list[int]:
     if list(values) in (['all'], ['mean']):
         return values[0]
     if not all(re.fullmatch(r'-?\d+', value) for value in values):
-        raise ConfigError(f"{option} {' '.join(values)} is neither 'all' nor 'mean' nor a list of numbers")
+        raise ConfigError(f'{" ".join(values)} is none of what can be chosen', option, "give 'all', 'mean' or a list of numbers")
     return [int(value) for value in values]
 
 
@@ -48,10 +48,10 @@ def check_out(out: Path, suffixes: Sequence[str], overwrite: bool) -> None:
         ConfigError: For an unknown format, a missing folder or one that may not be written to, or a file that is there.
     """
     if out.suffix.lower() not in suffixes:
-        raise ConfigError(f'--out {str(out)!r} is of no format known here; end it in {", ".join(suffixes)}')
+        raise ConfigError(f'{str(out)!r} is of no format known here', '--out', f'end it in {", ".join(suffixes)}')
     if not out.parent.is_dir():
-        raise ConfigError(f'--out {str(out)!r}: there is no folder {str(out.parent)!r}; make it first')
+        raise ConfigError(f'{str(out)!r}: there is no folder {str(out.parent)!r}', '--out', 'make it first')
     if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
-        raise ConfigError(f'--out {str(out)!r} is a folder, or may not be written to; choose another name')
+        raise ConfigError(f'{str(out)!r} is a folder, or may not be written to', '--out', 'choose another name')
     if out.exists() and not overwrite:
-        raise ConfigError(f'--out {str(out)!r} is there already; choose another name, or replace it with --overwrite')
+        raise ConfigError(f'{str(out)!r} is there already', '--out', 'choose another name, or replace it with --overwrite')

@@ -92,7 +92,7 @@ class PatchMaps:
             self.z_hat = backbone.predict(self.z, tuple(x.shape[-2:]))  # [B, L, D]
         if not seen.calls:
             raise ConfigError(f'{type(backbone).__name__} does not call scaled_dot_product_attention, so that its weights cannot '
-                              'be seen; choose a NEPAViT, CausalVisionTransformer or CausalTIMMBackbone')
+                              'be seen', 'model.backbone', 'choose a NEPAViT, CausalVisionTransformer or CausalTIMMBackbone')
         self.calls, self.num_layers, self.num_heads = seen.calls, len(seen.calls), seen.calls[0].query.shape[1]
 
     @torch.no_grad()
@@ -121,6 +121,6 @@ class PatchMaps:
         """
         (row, column), (rows, columns) = patch, self.grid
         if not (0 <= row < rows and 0 <= column < columns):
-            raise ConfigError(f'query {row},{column} is outside the grid of {rows} rows and {columns} columns of patches; '
+            raise ConfigError(f'{row},{column} is outside the grid of {rows} rows and {columns} columns of patches', 'query',
                               f'choose from 0,0 to {rows - 1},{columns - 1}')
         return self.num_extra_tokens + row * columns + column

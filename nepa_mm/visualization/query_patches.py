@@ -40,8 +40,8 @@ def chosen(name: str, choice: int | str | Sequence[int], count: int) -> tuple[li
     indices = [choice] if isinstance(choice, int) else list(choice)
     for index in indices:
         if not isinstance(index, int) or not -count <= index < count:
-            raise ConfigError(f"{name}={index!r} is not there: this model has {count}; choose from {-count} to {count - 1}, "
-                              "'mean' or 'all'")
+            raise ConfigError(f'{index!r} is not there: this model has {count}', name,
+                              f"choose from {-count} to {count - 1}, 'mean' or 'all'")
     return [index % count for index in indices], False
 
 

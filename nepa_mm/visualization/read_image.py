@@ -27,12 +27,12 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(file for file in path.rglob('*') if file.suffix.lower() in SUFFIXES and file.is_file())
             if not inside:
-                raise DataError(f'folder {str(path)!r} holds no image; known: {" ".join(SUFFIXES)}')
+                raise DataError('the folder holds no image', str(path), f'give another; known: {" ".join(SUFFIXES)}')
             found += inside
         elif path.exists():
             found.append(path)
         else:
-            raise DataError(f'image {str(path)!r} does not exist')
+            raise DataError('there is no such image', str(path), 'give the path of one')
     return found
 
 
@@ -55,8 +55,8 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
             image.load()
     except Exception as error:  # decoders raise nearly everything on broken files
         reason = (str(error).splitlines() or [''])[0]
-        raise DataError(f'image {str(path)!r} cannot be read ({type(error).__name__}: {reason}); mend it, scale it down or take '
-                        'another') from error
+        raise DataError(f'it cannot be read as an image ({type(error).__name__}: {reason})', str(path),
+                        'mend it, scale it down or take another') from error
     if frames > 1:
         print_log(f'{path}: the first of {frames} frames', 'current', logging.INFO)
     return in_rgb(image, path)
@@ -67,8 +67,8 @@ def in_rgb(image: Image.Image, path: str | Path) -> Image.Image:
     if image.mode.startswith(('I', 'F')):
         values = np.asarray(image).astype(np.float64)
         if image.mode == 'F' or values.min() < 0 or values.max() > 65535:
-            raise DataError(f'image {str(path)!r} has values from {values.min():g} to {values.max():g} (mode {image.mode}), of '
-                            'which black and white are not known; save it with 8 or 16 bits')
+            raise DataError(f'values from {values.min():g} to {values.max():g} (mode {image.mode}), of which black and white are '
+                            'not known', str(path), 'save it with 8 or 16 bits')
         return Image.fromarray((values / 257).round().astype(np.uint8)).convert('RGB')
     if image.mode in ('RGBA', 'LA', 'La', 'RGBa', 'PA') or 'transparency' in image.info:
         image = image.convert('RGBA')

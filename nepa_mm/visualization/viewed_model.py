@@ -17,7 +17,7 @@ def viewed_model(checkpoint: str, device: str = 'cpu') -> BaseModel:
     try:
         torch.empty(0, device=device)
     except Exception as error:  # RuntimeError, AssertionError, AcceleratorError, as the build of torch has it
-        raise ConfigError(f"device={device!r} is not there ({str(error).splitlines()[0]}); choose 'cpu'") from error
+        raise ConfigError(f'{device!r} is not there ({str(error).splitlines()[0]})', 'device', "choose 'cpu'") from error
     model = get_model(checkpoint).to(device)
     check_protocol(model.backbone)
     return model
@@ -35,11 +35,12 @@ def image_size(model: BaseModel, size: list[int] | None = None) -> tuple[int, in
         return usual
     height, width = size * 2 if len(size) == 1 else size if len(size) == 2 else (0, 0)
     if min(height, width) < 1:
-        raise ConfigError(f'size={" ".join(map(str, size))} is no size; give a height and a width in pixels, or one of them for '
-                          'a square')
+        raise ConfigError(f'{" ".join(map(str, size))} is no size', 'size',
+                          'give a height and a width in pixels, or one of them for a square')
     is_fixed = hasattr(backbone, 'timm_model') and not backbone.timm_model.dynamic_img_size
     if is_fixed and (height, width) != usual:
-        raise ConfigError(f'size={height} {width}: this backbone takes {usual[0]} {usual[1]} alone (dynamic_img_size=False)')
+        raise ConfigError(f'{height} {width}: this backbone takes one size alone (dynamic_img_size=False)', 'size',
+                          f'give {usual[0]} {usual[1]}')
     return height, width
 
 

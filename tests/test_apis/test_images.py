@@ -49,8 +49,8 @@ def test_what_cannot_be_read_is_named(tmp_path):
     Image.new('1', (14000, 14000)).save(tmp_path / 'huge.png')
     for name, message in [('text.jpg', '8 bytes of no format that Pillow knows'), ('cut.jpg', 'truncated'),
                           ('none.jpg', 'none.jpg'),
-                          ('deep.png', r"deep.png has more than 8 bits a pixel \(Pillow's mode I;16\)"),
-                          ('float.tif', r"Pillow's mode F\)"), ('line.png', 'line.png has 1x1200 pixels, a line'),
+                          ('deep.png', r"^more than 8 bits a pixel \(Pillow's mode I;16\).* \| .*deep.png \| scale"),
+                          ('float.tif', r"Pillow's mode F\)"), ('line.png', r'^1x1200 pixels are a line.* \| .*line.png'),
                           ('huge.png', 'DecompressionBombError')]:
         with pytest.raises(DataError, match=message) as error:
             load_image(tmp_path / name)
@@ -68,7 +68,8 @@ def test_folders_and_lists_of_frames_come_in_order(tmp_path):
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'empty.txt').touch()
     (tmp_path / 'wrong.txt').write_text('film/frame_2.png\nnowhere.png\n')
-    for name, message in [('empty', 'empty holds no image'), ('none', 'none does not exist; give an image, a folder'),
-                          ('empty.txt', 'names no image'), ('wrong.txt', 'wrong.txt, line 2: nowhere.png does not exist')]:
+    for name, message in [('empty', r'holds no image.* \| '
+                                    r'.*empty'), ('none', r'no such file \| .*none \| give an image, a folder'),
+                          ('empty.txt', 'names no image'), ('wrong.txt', r'nowhere.png does not exist.* \| .*wrong.txt, line 2')]:
         with pytest.raises(DataError, match=message):
             find_images([tmp_path / name])

@@ -139,7 +139,7 @@ def refused(path, message=''):
     with pytest.raises(CheckpointError) as error:
         read_checkpoint(path)
     line = str(error.value)
-    assert line.startswith(repr(str(path))) and '\n' not in line and message in line
+    assert error.value.where == str(path) and '\n' not in line and message in line
     return line
 
 
@@ -494,7 +494,7 @@ def test_a_tar_archive_is_not_unpacked(tmp_path, monkeypatch):
 
 def test_torchscript_and_other_zip_files_are_refused(tmp_path):
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / 'a.pth')
-    refused(tmp_path / 'a.pth', 'is a TorchScript program')
+    refused(tmp_path / 'a.pth', 'a TorchScript program')
     with zipfile.ZipFile(tmp_path / 'b.pth', 'w') as file:
         file.writestr('readme', 'text')
     refused(tmp_path / 'b.pth', 'cannot be read as weights')
@@ -511,8 +511,8 @@ def test_what_is_no_dict_is_refused(thing, kind, tmp_path):
 def test_missing_empty_and_odd_paths_are_refused(tmp_path):
     for file in ('empty.pth', 'empty.safetensors', 'empty.safetensors.index.json'):
         (tmp_path / file).touch()
-        refused(tmp_path / file, 'is empty (0 bytes); copy or download it again')
-    refused(tmp_path, f'is a folder; the address of a released checkpoint is hf:{tmp_path}')
+        refused(tmp_path / file, 'it is empty (0 bytes)')
+    refused(tmp_path, f'the address of a released checkpoint is hf:{tmp_path}')
     (tmp_path / 'dangling.pth').symlink_to(tmp_path / 'gone')
     os.mkfifo(tmp_path / 'pipe.pth')  # reading it would wait for ever
     for file in ('gone.pth', 'dangling.pth', 'pipe.pth', 'a\0b.pth', 'empty.pth/a.pth'):
@@ -540,7 +540,8 @@ def test_a_new_file_is_there_when_it_is_complete(tmp_path):
 def test_a_new_file_is_not_written_over(tmp_path):
     path = tmp_path / 'old.pth'
     path.write_text('old')
-    with pytest.raises(CheckpointError, match="old.pth' exists and would be written over; remove it or choose another name"):
+    with pytest.raises(CheckpointError, match=r"exists and would be written over.* \| .*old.pth \| "
+                                              r"remove it or choose another name"):
         with new_file(path):
             raise AssertionError('opened')
     assert path.read_text() == 'old' and os.listdir(tmp_path) == ['old.pth']

@@ -103,15 +103,15 @@ def test_beit_s_relative_positions_are_resized(shared):
 
 def test_errors():
     state_dict = published().state_dict()
-    with pytest.raises(CheckpointError, match=r"key='teacher' is not in the checkpoint; choose from \['model'\]"):
+    with pytest.raises(CheckpointError, match=r"'teacher' is not in the checkpoint \| key \| choose from \['model'\]"):
         extract_state_dict(dict(model=state_dict), 'teacher')
-    with pytest.raises(CheckpointError, match=r"does not map names to tensors; it has \['net', 'epoch'\]"):
+    with pytest.raises(CheckpointError, match=r"does not map names to tensors \| key \| choose from \['net', 'epoch'\]"):
         extract_state_dict(dict(net=state_dict, epoch=1))
     with pytest.raises(CheckpointError, match="parameter 'blocks.0.ls1.gamma' has no place"):
         timm_to_mmpretrain(published(init_values=1e-5).state_dict())
     with pytest.raises(CheckpointError, match=r'no blocks.\* of a ViT among the 2 parameters'):
         timm_to_mmpretrain(HEAD)
-    with pytest.raises(CheckpointError, match='grid=32: the checkpoint has no tables of relative positions'):
+    with pytest.raises(CheckpointError, match=r'32: the checkpoint has no tables of relative positions.* \| grid'):
         resize_relative_positions(timm_to_mmpretrain(state_dict), 32)
 
 
@@ -143,10 +143,10 @@ def test_tool_refuses(tmp_path, monkeypatch):
     torch.save([1], 'list.pth')
     save_file({'blocks.0.norm1.weight': torch.ones(2), 'head.weight': torch.ones(2)}, 'vit.safetensors')
     main = runpy.run_path(str(TOOL))['main']
-    for src, dst, message in [('gone.pth', 'new.pth', "'gone.pth': there is no such checkpoint"),
-                              ('vit.safetensors', 'list.pth', "'list.pth' exists and would be written over"),
-                              ('harmful.pth', 'new.pth', "'harmful.pth' would run posix.mkdir as it loads"),
-                              ('list.pth', 'new.pth', "'list.pth' holds a list, not a dict of weights")]:
+    for src, dst, message in [('gone.pth', 'new.pth', r'^there is no such checkpoint \| gone.pth'),
+                              ('vit.safetensors', 'list.pth', r"exists and would be written over \| list.pth"),
+                              ('harmful.pth', 'new.pth', r"would run posix.mkdir as it loads.* \| harmful.pth"),
+                              ('list.pth', 'new.pth', r"holds a list, not a dict of weights \| list.pth")]:
         monkeypatch.setattr(sys, 'argv', ['tool', src, dst])
         with pytest.raises(CheckpointError, match=message) as error:
             main()

@@ -150,7 +150,7 @@ def test_other_columns_classes_and_a_dataset_without_split(root, tmp_path):
     nameless.save_to_disk(tmp_path / 'two')
     dataset = HFImageDataset(tmp_path / 'two', split='', with_label=False, pipeline=PIPELINE)
     assert [dataset.get_data_info(i)['img_bytes'] for i in range(2)] == [b'b', b'a']
-    with pytest.raises(DataError, match=f"img_path='{tmp_path}/two/row 1' cannot be read"):
+    with pytest.raises(DataError, match=rf"cannot be read .* \| img_path='{tmp_path}/two/row 1' \| "):
         dataset[1]
 
 
@@ -173,14 +173,16 @@ def test_a_command_line_turns_a_config_to_it(root):
 
 
 @pytest.mark.parametrize('settings, message', [
-    (dict(data_root='nowhere'), "data_root='nowhere' does not exist; "),
-    (dict(data_root='images'), r"holds neither a dataset of save_to_disk nor parquet files, but \['train', 'val'\]$"),
-    (dict(split='minival'), r"arrow' has no split='minival'; choose from \['test', 'train', 'validation'\]$"),
-    (dict(image_column='img'), r"arrow' split='train' has no column image_column='img'; choose from \['image', 'label'\]$"),
-    (dict(label_column='cls'), r"has no column label_column='cls'; choose from \['image', 'label'\]$"),
-    (dict(image_column='label'), "image_column='label' has the type int64, not that of datasets.Image; "),
-    (dict(label_column='image'), "label_column='image' has the type struct"),
-    (dict(split='test'), "label_column='label': 3 of 3 images have no label; set with_label=False$"),
+    (dict(data_root='nowhere'), r"'nowhere' does not exist \| data_root \| "),
+    (dict(data_root='images'), r"holds neither a dataset of save_to_disk nor parquet files, but \['train', 'val'\] \| "
+                               r"data_root \| "),
+    (dict(split='minival'), r"'arrow' has no split 'minival' \| split \| choose from \['test', 'train', 'validation'\]$"),
+    (dict(image_column='img'), r"'img' is no column of data_root='arrow' split='train' \| image_column \| "
+                               r"choose from \['image', 'label'\]$"),
+    (dict(label_column='cls'), r"'cls' is no column of .* \| label_column \| choose from \['image', 'label'\]$"),
+    (dict(image_column='label'), r"the type int64, not that of datasets.Image \| .*image_column='label' \| "),
+    (dict(label_column='image'), r"the type struct.* \| .*label_column='image' \| "),
+    (dict(split='test'), r"3 of 3 images have no label.* \| .*label_column='label' \| set with_label=False$"),
 ])
 def test_errors_name_what_is_missing_and_what_there_is(settings, message, root, monkeypatch):
     monkeypatch.chdir(root)
@@ -197,11 +199,13 @@ def test_empty_incomplete_and_broken_data_are_errors(root, tmp_path):
             HFImageDataset(tmp_path / f'empty{shards}', split='')
     shutil.copytree(root / 'parquet', tmp_path / 'parquet')
     (tmp_path / 'parquet/data/train-00001-of-00002.parquet').unlink()
-    with pytest.raises(DataError, match=r"holds 1 parquet files like 'train-00000-of-00002.*, but their names count \[2\]; "):
+    with pytest.raises(DataError, match=r"^1 parquet files like 'train-00000-of-00002.*, but their names count \[2\] \| "
+                                        r".*/parquet/data \| "):
         HFImageDataset(tmp_path / 'parquet')
     (tmp_path / 'parquet/data/train-00000-of-00002.parquet').unlink()
     (tmp_path / 'parquet/data/train.parquet').write_bytes(b'PAR1')
-    with pytest.raises(DataError, match=r"split='train' cannot be read or holds no images \(Arrow[^\n]*\); save or download"):
+    with pytest.raises(DataError, match=r"^split 'train' cannot be read or holds no images \(Arrow[^\n]*\) \| .* \| "
+                                        r"save or download"):
         HFImageDataset(tmp_path / 'parquet')
 
 

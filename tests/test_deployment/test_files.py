@@ -117,7 +117,8 @@ def test_segmentor_pads_inside(tmp_path):
 def test_an_old_torch_is_refused(tmp_path, monkeypatch):
     source = source_of(classifier(causal=False, out_type='avg_featmap'))
     monkeypatch.setattr(torch, '__version__', TorchVersion('2.4.1'))
-    with pytest.raises(ConfigError, match='^torch 2.4.1 cannot write what it exports as ONNX; use a later one, or export'):
+    with pytest.raises(ConfigError, match=r'^torch 2.4.1 cannot write what it exports as ONNX \| torch \| '
+                                          r'use a later one, or export'):
         export_onnx(source, Graph(source), tmp_path / 'a.onnx', (28, 28))
 
 
@@ -146,11 +147,12 @@ def test_what_differs_is_not_written(tmp_path, monkeypatch):
         program.state_dict['model.head.fc.bias'].data += 2e-4
         return program
     monkeypatch.setattr(files.torch.export, 'load', another)
-    with pytest.raises(CheckpointError, match=r'a.pt2 is not written: .* differ from those of torch by 2.0e-04, more than 1e-04'):
+    with pytest.raises(CheckpointError, match=r'it is not written: .* differ from those of torch by 2.0e-04, more than 1e-04 '
+                                              r'.*a.pt2'):
         export_torch(source, graph, tmp_path / 'a.pt2', (28, 28))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / 'b.pt2').write_text('mine')
-    with pytest.raises(CheckpointError, match='b.pt2.* exists and would be written over'):
+    with pytest.raises(CheckpointError, match='it exists and would be written over .*b.pt2'):
         export_torch(source, graph, tmp_path / 'b.pt2', (28, 28))
     assert (tmp_path / 'b.pt2').read_text() == 'mine'
 
@@ -169,21 +171,21 @@ def test_where_the_pipeline_normalises():
 
 
 def test_bad_arguments():
-    with pytest.raises(ConfigError, match="config file 'no.py' does not exist"):
+    with pytest.raises(ConfigError, match=r'no such config file \| no.py'):
         load_source('no.py', 'a.pth')
-    with pytest.raises(ConfigError, match='is a config, which has no weights; give a checkpoint after it'):
+    with pytest.raises(ConfigError, match=r'a config has no weights \| .* \| give a checkpoint after it'):
         load_source('configs/a.py')
-    with pytest.raises(ConfigError, match="'a.pth' is no config file"):
+    with pytest.raises(ConfigError, match=r'no config file \(.py\) \| a.pth'):
         load_source('a.pth', 'b.pth')
     with pytest.raises(ConfigError, match='model.head.num_classes: of a checkpoint alone'):
         load_source('a.pth', options={'model.head.num_classes': 3})
     with pytest.raises(CheckpointError, match='no.pth'):
         load_source('no.pth')
     source = source_of(NEPA(NEPAViT(**TINY)))
-    with pytest.raises(ConfigError, match='--argmax is for segmentors, and the task here is features'):
+    with pytest.raises(ConfigError, match=r'for segmentors, and the task here is features \| --argmax'):
         Graph(source, argmax=True)
     source.config.model.data_preprocessor = dict()
-    with pytest.raises(ConfigError, match='--normalize inside: the config has neither'):
+    with pytest.raises(ConfigError, match=r'the config has neither .* \| --normalize inside'):
         Graph(source, normalize=True)
 
 
@@ -227,9 +229,9 @@ def test_command_with_a_config_and_with_a_checkpoint_alone(saved):
 
 
 @pytest.mark.parametrize('args, message', [
-    (['tiny.py', 'tiny.pth', '--dynamic-shape', '--shape', '30'], 'sides are multiples of the patch, 7 pixels'),
-    (['tiny.pth', '--features', 'map'], "out_type='map' is unknown"),
-    (['tiny.pth', '--output-file', 'tiny.py/a.pt2'], 'a.pt2 cannot be written (File exists: '),
+    (['tiny.py', 'tiny.pth', '--dynamic-shape', '--shape', '30'], '--shape | give multiples of 7 pixels'),
+    (['tiny.pth', '--features', 'map'], "out_type: 'map' is unknown"),
+    (['tiny.pth', '--output-file', 'tiny.py/a.pt2'], 'it cannot be written (File exists: '),
 ])
 def test_command_refuses_in_one_line(args, message, saved):
     done = tool(saved, 'export_torch', *args)

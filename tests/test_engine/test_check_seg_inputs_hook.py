@@ -96,12 +96,12 @@ def test_good_labels_pass_in_training_and_tests():
 
 
 @pytest.mark.parametrize('labels, meta, message', [
-    ((5, 4, 5), {}, r"^seg_map_path='bad.png' has labels \[4, 5\], which are neither below model.decode_head.num_classes=3 nor "
-                    'model.decode_head.ignore_index=255; mend the label map, or set one of the two$'),
-    ((4, ), dict(reduce_zero_label=True), r'has labels \[4\] \(\[5\] in the file, before reduce_zero_label\), which'),
+    ((5, 4, 5), {}, r'^labels \[4, 5\] are neither below model.decode_head.num_classes=3 nor model.decode_head.ignore_index=255'
+                    r" \| seg_map_path='bad.png' \| mend the label map, or set one of the two$"),
+    ((4, ), dict(reduce_zero_label=True), r'labels \[4\] \(\[5\] in the file, before reduce_zero_label\) are'),
     ((3, ), {}, 'set one of the two, or reduce_zero_label=True of dataset and LoadSegAnnotations if 0 is no class$'),
     ((3, ), dict(reduce_zero_label=True), r'\[4\] in the file, before reduce_zero_label\).* set one of the two$'),
-    ((255, ), dict(reduce_zero_label=True, ignore_index=9), r'has labels \[255\] \(\[0\] in the file, before reduce_zero_label'),
+    ((255, ), dict(reduce_zero_label=True, ignore_index=9), r'labels \[255\] \(\[0\] in the file, before reduce_zero_label'),
 ])
 def test_labels_of_no_class_are_named_with_their_file(labels, meta, message):
     ignored = meta.get('ignore_index', 255)
@@ -118,10 +118,10 @@ def test_labels_of_no_class_are_named_with_their_file(labels, meta, message):
 def test_heads_with_a_loss_of_their_own_take_labels_as_they_are(kind, key):
     model = Segmentor()
     model.decode_head = kind()
-    with pytest.raises(DataError, match=rf'has labels \[3\], which are neither below model.{key}.num_classes=3 nor'):
+    with pytest.raises(DataError, match=rf'labels \[3\] are neither below model.{key}.num_classes=3 nor'):
         watched(model)(batch(3), True)
     model.decode_head = kind(num_classes=4)
-    with pytest.raises(ConfigError, match=f'^model.{key}.num_classes=4 differs from the 3 classes'):
+    with pytest.raises(ConfigError, match=rf'^4 differs from the 3 classes.* \| model.{key}.num_classes'):
         watched(model)
 
 
@@ -139,33 +139,34 @@ def test_a_model_whose_heads_make_their_own_labels_says_so():
 
 def test_each_head_has_its_own_labels():
     check = watched(Segmentor(head(), head(ignore_index=7), ignore_index=7), metrics=[])
-    with pytest.raises(DataError, match=r'has labels \[7\].* model.auxiliary_head.0.num_classes=3 nor model.auxiliary_head.0.ig'):
+    with pytest.raises(DataError, match=r'labels \[7\].* model.auxiliary_head.0.num_classes=3 nor model.auxiliary_head.0.ig'):
         check(batch(7), True)
     check(batch(7), False)  # a test is the decode head's
     check = watched(Segmentor(head(STDCHead, num_classes=2), ignore_index=None))  # STDC's labels are edges
     check(batch(2), True)
-    with pytest.raises(DataError, match='has labels .255.*model.decode_head.ignore_index=None'):
+    with pytest.raises(DataError, match='labels .255.*model.decode_head.ignore_index=None'):
         check(batch(255), True)
 
 
 def test_a_test_ignores_what_the_metric_ignores():
     model = Segmentor(ignore_index=9)
     watched(model, metrics=[SimpleNamespace(ignore_index=8)])(batch(8), False)
-    with pytest.raises(DataError, match=r'has labels \[9\].* nor val_evaluator.ignore_index=8; mend'):
+    with pytest.raises(DataError, match=r'labels \[9\].* nor val_evaluator.ignore_index=8 \| .* \| mend'):
         watched(model, metrics=[SimpleNamespace(ignore_index=8)])(batch(9), False)
 
 
 def test_one_output_tells_two_classes():
     watched(Segmentor(num_classes=1, out_channels=1), train=2, val=1)(batch(1, 255), True)
     watched(Segmentor(num_classes=2, out_channels=1), train=2, val=2)(batch(1, 255), True)
-    with pytest.raises(DataError, match=r'has labels \[2\]'):
+    with pytest.raises(DataError, match=r'labels \[2\]'):
         watched(Segmentor(num_classes=1, out_channels=1), train=2, val=2)(batch(2), True)
 
 
 def test_classes_of_data_and_heads_are_the_same():
     model = Segmentor(head(), head(STDCHead, num_classes=2), head(num_classes=5), num_classes=4)
-    with pytest.raises(ConfigError, match='^model.decode_head.num_classes=4 differs from the 3 classes of train_dataloader'
-                                          '.dataset .*: --cfg-options model.decode_head.num_classes=3 '
+    with pytest.raises(ConfigError, match=r'^4 differs from the 3 classes of train_dataloader.dataset .* \| '
+                                          r'model.decode_head.num_classes'
+                                          r' \| --cfg-options model.decode_head.num_classes=3 '
                                           'model.auxiliary_head.2.num_classes=3$'):
         watched(model)
     with pytest.raises(ConfigError, match='the 2 classes of val_dataloader.dataset'):
@@ -183,14 +184,14 @@ def test_labels_are_padded_with_what_is_ignored(preprocessor, size, is_padded):
     for check in (good, background) if is_padded else (good, background, bad):
         check(batch(size=size), True)
     if is_padded:
-        with pytest.raises(ConfigError, match='^model.data_preprocessor.seg_pad_val=255 pads labels .* neither one of '
-                                              'model.decode_head.num_classes=3 nor model.decode_head.ignore_index=9; set it to'):
+        with pytest.raises(ConfigError, match=r'^255 pads labels .* neither one of model.decode_head.num_classes=3 nor '
+                                              r'model.decode_head.ignore_index=9 \| model.data_preprocessor.seg_pad_val \| set'):
             bad(batch(size=size), True)
 
 
 def test_an_image_smaller_than_a_patch_is_named():
-    with pytest.raises(DataError, match="^img_path='good.jpg' has 14x6 pixels as the model gets it, less than one patch, "
-                                        'model.backbone.patch_size=7; enlarge it'):
+    with pytest.raises(DataError, match='^14x6 pixels as the model gets it are less than one patch, '
+                                        r"model.backbone.patch_size=7 \| img_path='good.jpg' \| enlarge it"):
         watched(Segmentor())(batch(size=(6, 14)), False)
     watched(Segmentor(preprocessor=dict(size=(14, 14), test_cfg=dict(size=(14, 14)))))(batch(size=(6, 14)), False)
 
@@ -203,7 +204,8 @@ def test_a_training_image_smaller_than_a_patch_is_named_unless_it_is_padded(prep
     if seen is None:
         check(batch(size=size), True)
     else:
-        with pytest.raises(DataError, match=f"^img_path='good.jpg' has {seen} pixels as the model gets it, less than one patch"):
+        with pytest.raises(DataError, match=rf"^{seen} pixels as the model gets it are less than one patch.* \| "
+                                            rf"img_path='good.jpg'"):
             check(batch(size=size), True)
 
 
@@ -216,14 +218,15 @@ def test_a_small_image_is_padded_to_the_larger_one_of_its_batch():
 
 def test_several_versions_of_an_image_are_for_a_tta_model():
     data = {key: [tuple(values)] * 2 for key, values in batch().items()}  # as TestTimeAug gives them
-    with pytest.raises(ConfigError, match='^val_dataloader.dataset.pipeline gives several versions of an image, as TestTimeAug '):
+    with pytest.raises(ConfigError, match=r'^several versions of an image, as TestTimeAug gives.* \| '
+                                          r'val_dataloader.dataset.pipeline'):
         watched(Segmentor())(data, False)
 
 
 def test_a_preprocessor_may_be_called_by_names_and_tests_unless_told():
     check = watched(Segmentor())
     for args, kwargs in (((), dict(data=batch(3), training=True)), ((batch(3), ), {}), ((), dict(data=batch(3)))):
-        with pytest.raises(DataError, match=r'has labels \[3\]'):
+        with pytest.raises(DataError, match=r'labels \[3\]'):
             check(*args, **kwargs)
 
 

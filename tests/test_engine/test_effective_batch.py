@@ -161,24 +161,26 @@ def test_what_cannot_be_is_refused(tmp_path):
         runner(tmp_path, 8, base=32).train()
     with pytest.raises(ConfigError, match='effective batch 32 .* is larger than an epoch of 24 images'):
         runner(tmp_path, 8, base=32, loop='nepa_mm.AccumulatingIterLoop', max_iters=4, param_scheduler=None).train()
-    with pytest.raises(ConfigError, match='train_dataloader: 6 images make no full batch of 8 = 1 process x 8 images'):
+    with pytest.raises(ConfigError, match=r'6 images make no full batch of 8 = 1 process x 8 images.* \| train_dataloader'):
         runner(tmp_path, 8, size=6, drop_last=True).train()
     rise = dict(type='LinearLR', start_factor=0.1, end=3, by_epoch=True, convert_to_iter_based=True)
-    with pytest.raises(ConfigError, match=r'param_scheduler.0.end=3: a warm-up of 9 iterations is longer than training, 3 iter'):
+    with pytest.raises(ConfigError, match=r'a warm-up of 9 iterations is longer than training, 3 iter.* \| '
+                                          r'param_scheduler.0.end=3'):
         runner(tmp_path, 8, param_scheduler=[rise], cfg=Config(dict(param_scheduler=[rise]))).train()
-    with pytest.raises(ConfigError, match='base_batch_size=8 is no multiple of 1 process x train_dataloader.batch_size=3; '
+    with pytest.raises(ConfigError, match=r'^8 is no multiple of 1 process x train_dataloader.batch_size=3 \| '
+                                          r'.*base_batch_size \| '
                        'set train_dataloader.batch_size=2, or scale'):
         runner(tmp_path, 3).train()
-    with pytest.raises(ConfigError, match='needs auto_scale_lr.base_batch_size'):
+    with pytest.raises(ConfigError, match=r'--auto-scale-lr needs .* \| auto_scale_lr.base_batch_size'):
         runner(tmp_path, 8, auto_scale_lr=dict(enable=True)).train()
     for base in (0, -8, 'abc', 8.5):
-        with pytest.raises(ConfigError, match=f'auto_scale_lr.base_batch_size={base!r} is no number of images'):
+        with pytest.raises(ConfigError, match=rf'^{base!r} is no number of images \| auto_scale_lr.base_batch_size'):
             runner(tmp_path, 8, base=base).train()
     built = OptimWrapper(torch.optim.SGD(model().parameters(), lr=1.))
     for optim_wrapper in (built, dict(a=dict(), constructor='x')):
-        with pytest.raises(ConfigError, match='optim_wrapper must be a config of one optimizer'):
+        with pytest.raises(ConfigError, match=r'no config of one optimizer, .* \| optim_wrapper'):
             runner(tmp_path, 8, optim_wrapper=optim_wrapper, param_scheduler=None).train()
-    with pytest.raises(ConfigError, match="optim_wrapper.optimizer.lr='1e-x' is no number"):
+    with pytest.raises(ConfigError, match=r"'1e-x' is no number \| optim_wrapper.optimizer.lr"):
         runner(tmp_path, 8, optim_wrapper=dict(optimizer=dict(type='SGD', lr='1e-x')), param_scheduler=None).train()
 
 
@@ -210,7 +212,8 @@ def test_the_loader_can_be_copied(tmp_path):
 
 def test_accumulation():
     assert accumulation(4096, 8, 512) == 1 and accumulation(4096, 8, 256) == 2 and accumulation(4096, 1, 512) == 8
-    with pytest.raises(ConfigError, match='16 processes x train_dataloader.batch_size=512; set train_dataloader.batch_size=256'):
+    with pytest.raises(ConfigError, match=r'16 processes x train_dataloader.batch_size=512.* \| '
+                                          r'set train_dataloader.batch_size=256'):
         accumulation(4096, 16, 512)
     with pytest.raises(ConfigError, match='3 processes .* use another number of processes'):
         accumulation(4096, 3, 512)

@@ -137,7 +137,7 @@ def test_an_error_stands_above_the_display_and_training_survives_the_terminal(co
     list(broken.screens())
     lines = '\n'.join(broken.scrolled())
     assert broken.code == 3 and 'cannot be read as an image' in lines, lines
-    assert lines.rindex('nepa_mm: error: img_path=') < lines.rindex('step 0/2')
+    assert lines.rindex('nepa_mm: error: it cannot be read as an image') < lines.rindex('step 0/2')
 
     lost = Terminal(*train(config, tmp_path / 'lost'))
     for screen in lost.screens():

@@ -80,7 +80,7 @@ def test_pooling_by_hand():
     assert pool_features(tokens[..., None], 'last', 0).shape == (1, 4)
     with pytest.raises(ConfigError, match='output of type dict'):
         pool_features({}, 'avg', 0)
-    with pytest.raises(ConfigError, match=r"pool='mean' is unknown; choose from \['avg', 'last'\]"):
+    with pytest.raises(ConfigError, match=r"'mean' is unknown \| pool \| choose from \['avg', 'last'\]"):
         FeatureValLoop(None, None, None, pool='mean')
 
 

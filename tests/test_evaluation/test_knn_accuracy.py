@@ -82,13 +82,13 @@ def test_accuracy_in_percent_for_each_k():
 @pytest.mark.parametrize('samples, kwargs, error, message', [
     (BANK, dict(k=1), ConfigError, "found no queries.*without 'nepa_mm.KNNBank'"),
     ([sample([1., 0.], 0)], dict(k=1), ConfigError, "found no bank.*end the pipeline.*type='nepa_mm.KNNBank'"),
-    (BANK + [sample([1., 0.], 0)], dict(k=[1, 4]), ConfigError, r'val_evaluator.k=4 is more than the 3 images of the bank'),
+    (BANK + [sample([1., 0.], 0)], dict(k=[1, 4]), ConfigError, r'4 is more than the 3 images of the bank \| val_evaluator.k'),
     (BANK + [sample([1., 0.], None)], dict(k=1), DataError, r'no label.*with_label=True'),
-    (BANK + [sample([math.nan, 0.], 0)], dict(k=1), ConfigError, 'not finite.*smaller optim_wrapper.optimizer.lr'),
-    ([{}], dict(k=1), ConfigError, "no features; set val_cfg.type='nepa_mm.FeatureValLoop'"),
-    ([], dict(k=0), ConfigError, 'k=0 must be a positive number'),
-    ([], dict(k=[]), ConfigError, r'k=\[\] must be'),
-    ([], dict(temperature=0.), ConfigError, r'temperature=0.0 must be positive'),
+    (BANK + [sample([math.nan, 0.], 0)], dict(k=1), ConfigError, r'not finite.* \| optim_wrapper.optimizer.lr \| .*smaller'),
+    ([{}], dict(k=1), ConfigError, r"no features.* \| set val_cfg.type='nepa_mm.FeatureValLoop'"),
+    ([], dict(k=0), ConfigError, r'^0 is no positive number .* \| k'),
+    ([], dict(k=[]), ConfigError, r'^\[\] is no positive number .* \| k'),
+    ([], dict(temperature=0.), ConfigError, r'^0.0 is not positive \| temperature'),
 ])
 def test_errors(samples, kwargs, error, message):
     with pytest.raises(error, match=message) as raised:

@@ -64,7 +64,7 @@ def test_mask_hides_the_share_from_the_input_and_not_from_the_target():
 
 
 def test_mask_ratio_out_of_range():
-    with pytest.raises(ConfigError, match=r'mask_ratio=1.0 is not in \[0, 1\)'):
+    with pytest.raises(ConfigError, match=r'1.0 is not in \[0, 1\).* \| mask_ratio'):
         nepa(mask_ratio=1.)
 
 

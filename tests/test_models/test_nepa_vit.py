@@ -272,22 +272,22 @@ def test_layer_depth_is_the_release_s():
 
 
 @pytest.mark.parametrize('kwargs, message', [
-    (dict(arch='bse'), re.escape(f"arch='bse' is unknown; choose from {list(ARCHS)}")),
-    (dict(arch=dict(embed_dims=16)), 'must have exactly the keys'),
-    (dict(arch=dict(embed_dims=16, num_layers=1, num_heads=3, feedforward_channels=8)), 'embed_dims=16 .*num_heads=3'),
-    (dict(out_type='cls'), "out_type='cls' is unknown; choose from .*'last_token'"),
+    (dict(arch='bse'), re.escape(f"'bse' is unknown | arch | choose from {list(ARCHS)}")),
+    (dict(arch=dict(embed_dims=16)), r'has not exactly the keys .* \| arch'),
+    (dict(arch=dict(embed_dims=16, num_layers=1, num_heads=3, feedforward_channels=8)), r'16 .*num_heads=3.* \| .*embed_dims'),
+    (dict(out_type='cls'), r"'cls' is unknown \| out_type \| choose from .*'last_token'"),
     (dict(out_type='cls_token', with_cls_token=False), 'needs with_cls_token=True'),
-    (dict(out_indices=[0, 3]), r'out_indices: 3 is not in \[-3, 2\]'),
-    (dict(final_norm='first'), r"final_norm='first' is unknown; choose from \['last', 'all'\]"),
-    (dict(out_indices=-4), r'out_indices: -4 is not in \[-3, 2\]'),
-    (dict(qk_norm='rms'), "qk_norm='rms' is unknown"),
-    (dict(act='swish2'), "act='swish2' is unknown; choose from"),
-    (dict(arch=None), 'arch=None is unknown'),
-    (dict(patch_size=0), 'patch_size=0 is no side'),
-    (dict(patch_size=(7, 7)), r'patch_size=\(7, 7\) is no side'),
-    (dict(frozen_stages=4), r'frozen_stages=4 is not in \[-1, 3\]'),
-    (dict(img_size=30, use_abs_pos_embed=True), 'img_size=30 is not a multiple of patch_size=7'),
-    (dict(img_size=6), r'6x6 pixels is smaller than one patch \(patch_size=7\)'),
+    (dict(out_indices=[0, 3]), r'3 is not in \[-3, 2\].* \| out_indices'),
+    (dict(final_norm='first'), r"'first' is unknown \| final_norm \| choose from \['last', 'all'\]"),
+    (dict(out_indices=-4), r'-4 is not in \[-3, 2\].* \| out_indices'),
+    (dict(qk_norm='rms'), r"'rms' is unknown \| qk_norm"),
+    (dict(act='swish2'), r"'swish2' is unknown \| act \| choose from"),
+    (dict(arch=None), r'None is unknown \| arch'),
+    (dict(patch_size=0), r'0 is no side.* \| patch_size'),
+    (dict(patch_size=(7, 7)), r'\(7, 7\) is no side.* \| patch_size'),
+    (dict(frozen_stages=4), r'4 is not in \[-1, 3\] \| frozen_stages'),
+    (dict(img_size=30, use_abs_pos_embed=True), r'30 is not a multiple of patch_size=7.* \| img_size'),
+    (dict(img_size=6), r'6x6 pixels is smaller than one patch \(7\) \| patch_size'),
 ])
 def test_bad_arguments_name_value_and_choices(kwargs, message):
     with pytest.raises(ConfigError, match=message):
@@ -302,14 +302,14 @@ def test_image_smaller_than_a_patch():
 def test_init_cfg_with_a_prefix_that_no_key_has(tmp_path):
     torch.save({'blocks.0.weight': torch.zeros(1)}, tmp_path / 'foreign.pth')
     init_cfg = dict(type='Pretrained', checkpoint=f'{tmp_path}/foreign.pth', prefix='backbone.')
-    with pytest.raises(CheckpointError, match=r"foreign.pth: no weights of a NEPA ViT .* \['blocks.0.weight'\] .init_cfg"):
+    with pytest.raises(CheckpointError, match=r"^no weights of a NEPA ViT .* \['blocks.0.weight'\] \| .*foreign.pth \(init_cfg"):
         tiny(init_cfg=init_cfg).init_weights()
 
 
 def test_init_cfg_with_other_shapes_names_the_checkpoint(tmp_path):
     torch.save({f'backbone.{name}': value for name, value in tiny(in_channels=1).state_dict().items()}, tmp_path / 'a.pth')
     init_cfg = dict(type='Pretrained', checkpoint=f'{tmp_path}/a.pth', prefix='backbone.')
-    with pytest.raises(CheckpointError, match=r"a.pth: .*\[16, 1, 7, 7\] there .*init_cfg=.*/a.pth"):
+    with pytest.raises(CheckpointError, match=r"\[16, 1, 7, 7\] there .* \| .*a.pth \(init_cfg=.*/a.pth"):
         tiny(init_cfg=init_cfg).init_weights()
 
 

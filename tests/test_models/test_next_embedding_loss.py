@@ -66,7 +66,7 @@ def test_loss_is_float32_for_low_precision_inputs():
 
 
 def test_unknown_distance_names_the_choices():
-    with pytest.raises(ConfigError, match=r"distance='cos' is unknown; choose from \['cosine', 'l2', 'smooth_l1'\]"):
+    with pytest.raises(ConfigError, match=r"'cos' is unknown \| distance \| choose from \['cosine', 'l2', 'smooth_l1'\]"):
         NextEmbeddingLoss('cos')
 
 

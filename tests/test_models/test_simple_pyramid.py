@@ -72,5 +72,5 @@ def test_a_scale_keeps_positions():
 
 
 def test_unknown_scale():
-    with pytest.raises(ConfigError, match=r'^scales=\(3,\) has one unknown to SimplePyramid; choose from 4, 2, 1 and 0.5$'):
+    with pytest.raises(ConfigError, match=r'^\(3,\) has one unknown to SimplePyramid \| scales \| choose from 4, 2, 1 and 0.5$'):
         SimplePyramid(16, scales=(3, ))

@@ -53,5 +53,5 @@ def test_each_loss_reaches_the_backbone_alone_too(nepa, cls):
 
 def test_an_image_without_a_label():
     for data_samples in (None, samples()[:3] + [DataSample()]):
-        with pytest.raises(DataError, match='an image without a label; set train_dataloader.dataset.with_label=True'):
+        with pytest.raises(DataError, match=r'an image without a label \| train_dataloader.dataset \| set with_label=True'):
             build().loss(torch.randn(4, 3, 28, 28), data_samples)

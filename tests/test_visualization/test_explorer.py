@@ -106,7 +106,7 @@ def test_order_of_layers():
 
 
 def test_a_layer_that_is_not_there():
-    with pytest.raises(ConfigError, match='layers=3 is not there: this model has 3'):
+    with pytest.raises(ConfigError, match=r'3 is not there: this model has 3 \| layers'):
         Explorer([noise()], ['a.png']).add(nepa(), 'one', SIZE, layers=[3])
 
 

@@ -122,5 +122,6 @@ def test_patches_by_row_and_column():
     maps = PatchMaps(nepa(), images(size=(28, 30)))  # 30 pixels are 5 patches, the last of them padded
     assert maps.grid == (4, 5) and maps.patch_size == (7, 7) and maps.token((1, 2)) == 1 + 7
     for query in ((4, 0), (0, 5), (-1, 0)):
-        with pytest.raises(ConfigError, match=f'query {query[0]},{query[1]} is outside the grid of 4 rows and 5 columns.*to 3,4'):
+        with pytest.raises(ConfigError, match=rf'^{query[0]},{query[1]} is outside the grid of 4 rows and 5 columns.* \| '
+                                              rf'query \| .*to 3,4'):
             maps.token(query)

@@ -76,7 +76,7 @@ def test_layers_and_heads(layers, heads, titles):
 
 @pytest.mark.parametrize('index', [3, -4, 1.5, 'last'])
 def test_a_layer_that_is_not_there(index):
-    with pytest.raises(ConfigError, match="layers=.* is not there: this model has 3; choose from -3 to 2, 'mean' or 'all'"):
+    with pytest.raises(ConfigError, match=r".* is not there: this model has 3 \| layers \| choose from -3 to 2, 'mean' or 'all'"):
         chosen('layers', [index], 3)
 
 

@@ -1,4 +1,5 @@
 import io
+import re
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_16_bits_are_scaled_and_not_clipped(suffix, tmp_path):
 
 def test_floating_point_values_without_a_known_white(tmp_path):
     Image.fromarray(np.full((4, 4), 1e6, dtype=np.float32)).save(tmp_path / 'a.tif')
-    with pytest.raises(DataError, match=r"a\.tif' has values from 1e\+06 to 1e\+06 \(mode F\).*save it with 8 or 16 bits$"):
+    with pytest.raises(DataError, match=r'^values from 1e\+06 to 1e\+06 \(mode F\).* \| .*a\.tif \| save it with 8 or 16 bits$'):
         read_image(tmp_path / 'a.tif')
 
 
@@ -95,7 +96,7 @@ def test_what_cannot_be_read_is_named_in_one_line(kind, tmp_path):
     path = broken(tmp_path, kind)
     with pytest.raises(DataError) as error:
         read_image(path)
-    assert str(error.value).startswith(f"image {str(path)!r} cannot be read (") and '\n' not in str(error.value)
+    assert re.fullmatch(rf'it cannot be read as an image \(.*\) \| {path} \| mend it.*', str(error.value))
 
 
 @pytest.mark.parametrize('size', [(1, 1), (3, 500), (9000, 2), (12000, 9000)])
@@ -115,7 +116,7 @@ def test_files_and_folders(tmp_path):
         (tmp_path / 'in' / name).touch()
     assert [path.name for path in find_images([tmp_path / 'in/b.png', tmp_path / 'in'])] == ['b.png', 'a.JPG', 'b.png']
     (tmp_path / 'none').mkdir()
-    with pytest.raises(DataError, match="none' holds no image; known: .bmp"):
+    with pytest.raises(DataError, match=r'holds no image \| .*none \| .*known: .bmp'):
         find_images([tmp_path / 'none'])
-    with pytest.raises(DataError, match="gone.png' does not exist"):
+    with pytest.raises(DataError, match=r'no such image \| .*gone.png'):
         find_images([tmp_path / 'gone.png'])

@@ -93,7 +93,7 @@ def timed_config(args: argparse.Namespace, folder: str) -> Config:
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook.type != 'nepa_mm.QueryPatchesHook']
     if args.img_size:
         if args.data:
-            raise ConfigError(f'--img-size {args.img_size} is for --synthetic; with --data set the size in train_pipeline')
+            raise ConfigError(f'{args.img_size} is for --synthetic', '--img-size', 'with --data set the size in train_pipeline')
         set_image_size(cfg, args.img_size)
     if args.data:
         use_images(loader, args)
@@ -103,7 +103,8 @@ def timed_config(args: argparse.Namespace, folder: str) -> Config:
 def use_images(loader: dict, args: argparse.Namespace) -> None:
     """Let the config's data set read the folder that was given, as often as the turns need."""
     if not Path(args.data).is_dir():
-        raise ConfigError(f'--data {args.data!r} is no folder; give one of images, as train_dataloader.dataset.data_root has it')
+        raise ConfigError(f'{args.data!r} is no folder', '--data',
+                          'give one of images, as train_dataloader.dataset.data_root has it')
     loader.dataset.data_root = args.data
     prefix = loader.dataset.get('data_prefix')
     if isinstance(prefix, str) and not (Path(args.data) / prefix).is_dir():
@@ -111,7 +112,7 @@ def use_images(loader: dict, args: argparse.Namespace) -> None:
     needed = loader.batch_size * (args.warmup + args.iterations * args.repeats + 1)
     found = sum(1 for _ in islice((path for path in Path(args.data).rglob('*') if path.is_file()), needed))
     if not found:
-        raise ConfigError(f'--data {args.data!r} holds no file; give a folder of images')
+        raise ConfigError(f'{args.data!r} holds no file', '--data', 'give a folder of images')
     loader.sampler = dict(type='RepeatedSampler', shuffle=True, times=math.ceil(needed / max(found, 1)) + 1)
 
 
@@ -126,7 +127,8 @@ def peers(args: argparse.Namespace, cfg: Config, batch: dict, img_size: int) -> 
         return dict(changed=plain_loop(step_of(changed, batch), clock))
     if args.vs in SCRIPTS:
         if args.vs == 'hf-reference' and not args.peer_path:
-            raise ConfigError("--vs hf-reference needs --peer-path, a checkout of the authors' code (github.com/SihanXU/nepa)")
+            raise ConfigError("hf-reference needs a checkout of the authors' code (github.com/SihanXU/nepa)", '--vs',
+                              'give it with --peer-path')
         settings = peer_settings(cfg, size, img_size, args.peer_path, args.clock)
         return {args.vs: PeerProcess(args.vs, args.peer_python, settings)}
     return {args.vs: plain_loop(step_of(mmpretrain_mae(cfg), batch), clock)} if args.vs else {}
@@ -146,7 +148,8 @@ def mmpretrain_mae(cfg: Config) -> Config:
     import mmpretrain
     path = Path(mmpretrain.__file__).parent / '.mim/configs/mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
     if not path.is_file():
-        raise ConfigError(f'--vs mmpretrain-mae needs {path}, which comes with mmpretrain as mim or a wheel installs it')
+        raise ConfigError(f'mmpretrain-mae needs {path}', '--vs',
+                          'install mmpretrain by mim or from a wheel, with which it comes')
     mae = without_checkpoints(Config.fromfile(path))
     wrapper = 'nepa_mm.Bf16OptimWrapper' if 'Bf16' in str(cfg.optim_wrapper.get('type')) else 'OptimWrapper'
     mae.optim_wrapper = dict({key: value for key, value in mae.optim_wrapper.items() if key != 'loss_scale'}, type=wrapper)
@@ -199,7 +202,7 @@ def measure(args: argparse.Namespace) -> dict:
             with contextlib.suppress(Finished):
                 runner.train()
             if len(hook.seconds['runner']) < args.repeats:
-                raise ConfigError(f'train_cfg ends before {args.repeats} turns of {args.iterations} steps of {size} images; '
+                raise ConfigError(f'it ends before {args.repeats} turns of {args.iterations} steps of {size} images', 'train_cfg',
                                   'lower --iterations, --repeats or --batch-size')
             by_part = None
             if args.launcher == 'none' and isinstance(runner, Runner):
@@ -295,7 +298,8 @@ def scaling(args: argparse.Namespace, argv: list[str]) -> dict:
             done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
             if done.returncode:
                 said = (done.stderr.strip() or 'no output').splitlines()[-1]
-                raise ConfigError(f'--scaling {args.scaling} stopped at {point}: {said}')
+                raise ConfigError(f'{args.scaling} stopped at {point} ({said})', '--scaling',
+                                  'mend that, or choose other --points')
             rows.append(scaling_row(args.scaling, point, json.loads(path.read_text())))
     return dict(scaling=args.scaling, rows=rows, exponent=exponent([r['size'] for r in rows], [r['cost'] for r in rows]))
 
@@ -418,7 +422,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         values = getattr(args, name)
         for value in values if isinstance(values, list) else [1 if values is None else values]:
             if value < 1:
-                raise ConfigError(f'--{name.replace("_", "-")} {value} is less than 1')
+                raise ConfigError(f'{value} is less than 1', f'--{name.replace("_", "-")}', 'give 1 or more')
     return args
 
 

@@ -63,7 +63,8 @@ def pipelines() -> dict:
             try:
                 return release(Image.open(file).convert('RGB'))
             except OSError as error:
-                raise DataError(f'{path} cannot be read as an image ({first_line(error)}); take it out of DATA_DIR') from error
+                raise DataError(f'it cannot be read as an image ({first_line(error)})', str(path),
+                                'take it out of DATA_DIR') from error
 
     result = dict(authors=authors)
     switched = {}
@@ -167,13 +168,14 @@ def main() -> None:
     torch.set_num_threads(1)
     init_default_scope('mmpretrain')
     if not args.data.is_dir():
-        raise DataError(f'DATA_DIR={str(args.data)!r} is no folder; give one with images')
+        raise DataError(f'{str(args.data)!r} is no folder', 'DATA_DIR', 'give one with images')
     try:
         dataset = CustomDataset(str(args.data), with_label=False)
     except RuntimeError as error:  # its own, of an empty folder
-        raise DataError(f'DATA_DIR={str(args.data)!r} holds no image; give another folder') from error
+        raise DataError(f'{str(args.data)!r} holds no image', 'DATA_DIR', 'give another folder') from error
     if args.images < 1 or args.repeats < 1:
-        raise ConfigError(f'--images {args.images} and --repeats {args.repeats}: give 1 or more')
+        raise ConfigError(f'--images {args.images} and --repeats {args.repeats} are not both above 0', 'arguments',
+                          'give 1 or more')
     chosen = np.linspace(0, len(dataset) - 1, min(args.images, len(dataset))).astype(int)
     times, differences = measure_pipelines([dataset.get_data_info(i)['img_path'] for i in chosen], args.repeats)
     result = dict(

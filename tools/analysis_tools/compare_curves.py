@@ -41,7 +41,7 @@ def train(config: str, options: list[str], seed: int, folder: Path) -> np.ndarra
     done = subprocess.run([str(part) for part in command], env=environ, text=True, capture_output=True)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1].removeprefix('nepa_mm: error: ')
-        raise ConfigError(f'training of {config} with {" ".join(options) or "no changes"} failed: {said}')
+        raise ConfigError(f'training with {" ".join(options) or "no changes"} failed ({said})', config, 'mend that')
     lines = map(json.loads, next(folder.glob('*/vis_data/scalars.json')).read_text().splitlines())
     return np.array([line['loss'] for line in lines if 'loss' in line])
 
@@ -54,7 +54,8 @@ def main() -> None:
         for name, (options, seed) in runs.items():
             curves[name] = train(args.config, [*args.cfg_options, *options], seed, Path(folder, name))
             if len(curves[name]) < args.steps:
-                raise ConfigError(f'--steps {args.steps}: {args.config} trains for {len(curves[name])}; set train_cfg.max_epochs')
+                raise ConfigError(f'{args.steps}: {args.config} trains for {len(curves[name])}', '--steps',
+                                  'set train_cfg.max_epochs')
             curves[name] = curves[name][:args.steps]
     print('| run | first loss | last 20, mean | largest difference | mean difference |\n| --- | ---: | ---: | ---: | ---: |')
     result = {}

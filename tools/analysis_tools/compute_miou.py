@@ -22,16 +22,17 @@ def confusion_matrix(predictions: Path, labels: Path, num_classes: int, zero_is_
     for path in sorted(predictions.glob('*.png')):
         predicted = np.asarray(Image.open(path)).astype(int) - zero_is_none  # written as in the data set's own files
         if not (labels / path.name).is_file():
-            raise DataError(f'{path} has no label map {labels / path.name}; give the folder that the test read')
+            raise DataError(f'no label map {labels / path.name} for it', str(path), 'give the folder that the test read')
         label = np.asarray(Image.open(labels / path.name)).astype(int) - zero_is_none
         if label.shape != predicted.shape:
-            raise DataError(f'{path} has {predicted.shape[::-1]} pixels (width, height), and {labels / path.name} '
-                            f'{label.shape[::-1]}')
+            raise DataError(f'{predicted.shape[::-1]} pixels (width, height), and {labels / path.name} has {label.shape[::-1]}',
+                            str(path), 'give the folder that the test read')
         known = (label >= 0) & (label < num_classes)
         wrong = set(predicted[known].tolist()) - set(range(num_classes))
         if wrong:
-            raise DataError(f'{path} predicts {[value + zero_is_none for value in sorted(wrong)[:5]]}, which are no classes with '
-                            f'--num-classes {num_classes}{" --reduce-zero-label" * zero_is_none}; give those of the test')
+            raise DataError(f'it predicts {[value + zero_is_none for value in sorted(wrong)[:5]]}, which are no classes with '
+                            f'--num-classes {num_classes}{" --reduce-zero-label" * zero_is_none}', str(path),
+                            'give those of the test')
         np.add.at(matrix, (label[known], predicted[known]), 1)
     return matrix
 

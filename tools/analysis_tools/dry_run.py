@@ -60,8 +60,8 @@ def schedule(cfg: Config, gpus: int, images: int) -> tuple[int, int, float]:
     batch_size, base = cfg.train_dataloader.batch_size, (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     count = cfg.optim_wrapper.get('accumulative_counts', 1) if base is None else accumulation(base, gpus, batch_size)
     if count > 1 and cfg.get('runner_type') == 'FlexibleRunner':
-        raise ConfigError(f'runner_type={cfg.runner_type!r} cannot accumulate; with --gpus {gpus} set '
-                          f'train_dataloader.batch_size so that {count_of(gpus)} of it make {base} images')
+        raise ConfigError(f'{cfg.runner_type!r} cannot accumulate with --gpus {gpus}', 'runner_type',
+                          f'set train_dataloader.batch_size so that {count_of(gpus)} of it make {base} images')
     effective = gpus * batch_size * count
     loop = cfg.train_cfg
     return count, effective, loop.max_epochs * images if 'max_epochs' in loop else loop.max_iters * effective
@@ -118,10 +118,11 @@ def main() -> None:
     parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
     args = parser.parse_args()
     if not Path(args.config).is_file():
-        raise ConfigError(f'config file {args.config!r} does not exist')
+        raise ConfigError('there is no such config file', args.config, 'give the path of a config')
     for name, wrong in (('gpus', args.gpus < 1), ('mfu', not 0 < args.mfu <= 1), ('images', args.images < 1)):
         if wrong:
-            raise ConfigError(f'--{name} {getattr(args, name)} is out of range: GPUs and images are at least 1, MFU is in (0, 1]')
+            raise ConfigError(f'{getattr(args, name)} is out of range', f'--{name}',
+                              'GPUs and images are at least 1, MFU is in (0, 1]')
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     figures = dry_run(cfg, args.gpus, args.mfu, args.device, args.images)

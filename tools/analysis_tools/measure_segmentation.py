@@ -82,10 +82,10 @@ def read_config(path: str) -> Config:
         ConfigError: For a file that is not there, or another task.
     """
     if not Path(path).is_file():
-        raise ConfigError(f'config file {path!r} does not exist')
+        raise ConfigError('there is no such config file', path, 'give the path of a config')
     cfg = Config.fromfile(path)
     if 'decode_head' not in cfg.model or 'crop_size' not in cfg:
-        raise ConfigError(f'{path} has no model.decode_head or no crop_size; give a segmentation config')
+        raise ConfigError('it has no model.decode_head or no crop_size', path, 'give a segmentation config')
     return cfg
 
 

@@ -31,11 +31,12 @@ def names_of(folders: list[Path], labels: list[str] | None) -> list[str]:
     """The labels, or as much of each path as tells it from the others."""
     if labels is not None:
         if len(labels) != len(folders) or len(set(labels)) < len(labels):
-            raise ConfigError(f'--labels {" ".join(labels)}: {len(folders)} runs need as many names, each another')
+            raise ConfigError(f'{" ".join(labels)} are not one name for each of {len(folders)} runs', '--labels',
+                              'give as many, each another')
         return labels
     paths = [folder.resolve() for folder in folders]
     if len(set(paths)) < len(paths):
-        raise ConfigError(f'WORK_DIR {" ".join(map(str, folders))}: a run is named twice')
+        raise ConfigError(f'{" ".join(map(str, folders))}: a run is named twice', 'WORK_DIR', 'name each once')
     return next(names for depth in range(1, max(len(path.parts) for path in paths) + 1)
                 for names in [['/'.join(path.parts[-depth:]) for path in paths]] if len(set(names)) == len(names))
 
@@ -43,9 +44,9 @@ def names_of(folders: list[Path], labels: list[str] | None) -> list[str]:
 def main() -> None:
     args = parse_args()
     if args.out.suffix.lower() not in FORMATS:
-        raise ConfigError(f'--out {args.out} is none of {", ".join(FORMATS)}')
+        raise ConfigError(f'{args.out} is of no format known here', '--out', f'end it in {", ".join(FORMATS)}')
     if args.smooth < 1:
-        raise ConfigError(f'--smooth {args.smooth} is no number of points; 1 is no smoothing')
+        raise ConfigError(f'{args.smooth} is no number of points', '--smooth', 'give 1, which is no smoothing, or more')
     names = names_of(args.work_dirs, args.labels)
     runs = {name: read_run(folder) for name, folder in zip(names, args.work_dirs)}
     figure = draw_runs(runs, args.smooth, args.metrics, {'epoch': True, 'step': False}.get(args.x))

@@ -94,7 +94,8 @@ def main() -> None:
     if args.iters < 10:
         parser.error(f'--iters {args.iters} is too few; the warm-up is a tenth of it')
     if not (data / 'train').is_dir():
-        raise DataError(f'--data-root {str(args.data_root)!r} has no folder train; it must hold train/<class>/ and test/<class>/')
+        raise DataError(f'{str(args.data_root)!r} has no folder train', '--data-root',
+                        'it must hold train/<class>/ and test/<class>/')
     roots = [f'{split}_dataloader.dataset.data_root={data}' for split in ('train', 'val')]
     lengths = ('train_cfg.max_iters', 'param_scheduler.end', 'default_hooks.checkpoint.interval')
     length = [*(f'{key}={args.iters}' for key in lengths), f'param_scheduler.warmup={args.iters // 10}']

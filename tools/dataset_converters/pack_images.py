@@ -39,17 +39,18 @@ def list_images(src: Path) -> tuple[list[dict], list[str] | None]:
     """``img_path`` and, with classes, ``gt_label`` of each image, as mmpretrain's CustomDataset orders them; classes."""
     from mmpretrain.datasets import CustomDataset
     if not src.is_dir():
-        raise DataError(f'SRC={str(src)!r} is no folder; give one that holds a folder of images for each class, or images')
+        raise DataError(f'{str(src)!r} is no folder', 'SRC', 'give one that holds a folder of images for each class, or images')
     entries = [entry for entry in os.scandir(src) if not entry.name.startswith('.')]
     with_label = any(entry.is_dir() for entry in entries)
     beside = sorted(entry.name for entry in entries if entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES))
     if with_label and beside:
-        raise DataError(f'SRC={str(src)!r} holds {len(beside)} images beside its folders, such as {beside[0]!r}, which are of no '
-                        'class and would be left out; move them into a folder or away')
+        raise DataError(f'{str(src)!r} holds {len(beside)} images beside its folders, such as {beside[0]!r}, which are of no '
+                        'class and would be left out', 'SRC', 'move them into a folder or away')
     try:
         dataset = CustomDataset(str(src), with_label=with_label, serialize_data=False)
     except RuntimeError as error:  # its own, of an empty folder
-        raise DataError(f'SRC={str(src)!r} holds no image; known: {" ".join(IMAGE_SUFFIXES)}') from error
+        raise DataError(f'{str(src)!r} holds no image', 'SRC',
+                        f'give another folder; known: {" ".join(IMAGE_SUFFIXES)}') from error
     return dataset.data_list, list(dataset.metainfo['classes']) if with_label else None
 
 
@@ -78,7 +79,7 @@ def read(images: list[dict], sums: list[int]) -> Iterator[dict]:
         path = Path(info['img_path'])
         content = path.read_bytes()
         if not content:
-            raise DataError(f'img_path={str(path)!r} is empty; mend the file or take it out of the folder')
+            raise DataError('it is empty', f'img_path={str(path)!r}', 'mend the file or take it out of the folder')
         sums.append(crc32(content))
         row = dict(image=dict(bytes=content, path=path.name))
         yield dict(row, label=info['gt_label']) if 'gt_label' in info else row
@@ -113,21 +114,23 @@ def verify(images: list[dict], sums: list[int], folder: Path) -> None:
     from nepa_mm.datasets import HFImageDataset
     packed = HFImageDataset(str(folder.parent), split=folder.name, with_label='gt_label' in images[0])
     if len(packed) != len(images):
-        raise DataError(f'{len(images)} images were packed, but {len(packed)} are there; look at the disk and pack again')
+        raise DataError(f'{len(images)} images were packed, but {len(packed)} are there', str(folder),
+                        'look at the disk and pack again')
     for i in track(range(len(images)), description=f'Comparing {len(images)} images'):
         info = packed.get_data_info(i)
         if crc32(info['img_bytes']) != sums[i] or info.get('gt_label') != images[i].get('gt_label'):
-            raise DataError(f'img_path={images[i]["img_path"]!r} was read back otherwise; look at the disk and pack again')
+            raise DataError('it was read back otherwise', f'img_path={images[i]["img_path"]!r}',
+                            'look at the disk and pack again')
 
 
 def pack(src: Path, dst: Path) -> None:
     """Make ``dst`` of ``src``; raises DataError and leaves nothing if it cannot."""
     if dst.exists():
-        raise ConfigError(f'DST={str(dst)!r} is there already; give a new folder, or remove it')
+        raise ConfigError(f'{str(dst)!r} is there already', 'DST', 'give a new folder, or remove it')
     try:
         import datasets
     except ImportError as error:
-        raise ConfigError(f'packing needs a library: pip install datasets ({error})') from error
+        raise ConfigError(f'packing needs a library ({error})', 'environment', 'pip install datasets') from error
     datasets.disable_progress_bars()
     images, classes = list_images(src)
     try:
@@ -138,7 +141,8 @@ def pack(src: Path, dst: Path) -> None:
             verify(images, write(images, classes, folder), folder)
             folder.rename(dst)
     except OSError as error:  # unreadable, disk full, a DST made meanwhile
-        raise DataError(f'cannot pack {str(src)!r} into {str(dst)!r} ({type(error).__name__}: {error})') from error
+        raise DataError(f'{str(src)!r} cannot be packed ({type(error).__name__}: {error})', str(dst),
+                        'mend that and pack again') from error
     size = sum(path.stat().st_size for path in dst.iterdir())
     what = f'{len(images)} images' + (f' of {len(classes)} classes' if classes else '')
     print(f'{dst}: {what}, {size / 1e9:.2f} GB in {len(list(dst.glob("*.arrow")))} files')

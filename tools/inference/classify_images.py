@@ -32,8 +32,8 @@ def main() -> int:
     check_new(args.out, args.show_dir)
     paths, model = find_images(args.inputs), model_of(args)
     if not isinstance(model, ImageClassifier):
-        raise CheckpointError(f'{args.model} is a {type(model).__name__}, which names no classes; fine-tune it first '
-                              '(configs/classification), or see extract_features.py and segment_images.py')
+        raise CheckpointError(f'a {type(model).__name__}, which names no classes', args.model,
+                              'fine-tune it first (configs/classification), or see extract_features.py and segment_images.py')
     pipeline_of_model(model)  # there must be one
     inferencer, records, visualizer = ImageClassificationInferencer(model), [], UniversalVisualizer()
     classes = inferencer.classes
@@ -49,7 +49,8 @@ def main() -> int:
                 out_file=str(picture_path(args.show_dir, path, paths)))
 
     if not 1 <= args.topk <= model.head.num_classes:
-        raise ConfigError(f'--topk {args.topk} is not in [1, {model.head.num_classes}], the classes of {args.model}')
+        raise ConfigError(f'{args.topk} is not in [1, {model.head.num_classes}], the classes of {args.model}', '--topk',
+                          'choose from these')
     code = run(args.inputs, args.batch_size, lambda images: inferencer(images, True, len(images)), receive)
     write_json(args.out, records)
     return code

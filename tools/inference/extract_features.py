@@ -27,7 +27,7 @@ def main() -> int:
     args = parse_args()
     check_new(args.out)
     if args.out.suffix != '.npz':
-        raise ConfigError(f'--out {args.out} must end in .npz')
+        raise ConfigError(f'{args.out} is of a format that is not written', '--out', 'end it in .npz')
     retriever = retriever_of(model_of(args, get_feature_model))
     pipeline_of_model(retriever)  # there must be one
     extractor, paths, features = FeatureExtractor(retriever), [], []

@@ -53,7 +53,8 @@ def main() -> int:
     check_new(args.out, args.show_dir)
     queries, searched = find_images(args.inputs), len(find_images(args.prototype))
     if not 1 <= args.topk <= searched:
-        raise ConfigError(f'--topk {args.topk} is not in [1, {searched}], the number of images of --prototype')
+        raise ConfigError(f'{args.topk} is not in [1, {searched}], the number of images of --prototype', '--topk',
+                          'choose from these')
     retriever = retriever_of(model_of(args, get_feature_model))
     pipeline_of_model(retriever)  # there must be one
     extractor, prototypes, vectors = FeatureExtractor(retriever), [], []
@@ -64,7 +65,8 @@ def main() -> int:
 
     failed = run(args.prototype, args.batch_size, lambda images: extractor(images, len(images)), keep)
     if len(prototypes) < args.topk:
-        raise DataError(f'--topk {args.topk}: only {len(prototypes)} of the {searched} images of --prototype can be used')
+        raise DataError(f'{args.topk}: only {len(prototypes)} of the {searched} images of --prototype can be used', '--topk',
+                        'lower it, or mend the others')
     retriever.prototype = torch.stack(vectors)
     inferencer = FoundImages(retriever, prototype=prototypes)
     visualizer, records = UniversalVisualizer(), []

@@ -40,11 +40,11 @@ def main() -> int:
     args = parse_args()
     check_new(folder=args.out_dir)
     if not 0 < args.opacity <= 1:
-        raise ConfigError(f'--opacity {args.opacity} is not in (0, 1]')
+        raise ConfigError(f'{args.opacity} is not in (0, 1]', '--opacity', 'give a share, such as 0.5')
     paths, model = find_images(args.inputs), model_of(args)
     if not isinstance(model, BaseSegmentor):
-        raise CheckpointError(f'{args.model} is a {type(model).__name__}, which labels no pixels; train a segmentor first '
-                              '(configs/segmentation), or see classify_images.py and extract_features.py')
+        raise CheckpointError(f'a {type(model).__name__}, which labels no pixels', args.model,
+                              'train a segmentor first (configs/segmentation), or see classify_images.py and extract_features.py')
     if next(model.parameters()).device.type == 'cpu':
         model = revert_sync_batchnorm(model)
     classes, palette = names_and_colours(model)

@@ -56,15 +56,15 @@ def main() -> None:
     args = parse_args()
     layers = parsed_choice('--layers', args.layers)
     if layers == 'mean':
-        raise ConfigError("--layers mean: a page shows layers one by one; give their numbers, or 'all'")
+        raise ConfigError('mean: a page shows layers one by one', '--layers', "give their numbers, or 'all'")
     if not args.max_mb > 0:
-        raise ConfigError(f'--max-mb {args.max_mb:g} is no size of a page; give megabytes above 0')
+        raise ConfigError(f'{args.max_mb:g} is no size of a page', '--max-mb', 'give megabytes above 0')
     check_out(args.out, ('.html', '.htm'), args.overwrite)
     checkpoints = [path for path in args.paths if is_checkpoint(path)]
     sources = [path for path in args.paths if not is_checkpoint(path)]
     if not checkpoints or not sources:
-        raise ConfigError(f'{" ".join(args.paths)}: there is no {"image" if checkpoints else "checkpoint"} among them; give '
-                          f'images, then checkpoints (hf:..., or paths that end in {", ".join(CHECKPOINTS)})')
+        raise ConfigError(f'no {"image" if checkpoints else "checkpoint"} is among {" ".join(args.paths)}', 'arguments',
+                          f'give images, then checkpoints (hf:..., or paths that end in {", ".join(CHECKPOINTS)})')
     paths = find_images(sources)
     explorer = Explorer([read_image(path) for path in paths], [path.name for path in paths])
     for checkpoint, name in zip(checkpoints, short_names(checkpoints)):

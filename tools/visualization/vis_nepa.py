@@ -42,11 +42,11 @@ def main() -> None:
     layers, heads = parsed_choice('--layers', args.layers), parsed_choice('--heads', args.heads)
     for name in ('columns', 'dpi'):
         if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ConfigError(f'--{name} {getattr(args, name)} is below 1')
+            raise ConfigError(f'{getattr(args, name)} is below 1', f'--{name}', 'give 1 or more')
     check_out(args.out, FORMATS, args.overwrite)
     paths = find_images(args.images)
     if len(paths) > MOST:
-        raise ConfigError(f'{len(paths)} images are too many for one figure; name at most {MOST}')
+        raise ConfigError(f'{len(paths)} images are too many for one figure', 'arguments', f'name at most {MOST}')
     images = [read_image(path) for path in paths]
     model = viewed_model(args.checkpoint, args.device)
     pixels = pixels_of(images, image_size(model, args.size))

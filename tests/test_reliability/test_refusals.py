@@ -1,0 +1,120 @@
+"""What a training refuses before it begins: one line of three parts, an exit code, and everything as it was."""
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from runs import ENV, finish, kill_at, start, train, write_config
+
+from tiny import ROOT
+
+
+def last_line(err: str) -> str:
+    line = err.strip().splitlines()[-1]
+    assert line.startswith('nepa_mm: error: ') and line.count(' | ') == 2 and 'Traceback' not in err, err
+    return line.removeprefix('nepa_mm: error: ')
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    return write_config(tmp_path_factory.mktemp('refusals'))
+
+
+@pytest.fixture(scope='module')
+def killed(config):
+    """A work dir with a training that was killed after its first epoch, and the process that holds it until then."""
+    folder = config.parent / 'killed'
+    process = start(config, folder, train_cfg__max_epochs=100)
+    kill_at(process, folder, 6, signal.SIGSTOP)  # so that it stays where it is
+    busy = last_line(train(config, folder, code=2, train_dataloader__dataset__data_root='/nowhere'))  # which is not looked at
+    process.send_signal(signal.SIGKILL)
+    finish(process, -signal.SIGKILL)
+    return folder, process.pid, busy
+
+
+def test_resume_without_a_checkpoint(config):
+    folder = config.parent / 'none'
+    assert last_line(train(config, folder, '--resume', code=4)) == (
+        f'no checkpoint to resume | {folder} | drop --resume to start anew')
+
+
+def test_two_trainings_in_one_work_dir(killed):
+    folder, pid, busy = killed
+    assert busy == (f'another training writes there, process {pid} on {socket.gethostname()} | {folder} | '
+                    'wait for its end, or choose another --work-dir')
+
+
+def test_a_work_dir_with_a_run_is_refused_and_moved_aside_by_overwrite(config, killed):
+    """The lock of the killed run is gone, too: no line speaks of another training."""
+    folder, _, _ = killed
+    before = {path: path.read_bytes() for path in folder.rglob('*') if path.is_file() and path.name != '.nepa_mm_lock'}
+    said = last_line(train(config, folder, code=2))
+    assert said.startswith(f"'{folder}' holds another run (epoch_1.pth), ") and '| work_dir |' in said and '--overwrite' in said
+    assert before == {path: path.read_bytes() for path in before}
+    train(config, folder, '--overwrite', train_cfg__max_epochs=1, default_hooks__checkpoint__interval=5)
+    replaced, = folder.glob('replaced_*')
+    moved = {path.relative_to(replaced) for path in replaced.rglob('*') if path.is_file()}
+    assert Path('epoch_1.pth') in moved and Path('last_checkpoint') in moved
+    assert all((replaced / path).read_bytes() == before[folder / path] for path in moved)
+    assert [path.name for path in folder.glob('*.pth')] == ['epoch_1.pth']  # of the new run
+
+
+def test_a_work_dir_that_cannot_be_written(config):
+    if os.geteuid() == 0:  # whom no permission stops
+        folder = Path('/proc/nepa_mm')
+    else:
+        folder = config.parent / 'closed'
+        folder.mkdir(mode=0o555)
+    said = last_line(train(config, folder, code=6, train_dataloader__dataset__data_root='/nowhere'))
+    assert said.startswith('it cannot be written (') and said.endswith(f' | {folder} | choose another --work-dir')
+
+
+WRONG = [
+    (dict(randomnes__seed=1), "nothing reads 'randomnes' | randomnes | did you mean 'randomness'?"),
+    (dict(optim_wrapper__optimizer__lr=-0.1), '-0.1 is no number of 0 or more | optim_wrapper.optimizer.lr | give one'),
+    (dict(train_dataloader__batch_size='two'), "'two' is no whole number of 1 or more | train_dataloader.batch_size | give one"),
+    (dict(optim_wrapper__optimizer__weight_dekay=0.1),
+     "'AdamW' has no such argument | optim_wrapper.optimizer.weight_dekay | did you mean 'weight_decay'?"),
+    (dict(model__backbone__patch_sise=7),
+     "'nepa_mm.NEPAViT' has no such argument | model.backbone.patch_sise | did you mean 'patch_size'?"),
+    (dict(model__backbone__type='nepa_mm.NEPAVit'),
+     "'nepa_mm.NEPAVit' is not registered | model.backbone.type | did you mean 'nepa_mm.NEPAViT'?"),
+]
+
+
+def test_wrong_keys_and_values_are_named_with_the_nearest_valid_ones(config):
+    cases = [(start(config, config.parent / f'wrong{i}', **options), expected)
+             for i, (options, expected) in enumerate(WRONG)]
+    for process, expected in cases:
+        assert last_line(finish(process, 2)) == expected
+
+
+def start_two(config: Path, folder: Path, *options: str) -> subprocess.Popen:
+    """``tools/dist_train.sh`` with two processes on gloo."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    command = ['bash', ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', folder, '--cfg-options', *options]
+    return subprocess.Popen([str(part) for part in command], env={**ENV, 'PORT': port, 'PYTHON': sys.executable}, text=True,
+                            start_new_session=True, cwd=folder.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.mark.slow
+def test_several_processes_end_with_the_code_and_the_line_of_the_one_that_failed(config):
+    process = start_two(config, config.parent / 'two', 'optim_wrapper.optimizer.weight_dekay=0.1')
+    assert last_line(finish(process, 2)) == (
+        "'AdamW' has no such argument | optim_wrapper.optimizer.weight_dekay | did you mean 'weight_decay'?")
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_others(config):
+    folder = config.parent / 'two_killed'
+    process = start_two(config, folder, 'train_cfg.max_epochs=100')
+    kill_at(process, folder, 3, number=0)
+    pids = subprocess.run(['pgrep', '-P', str(process.pid), '-f', 'train.py'], text=True, capture_output=True).stdout.split()
+    os.kill(int(pids[1]), signal.SIGKILL)
+    assert last_line(finish(process, 7)) == (
+        f'a process of the training died (SIGKILL) | process 1, pid {pids[1]} | go on with --resume')
