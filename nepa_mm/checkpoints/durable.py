@@ -1,4 +1,4 @@
-"""Checkpoints of a running training: complete on disk or not there, checked before they count, the newest good one found again."""
+"""Checkpoints of a running training: complete on disk or not there, checked before they count, found again."""
 import os
 import re
 import struct
@@ -14,6 +14,7 @@ from ..errors import CheckpointError, StorageError
 from .pickled import allowed
 
 NAME = re.compile(r'(epoch|iter)_(\d+)\.pth')
+TEMPORARY = '.{}.tmp'
 PIECE = 1 << 24  # bytes that are read at a time
 
 
@@ -25,7 +26,7 @@ def write_checkpoint(checkpoint: dict, path: Path) -> None:
     Raises:
         StorageError: If the disk is full or fails; no part of the file is left.
     """
-    temporary = path.with_name(f'.{path.name}.tmp')
+    temporary = path.with_name(TEMPORARY.format(path.name))
     try:
         torch.save(checkpoint, temporary)
         with open(temporary, 'rb') as file:
@@ -37,17 +38,23 @@ def write_checkpoint(checkpoint: dict, path: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+    except CheckpointError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f'{str(path)!r} was written, but is not what was read back ({error}); look at the disk') from error
     except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError
         temporary.unlink(missing_ok=True)
         raise StorageError(f'{str(path)!r} cannot be written: it needs {size_of(checkpoint):,} bytes, and {free(path.parent):,} '
                            f'are free ({str(error).splitlines()[0]}); older checkpoints are as they were') from error
-    except CheckpointError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(f'{str(path)!r} was written, but is not what was read back ({error}); look at the disk') from error
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what a process that was killed during :func:`write_checkpoint` left behind."""
+    for path in folder.glob(TEMPORARY.format('*.pth')):
+        path.unlink()
 
 
 def check_whole(path: Path) -> None:
-    """Compare every part of a file of ``torch.save`` with the check sum (CRC-32) that stands beside it, which ``torch.load`` does not.
+    """Compare every part of a file of ``torch.save`` with its check sum (CRC-32), which ``torch.load`` does not.
 
     Raises:
         CheckpointError: If a byte of the weights differs, or the file is cut, empty or no such file.
@@ -61,7 +68,8 @@ def check_whole(path: Path) -> None:
     except (BadZipFile, struct.error, ValueError) as error:
         raise CheckpointError(f'it is cut, or no checkpoint ({error})') from error
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # zlib lets other threads run
-        wrong = [entry.filename for entry, good in zip(entries, pool.map(lambda entry: is_whole(path, entry), entries)) if not good]
+        whole = pool.map(lambda entry: is_whole(path, entry), entries)
+        wrong = [entry.filename for entry, good in zip(entries, whole) if not good]
     if wrong:
         raise CheckpointError(f'{len(wrong)} of its {len(entries)} parts are not what was written, first {wrong[0]!r}')
 

@@ -2,6 +2,7 @@
 import re
 import signal
 from collections.abc import Collection
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from traceback import walk_tb
@@ -12,14 +13,16 @@ from mmengine.dist import broadcast_object_list, get_rank, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from mmengine.runner import runner as runner_module
+from torch.utils.data import DataLoader
 
-from ..checkpoints.durable import check_whole, newest_whole, read_meta, write_checkpoint
+from ..checkpoints.durable import check_whole, newest_whole, read_meta, remove_temporaries, write_checkpoint
 from ..checkpoints.record import facts_in
+from ..datasets import DrawSampler, SeededDataset
 from ..errors import CheckpointError, ConfigError, ProcessError, first_line
 from ..registry import RUNNERS
-from ..datasets import DrawSampler, SeededDataset
 from .durable_checkpoint_hook import STOPPED
 from .loader_faults_hook import DataTimeout, LoaderFaultsHook
+from .signal_hook import begin_worker
 from .step_seed_hook import StepSeedHook
 
 
@@ -27,19 +30,22 @@ from .step_seed_hook import StepSeedHook
 class ReliableRunner(Runner):
     """mmengine's ``Runner``, to be named by ``runner_type='nepa_mm.ReliableRunner'`` in any mm config.
 
-    - Training images come from a :class:`SeededDataset`; with :class:`StepSeedHook`, which it adds, ``--resume`` ends with the bits
-      of an uninterrupted run, from within an epoch as well.
+    - Training images come from a :class:`SeededDataset`; with :class:`StepSeedHook`, which it adds, ``--resume`` ends with the
+      bits of an uninterrupted run, from within an epoch as well.
     - Checkpoints are written by :func:`write_checkpoint`: complete or not at all.
     - ``resume=True`` takes the newest checkpoint of the work dir that is whole, and starts anew only where there is none.
     - A run that is resumed with other processes, batch, images or seed is refused, unless ``allow_resume_change=True``.
     """
 
     saved_facts = {}  # of the checkpoint to resume from
+    last_saved = None  # path of the newest checkpoint of this process
     validates = False
 
     def train(self) -> torch.nn.Module:
         """Launch training."""
         self.saved_facts = self.find_resumed()
+        if is_main_process():
+            remove_temporaries(Path(self.work_dir))
         try:
             return super().train()
         except (RuntimeError, OSError, EOFError) as error:  # a reader that lost its worker says any of them
@@ -56,7 +62,8 @@ class ReliableRunner(Runner):
         """What an error says about a process that died or hangs; None if it is another error."""
         text, ended = str(error), dead(workers_of(error))
         if ended:
-            said = ', '.join(f'{pid} ({signal.Signals(-code).name if code < 0 else f"exit code {code}"})' for pid, code in ended.items())
+            said = ', '.join(f'{pid} ({signal.Signals(-code).name if code < 0 else f"exit code {code}"})'
+                             for pid, code in ended.items())
             return f'loader worker {said} died{self.in_flight(ended)}'
         if isinstance(error, DataTimeout):
             return f'{error}{self.in_flight()}'
@@ -95,6 +102,13 @@ class ReliableRunner(Runner):
                 'dataset': dict(type='nepa_mm.SeededDataset', dataset=loader['dataset'], seed=seed, replaces_bad=replaces_bad),
                 'sampler': dict(type='nepa_mm.DrawSampler', sampler=loader['sampler'], seed=seed)}
         return super().build_train_loop(loop)
+
+    @staticmethod
+    def build_dataloader(*args, **kwargs) -> DataLoader:
+        """mmengine's loader, whose workers leave it to the training process to heed signals."""
+        loader = Runner.build_dataloader(*args, **kwargs)
+        loader.worker_init_fn = partial(begin_worker, loader.worker_init_fn)
+        return loader
 
     def register_hooks(self, *args, **kwargs) -> None:
         """Those of the config, and the two that this runner needs."""
@@ -172,8 +186,8 @@ class ReliableRunner(Runner):
         now = self.facts()
         changed = [f'{key}: {saved} -> {now[key]}' for key, saved in self.saved_facts.items() if now.get(key, saved) != saved]
         if changed:
-            raise ConfigError(f'{self._load_from} is of a run with other settings, {", ".join(changed)}; go on as it was, or accept '
-                              'the change: --allow-resume-change')
+            raise ConfigError(f'{self._load_from} is of a run with other settings, {", ".join(changed)}; go on as it was, or '
+                              'accept the change: --allow-resume-change')
 
     def images_of(self, step: int) -> list[str]:
         """Paths, or else indices, of the images that this process sees in an optimizer step, counted from 1."""
@@ -195,7 +209,7 @@ class ReliableRunner(Runner):
         info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
         return str(info.get('img_path') or f'index {index}')
 
-    def save_checkpoint(self, *args, **kwargs) -> None:
+    def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
         """Save as mmengine does, to a file that is complete or not there; other storage than files by mmengine itself."""
         def write(checkpoint: dict, filename: str, file_client_args=None, backend_args=None) -> None:
             if file_client_args or backend_args or '://' in filename:
@@ -204,7 +218,8 @@ class ReliableRunner(Runner):
 
         original = runner_module.save_checkpoint
         with patch.object(runner_module, 'save_checkpoint', write):  # mmengine would hold the file twice in memory
-            super().save_checkpoint(*args, **kwargs)
+            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+        self.last_saved = Path(out_dir, filename)
 
     def save_stopped(self, meta: dict) -> str:
         """Save the last finished step of a run that must end, beside the checkpoints that it saves regularly."""
@@ -214,7 +229,7 @@ class ReliableRunner(Runner):
             for hook in self.hooks:
                 if isinstance(hook, EMAHook):  # the average stands where the weights are saved from
                     hook.after_val_epoch(self)
-        if not path.exists():
+        if self.last_saved != path:
             self.message_hub.update_info(STOPPED, name)
             self.save_checkpoint(self.work_dir, name, meta=dict(meta), by_epoch=False)
         return str(path)
