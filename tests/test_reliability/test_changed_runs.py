@@ -55,6 +55,7 @@ def drawn(record) -> set[tuple]:
     return {tuple(json.loads(line)) for line in record.read_text().splitlines()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind, saved', [('epoch', 'epoch_1'), ('iter', 'iter_8')])
 def test_one_process_goes_on_with_the_images_and_crops_of_two(kind, saved, tmp_path):
     config = write_config(tmp_path, kind)

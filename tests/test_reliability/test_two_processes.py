@@ -13,6 +13,8 @@ from test_reliability.test_changed_runs import start_two
 from test_reliability.test_signals import only_step
 from tiny import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def whole_two(tmp_path_factory):
@@ -44,7 +46,6 @@ def test_both_stop_at_the_same_step(signalled, whole_two, tmp_path):
     assert_both_resume(config, run, whole)
 
 
-@pytest.mark.slow
 def test_through_dist_train(whole_two, tmp_path):
     config, _ = whole_two
     run = tmp_path / 'run'
