@@ -1,4 +1,4 @@
-"""Checkpoints of a running training: complete on disk or not there, checked before they count, the newest good one found."""
+"""Checkpoints of a running training: complete on disk or not there, checked before they count, found again."""
 import os
 import re
 import struct
@@ -15,6 +15,7 @@ from .pickled import allowed
 
 NAME = re.compile(r'(epoch|iter)_(\d+)\.pth')
 REMEDY = 'name another, or let --resume choose'
+TEMPORARY = '.{}.tmp'
 PIECE = 1 << 24  # bytes that are read at a time
 
 
@@ -26,7 +27,7 @@ def write_checkpoint(checkpoint: dict, path: Path) -> None:
     Raises:
         StorageError: If the disk is full or fails; no part of the file is left.
     """
-    temporary = path.with_name(f'.{path.name}.tmp')
+    temporary = path.with_name(TEMPORARY.format(path.name))
     try:
         torch.save(checkpoint, temporary)
         with open(temporary, 'rb') as file:
@@ -38,19 +39,25 @@ def write_checkpoint(checkpoint: dict, path: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+    except CheckpointError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(
+            f'it was written, but is not what was read back ({error.what})', str(path), 'look at the disk') from error
     except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError
         temporary.unlink(missing_ok=True)
         raise StorageError(f'it cannot be written: it needs {size_of(checkpoint):,} bytes, and {free(path.parent):,} are free '
                            f'({str(error).splitlines()[0]})', str(path), 'make room and --resume; older checkpoints are as they '
                            'were') from error
-    except CheckpointError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(f'it was written, but is not what was read back ({error.what})', str(path),
-                           'look at the disk') from error
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what a process that was killed during :func:`write_checkpoint` left behind."""
+    for path in folder.glob(TEMPORARY.format('*.pth')):
+        path.unlink()
 
 
 def check_whole(path: Path) -> None:
-    """Compare every part of a file of ``torch.save`` with the check sum (CRC-32) beside it, which ``torch.load`` does not.
+    """Compare every part of a file of ``torch.save`` with its check sum (CRC-32), which ``torch.load`` does not.
 
     Raises:
         CheckpointError: If a byte of the weights differs, or the file is cut, empty or no such file.

@@ -41,8 +41,8 @@ def check_dataset(dataset: dict, key: str) -> None:
     """Check the folders and lists of a dataset config."""
     for name, value in dataset.items():
         if isinstance(value, str) and value.lower().endswith(PICKLE_SUFFIXES):
-            raise DataError(f'{key}.{name}={value!r} is a pickle, which would run code as it is read; nothing was run',
-                            remedy='write it as .txt or .json')
+            raise DataError(f'{value!r} is a pickle, which would run code as it is read; nothing was run', f'{key}.{name}',
+                            'write it as .txt or .json')
     # Others may download their data, or name folders in ways of their own.
     kind = dataset.get('type', '').split('.')[-1]
     by_class = kind in ('CustomDataset', 'ImageNet') and dataset.get('split') != 'test'
@@ -85,8 +85,8 @@ def check_lines(path: Path, folders: list[Path], key: str, with_label: bool) -> 
                 continue
             name = line.strip().rsplit(' ', 1)[0] if with_label else line.strip()
             if not any(Path(os.path.normpath(folder / name)).is_relative_to(os.path.normpath(folder)) for folder in folders):
-                raise DataError(f'{key}.ann_file={str(path)!r}: line {number}, {name!r}, leads out of {str(folders[0])!r}; '
-                                'nothing was read', remedy='list files inside it, or choose data_prefix above them all')
+                raise DataError(f'line {number} of {str(path)!r}, {name!r}, leads out of {str(folders[0])!r}; nothing was read',
+                                f'{key}.ann_file', 'list files inside it, or choose data_prefix above them all')
 
 
 def some_names(folder: Path) -> list[str]:

@@ -1,5 +1,4 @@
 """mmengine's checkpoints, of which an old one goes only when the new one is there."""
-from collections.abc import Collection
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -8,25 +7,33 @@ from mmengine.runner import Runner
 
 from ..registry import HOOKS
 
+REMOVED = 'nepa_mm_removed'  # in the message hub: what this checkpoint replaces
 STOPPED = 'nepa_mm_stopped'  # in the message hub: the checkpoint that a signal or a fault left
 
 
 class LateRemovals:
-    """A file backend of mmengine that removes nothing before :meth:`remove_now`."""
+    """A file backend of mmengine that removes nothing before :meth:`remove_now`.
 
-    def __init__(self, backend) -> None:
-        self.backend, self.paths = backend, []
+    Args:
+        backend: The backend.
+        folder: Where the files are.
+        names: A list for the files that are to go; what is in it already goes at the next removal.
+    """
+
+    def __init__(self, backend, folder: str, names: list[str]) -> None:
+        self.backend, self.folder, self.names = backend, folder, names
 
     def remove(self, path: str) -> None:
         """Note a file that is to go."""
-        self.paths.append(path)
+        self.names.append(Path(path).name)
 
-    def remove_now(self, keep: list[str]) -> None:
+    def remove_now(self, keep: tuple = ()) -> None:
         """Remove what was noted, but for files that were written anew meanwhile."""
-        for path in self.paths:
+        for name in self.names:
+            path = self.backend.join_path(self.folder, name)
             if path not in keep and self.backend.isfile(path):
                 self.backend.remove(path)
-        self.paths.clear()
+        self.names.clear()
 
     def __getattr__(self, name: str):
         return getattr(self.backend, name)
@@ -42,19 +49,24 @@ class DurableCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
-        self.file_backend = LateRemovals(self.file_backend)
+        names = runner.message_hub.runtime_info.get(REMOVED, [])
+        runner.message_hub.update_info(REMOVED, names)  # to be saved
+        self.file_backend = LateRemovals(self.file_backend, self.out_dir, names)
+        if is_main_process():  # a run that was killed may not have come to it
+            self.file_backend.remove_now()
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         super()._save_checkpoint_with_step(runner, step, meta)
         stopped = runner.message_hub.runtime_info.pop(STOPPED, None)
         if stopped is not None and is_main_process():  # the run has passed it
             self.file_backend.remove(str(Path(self.out_dir, stopped)))
-        self.file_backend.remove_now(self.newest())
+        self.remove_replaced()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         super()._save_best_checkpoint(runner, metrics)
-        self.file_backend.remove_now(self.newest())
+        self.remove_replaced()
 
-    def newest(self) -> list[str]:
-        """The last checkpoint, and the best by each metric."""
-        return [self.last_ckpt, getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values()]
+    def remove_replaced(self) -> None:
+        """Remove what the newest checkpoints replace."""
+        best = getattr(self, 'best_ckpt_path_dict', None) or {'': getattr(self, 'best_ckpt_path', None)}  # by mmengine
+        self.file_backend.remove_now(keep=(self.last_ckpt, *best.values()))

@@ -43,7 +43,7 @@ def load_config(args: argparse.Namespace) -> Config:
     try:
         cfg = Config.fromfile(args.config)
     except ConfigError as error:
-        raise ConfigError(f'{args.config}: {error}') from error
+        raise ConfigError(error.what, f'{args.config}, {error.where}', error.remedy) from error
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     check_keys(cfg)

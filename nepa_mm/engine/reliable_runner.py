@@ -2,6 +2,7 @@
 import re
 import signal
 from collections.abc import Collection
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from traceback import walk_tb
@@ -12,14 +13,16 @@ from mmengine.dist import broadcast_object_list, get_rank, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from mmengine.runner import runner as runner_module
+from torch.utils.data import DataLoader
 
-from ..checkpoints.durable import check_whole, newest_whole, read_meta, write_checkpoint
+from ..checkpoints.durable import check_whole, newest_whole, read_meta, remove_temporaries, write_checkpoint
 from ..checkpoints.record import facts_in
 from ..datasets import DrawSampler, SeededDataset
 from ..errors import CheckpointError, ConfigError, ProcessError, UserError, first_line
 from ..registry import RUNNERS
 from .durable_checkpoint_hook import STOPPED
 from .loader_faults_hook import DataTimeout, LoaderFaultsHook
+from .signal_hook import begin_worker
 from .step_seed_hook import StepSeedHook
 
 
@@ -36,10 +39,13 @@ class ReliableRunner(Runner):
 
     saved_facts = {}  # of the checkpoint to resume from
     validates = ends_step = False
+    last_saved = None  # path of the newest checkpoint of this process
 
     def train(self) -> torch.nn.Module:
         """Launch training."""
         self.saved_facts = self.find_resumed()
+        if is_main_process():
+            remove_temporaries(Path(self.work_dir))
         try:
             return super().train()
         except UserError:  # says itself what is wrong
@@ -102,6 +108,13 @@ class ReliableRunner(Runner):
                 'dataset': dict(type='nepa_mm.SeededDataset', dataset=loader['dataset'], seed=seed, replaces_bad=replaces_bad),
                 'sampler': dict(type='nepa_mm.DrawSampler', sampler=loader['sampler'], seed=seed)}
         return super().build_train_loop(loop)
+
+    @staticmethod
+    def build_dataloader(*args, **kwargs) -> DataLoader:
+        """mmengine's loader, whose workers leave it to the training process to heed signals."""
+        loader = Runner.build_dataloader(*args, **kwargs)
+        loader.worker_init_fn = partial(begin_worker, loader.worker_init_fn)
+        return loader
 
     def register_hooks(self, *args, **kwargs) -> None:
         """Those of the config, and the two that this runner needs."""
@@ -206,7 +219,7 @@ class ReliableRunner(Runner):
         info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
         return str(info.get('img_path') or f'index {index}')
 
-    def save_checkpoint(self, *args, **kwargs) -> None:
+    def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
         """Save as mmengine does, to a file that is complete or not there; other storage than files by mmengine itself."""
         def write(checkpoint: dict, filename: str, file_client_args=None, backend_args=None) -> None:
             if file_client_args or backend_args or '://' in filename:
@@ -215,7 +228,8 @@ class ReliableRunner(Runner):
 
         original = runner_module.save_checkpoint
         with patch.object(runner_module, 'save_checkpoint', write):  # mmengine would hold the file twice in memory
-            super().save_checkpoint(*args, **kwargs)
+            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+        self.last_saved = Path(out_dir, filename)
 
     def save_stopped(self, meta: dict) -> str:
         """Save the last finished step of a run that must end, beside the checkpoints that it saves regularly."""
@@ -225,7 +239,7 @@ class ReliableRunner(Runner):
             for hook in self.hooks:
                 if isinstance(hook, EMAHook):  # the average stands where the weights are saved from
                     hook.after_val_epoch(self)
-        if not path.exists():
+        if self.last_saved != path:
             self.message_hub.update_info(STOPPED, name)
             self.save_checkpoint(self.work_dir, name, meta=dict(meta), by_epoch=False)
         return str(path)

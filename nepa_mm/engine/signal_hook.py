@@ -1,9 +1,13 @@
 """Leave a training that is asked to end, at the end of a step and with a checkpoint of it."""
+import os
 import signal
+import threading
+from collections.abc import Callable
 
 import torch.distributed as dist
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch.multiprocessing import _prctl_pr_set_pdeathsig as set_signal_of_parents_death  # does nothing where there is no prctl
 
 from ..errors import Stopped
 from ..registry import HOOKS
@@ -72,6 +76,29 @@ class StopOnSignalHook(Hook):
         for number, handler in self.previous.items():
             signal.signal(number, handler)
         self.previous = {}
+
+
+def begin_worker(begin: Callable[[int], None] | None, worker: int) -> None:
+    """Begin a loader's worker that outlives what a scheduler sends to the whole group, but not its training process.
+
+    Args:
+        begin: What else is to be done then.
+        worker: Its number.
+    """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    if hasattr(signal, 'sigwaitinfo'):  # which tells who sent a signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=leave_with, args=[os.getppid()], daemon=True).start()
+    set_signal_of_parents_death(signal.SIGKILL)
+    if begin is not None:
+        begin(worker)
+
+
+def leave_with(parent: int) -> None:
+    """Wait for the SIGTERM by which a training process ends its workers."""
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def shared_store(runner: Runner) -> dist.Store | None:

@@ -9,7 +9,7 @@ from ..seeding import seed_all
 
 @HOOKS.register_module()
 class StepSeedHook(Hook):
-    """Seed the generators before each step by the run's seed, the step and the process, so that a resumed step draws the same."""
+    """Seed the generators before each step from the run's seed, the step and the process: a resumed step draws the same."""
     priority = 'VERY_HIGH'  # other hooks may draw
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from nepa_mm.checkpoints.durable import check_whole
 from nepa_mm.checkpoints.files import read_checkpoint
 from tiny import ROOT
 
@@ -34,22 +36,29 @@ train_dataloader = dict(
     sampler=dict(type='{sampler}', shuffle=True),
     dataset=dict(type='CustomDataset', data_root='{data}', pipeline=pipeline))
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3), clip_grad=dict(max_norm=1.0))
-train_cfg = dict(type='nepa_mm.{loop}', {length})
+train_cfg = dict(type='{loop}', {length})
 param_scheduler = dict(type='CosineAnnealingLR', by_epoch=False)
 auto_scale_lr = dict(base_batch_size=4)
 custom_hooks = [dict(type='EMAHook', ema_type='nepa_mm.ForeachEMA', momentum=0.1, update_buffers=True)]
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval={interval}, by_epoch={by_epoch}))
 '''
 LOOPS = {
-    'epoch': dict(loop='AccumulatingEpochLoop', length='max_epochs=3', sampler='DefaultSampler', interval=1, by_epoch=True),
-    'iter': dict(loop='AccumulatingIterLoop', length='max_iters=15', sampler='InfiniteSampler', interval=4, by_epoch=False),
-    'iter-epochs': dict(loop='AccumulatingIterLoop', length='max_iters=15', sampler='DefaultSampler', interval=4, by_epoch=False),
+    'epoch': dict(
+        loop='nepa_mm.AccumulatingEpochLoop', length='max_epochs=3', sampler='DefaultSampler', interval=1, by_epoch=True),
+    'iter': dict(
+        loop='nepa_mm.AccumulatingIterLoop', length='max_iters=15', sampler='InfiniteSampler', interval=4, by_epoch=False),
+    'iter-epochs': dict(
+        loop='nepa_mm.AccumulatingIterLoop', length='max_iters=15', sampler='DefaultSampler', interval=4, by_epoch=False),
+    'mmengine-epoch': dict(
+        loop='EpochBasedTrainLoop', length='max_epochs=2', sampler='DefaultSampler', interval=1, by_epoch=True),
+    'mmengine-iter': dict(
+        loop='IterBasedTrainLoop', length='max_iters=15', sampler='InfiniteSampler', interval=4, by_epoch=False),
 }
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{ROOT}:{Path(__file__).parent}'}
 
 
 def write_config(folder: Path, kind: str = 'epoch', images: int = 20) -> Path:
-    """A config of a training of 15 steps of 2 x 2 images, 5 an epoch, and its images."""
+    """A config of a training of 15 steps of 2 x 2 images, 5 an epoch, and its images; mmengine's loops take steps of 2 images."""
     random = np.random.default_rng(0)
     for i in range(images):
         path = folder / f'data/{i % 2}/{i}.png'
@@ -60,16 +69,71 @@ def write_config(folder: Path, kind: str = 'epoch', images: int = 20) -> Path:
     return config
 
 
-def start(config: Path, folder: Path, *arguments, **options) -> subprocess.Popen:
-    """``tools/train.py`` in a process group of its own; ``options`` are settings, a dot in their keys written as __."""
+class Training:
+    """A process of ``warm_train.py`` that trains; what :class:`subprocess.Popen` offers of it."""
+    server = None
+
+    def __init__(self, command: list[str], folder: Path, env: dict[str, str], before: str) -> None:
+        self.files = [Path(tempfile.mkstemp(prefix='training_', dir=folder)[1]) for _ in range(2)]
+        self.returncode = None
+        out, err = map(str, self.files)
+        self.pid = self.ask(command=command, folder=str(folder), env=env, before=before, out=out, err=err)
+
+    @classmethod
+    def ask(cls, **order):
+        """The server's answer."""
+        if cls.server is None or cls.server.poll() is not None:
+            command = [sys.executable, '-W', 'ignore', Path(__file__).with_name('warm_train.py')]
+            cls.server = subprocess.Popen(command, env=ENV, text=True, start_new_session=True, stdin=subprocess.PIPE,
+                                          stdout=subprocess.PIPE)
+        print(json.dumps(order), file=cls.server.stdin, flush=True)
+        return json.loads(cls.server.stdout.readline())
+
+    def poll(self) -> int | None:
+        """The exit code, minus the signal that killed it, or None as long as it runs."""
+        if self.returncode is None:
+            self.returncode = self.ask(poll=self.pid)
+        return self.returncode
+
+    def communicate(self, timeout: float = 300.) -> tuple[str, str]:
+        """Wait for its end, and give back what it wrote."""
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                os.killpg(self.pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired('tools/train.py', timeout)
+            time.sleep(0.02)
+        return tuple(path.read_text() for path in self.files)
+
+
+def start(config: Path, folder: Path, *arguments, before: str = '', env: dict[str, str] = {}, **options) -> Training:
+    """``tools/train.py`` in a process group of its own.
+
+    Args:
+        config: The config file.
+        folder: The work dir.
+        *arguments: Of the command.
+        before: Python code that its process runs first.
+        env: Further environment variables.
+        **options: Settings for ``--cfg-options``, a dot in their keys written as __.
+    """
+    return Training(command(config, folder, *arguments, **options), folder.parent, env, before)
+
+
+def command(config: Path, folder: Path, *arguments, **options) -> list[str]:
+    """The command line."""
     settings = [f'{key.replace("__", ".")}={value}' for key, value in options.items()]
-    command = [sys.executable, '-W', 'ignore', ROOT / 'tools/train.py', config, '--work-dir', folder, *arguments]
-    command += ['--cfg-options', *settings] if settings else []
-    return subprocess.Popen([str(part) for part in command], cwd=folder.parent, env=ENV, text=True, start_new_session=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    parts = [ROOT / 'tools/train.py', config, '--work-dir', folder, *arguments]
+    return [str(part) for part in parts + (['--cfg-options', *settings] if settings else [])]
 
 
-def finish(process: subprocess.Popen, code: int = 0) -> str:
+def start_cold(config: Path, folder: Path, *arguments, **options) -> subprocess.Popen:
+    """The same without :class:`Training`: a new interpreter."""
+    return subprocess.Popen([sys.executable, '-W', 'ignore', *command(config, folder, *arguments, **options)], cwd=folder.parent,
+                            env=ENV, text=True, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process: Training | subprocess.Popen, code: int = 0) -> str:
     """Wait for its end, check the exit code and give back what it wrote to standard error."""
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, f'{process.returncode}\n{out[-3000:]}\n{err[-3000:]}'
@@ -80,7 +144,38 @@ def train(config: Path, folder: Path, *arguments, code: int = 0, **options) -> s
     return finish(start(config, folder, *arguments, **options), code)
 
 
-def kill_at(process: subprocess.Popen, folder: Path, step: int, number: int = signal.SIGKILL) -> None:
+def at(*args, **kwargs) -> str:
+    """``before`` of :func:`start` that sends a signal at a point; see ``interrupt.at``."""
+    arguments = [repr(int(arg) if isinstance(arg, int) else arg) for arg in args]
+    arguments += [f'{key}={value!r}' for key, value in kwargs.items()]
+    return f'import interrupt; interrupt.at({", ".join(arguments)})\n'
+
+
+SLOWLY = 'import interrupt; interrupt.slow_steps()\n'
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """Of a training that has ended."""
+    return max((path for path in folder.glob('*.pth')), key=lambda path: int(path.stem.rpartition('_')[2]))
+
+
+def only_step(folder: Path) -> int:
+    """The step of the one checkpoint that a stop left, which is whole."""
+    path, = folder.glob('iter_*.pth')
+    check_whole(path)
+    return int(path.stem.removeprefix('iter_'))
+
+
+def assert_resumes(config: Path, folder: Path, whole: Path, *arguments) -> str:
+    """Resume a training, which must then have the losses and the end of one that nothing interrupted; its log."""
+    train(config, folder, *(arguments or ['--resume']))
+    assert loss_of_steps(folder) == loss_of_steps(whole)
+    assert_same_end(folder / last_checkpoint(whole).name, last_checkpoint(whole))
+    assert not list(folder.glob('.*'))  # no temporary file
+    return max(folder.glob('*/*.log')).read_text()
+
+
+def kill_at(process: Training | subprocess.Popen, folder: Path, step: int, number: int = signal.SIGKILL) -> None:
     """Signal a training once it has logged a step."""
     while not any(record['step'] >= step for record in losses(folder)):
         assert process.poll() is None, process.communicate()

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import ENV, finish, kill_at, start, train, write_config
 
+from runs import ENV, finish, kill_at, start, train, write_config
 from tiny import ROOT
+from two import free_port
 
 
 def last_line(err: str) -> str:
@@ -30,7 +31,7 @@ def killed(config):
     process = start(config, folder, train_cfg__max_epochs=100)
     kill_at(process, folder, 6, signal.SIGSTOP)  # so that it stays where it is
     busy = last_line(train(config, folder, code=2, train_dataloader__dataset__data_root='/nowhere'))  # which is not looked at
-    process.send_signal(signal.SIGKILL)
+    os.kill(process.pid, signal.SIGKILL)
     finish(process, -signal.SIGKILL)
     return folder, process.pid, busy
 
@@ -92,19 +93,17 @@ def test_wrong_keys_and_values_are_named_with_the_nearest_valid_ones(config):
         assert last_line(finish(process, 2)) == expected
 
 
-def start_two(config: Path, folder: Path, *options: str) -> subprocess.Popen:
+def start_launcher(config: Path, folder: Path, *options: str) -> subprocess.Popen:
     """``tools/dist_train.sh`` with two processes on gloo."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
     command = ['bash', ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', folder, '--cfg-options', *options]
-    return subprocess.Popen([str(part) for part in command], env={**ENV, 'PORT': port, 'PYTHON': sys.executable}, text=True,
-                            start_new_session=True, cwd=folder.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    env = {**ENV, 'PORT': str(free_port()), 'PYTHON': sys.executable}
+    return subprocess.Popen([str(part) for part in command], env=env, text=True, start_new_session=True, cwd=folder.parent,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.mark.slow
 def test_several_processes_end_with_the_code_and_the_line_of_the_one_that_failed(config):
-    process = start_two(config, config.parent / 'two', 'optim_wrapper.optimizer.weight_dekay=0.1')
+    process = start_launcher(config, config.parent / 'two', 'optim_wrapper.optimizer.weight_dekay=0.1')
     assert last_line(finish(process, 2)) == (
         "'AdamW' has no such argument | optim_wrapper.optimizer.weight_dekay | did you mean 'weight_decay'?")
 
@@ -112,7 +111,7 @@ def test_several_processes_end_with_the_code_and_the_line_of_the_one_that_failed
 @pytest.mark.slow
 def test_a_killed_process_ends_the_others(config):
     folder = config.parent / 'two_killed'
-    process = start_two(config, folder, 'train_cfg.max_epochs=100')
+    process = start_launcher(config, folder, 'train_cfg.max_epochs=100')
     kill_at(process, folder, 3, number=0)
     pids = subprocess.run(['pgrep', '-P', str(process.pid), '-f', 'train.py'], text=True, capture_output=True).stdout.split()
     os.kill(int(pids[1]), signal.SIGKILL)

@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python tools/analysis_tools/measure_reliability.py CONFIG --batch-size 2
 
-One training on a ready batch takes turns with the guarantees and without; ratios are between neighbouring turns. Then its state is
-saved in turns by mmengine and durably: written, synchronised with the disk, read back and compared. docs/reliability.md has the
-figures.
+One training on a ready batch takes turns with the guarantees and without; ratios are between neighbouring turns. Then its state
+is saved in turns by mmengine and durably: written, synchronised with the disk, read back and compared. docs/reliability.md has
+the figures.
 """
 import argparse
 import contextlib
@@ -115,9 +115,10 @@ def main() -> None:
         step=ratios(hook.seconds[True], hook.seconds[False]), seed_of_an_image_s=seconds_to_seed(),
         checkpoint_bytes=hook.bytes, save=ratios(hook.saving[True], hook.saving[False]))
     for name in ('step', 'save'):
-        print(f'{name}: {figures[name]["median"]:.3f} times mmengine\'s ({figures[name]["min"]:.3f} to {figures[name]["max"]:.3f})')
-    print(f'a step takes {figures["step_s"] * 1e3:.1f} ms, seeding an image {figures["seed_of_an_image_s"] * 1e6:.0f} us in a worker, '
-          f'a checkpoint has {hook.bytes / 1e6:.0f} MB')
+        low, high = figures[name]['min'], figures[name]['max']
+        print(f'{name}: {figures[name]["median"]:.3f} times mmengine\'s ({low:.3f} to {high:.3f})')
+    print(f'a step takes {figures["step_s"] * 1e3:.1f} ms, seeding an image {figures["seed_of_an_image_s"] * 1e6:.0f} us in a '
+          f'worker, a checkpoint has {hook.bytes / 1e6:.0f} MB')
     if args.json:
         args.json.write(figures)
 

@@ -53,7 +53,7 @@ class Folder:
                 label_map = dict(seg_map_path=str((maps / path.relative_to(images)).with_suffix('.png')), reduce_zero_label=False)
                 self.facts.append(dict(img_path=str(path), seg_fields=[], **label_map if self.has_labels else {}))
         if not self.facts:
-            raise DataError(f'{str(images)!r} holds no image', remedy=f'known are {", ".join(IMAGE_SUFFIXES)}')
+            raise DataError(f'it holds no image (known: {", ".join(IMAGE_SUFFIXES)})', str(images), 'name the folder of the images')
 
     def __len__(self) -> int:
         return len(self.facts)
@@ -69,7 +69,7 @@ def datasets(args: argparse.Namespace) -> Iterator[tuple[str, object, int | None
         yield str(source), Folder(source), args.max_label
         return
     if not source.is_file():
-        raise DataError(f'{args.source!r} is neither a folder nor a config')
+        raise DataError('it is neither a folder nor a config', args.source, 'give one')
     cfg = Config.fromfile(source)
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
@@ -105,7 +105,7 @@ def broken(index: int) -> tuple[str, str] | None:
             if wrong:
                 return path, f'labels {wrong[:5]} are above {max_label}, the last class'
     except DataError as error:
-        return path, str(error)
+        return path, error.what
     return None
 
 
@@ -122,7 +122,7 @@ def dead_worker(source: str) -> Iterator[None]:
 def main() -> None:
     args = parse_args()
     if args.workers < 1:
-        raise ConfigError(f'--workers {args.workers} are no processes', remedy='give 1 or more')
+        raise ConfigError(f'{args.workers} is no number of processes', '--workers', 'give 1 or more')
     found, total = [], 0
     console = Console(stderr=True)
     for name, dataset, max_label in datasets(args):

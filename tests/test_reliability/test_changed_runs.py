@@ -1,0 +1,68 @@
+"""Runs that are resumed with other settings, and with other numbers of processes."""
+import json
+
+import pytest
+
+from runs import losses, train, write_config
+from two import train_two
+
+CHANGES = {
+    'train_dataloader.batch_size: 2 -> 4': dict(train_dataloader__batch_size=4),
+    'optim_wrapper.accumulative_counts: 2 -> 3': dict(auto_scale_lr__base_batch_size=6),
+    'randomness.seed: 1337 -> 5': dict(randomness__seed=5),
+    'images: 20 -> 10': dict(train_dataloader__dataset__indices=10),
+}
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_a_change_is_refused_or_accepted(change, copy, whole):
+    config, _ = whole('iter')
+    before = {path.name: path.read_bytes() for path in copy.glob('*.pth')}
+    message = train(config, copy, '--resume', code=2, **CHANGES[change])
+    line = message.splitlines()[-1]
+    assert line.startswith('nepa_mm: error: ') and change in line and '--allow-resume-change' in line
+    assert {path.name: path.read_bytes() for path in copy.glob('*.pth')} == before
+    train(config, copy, '--resume', '--allow-resume-change', **CHANGES[change])
+    assert losses(copy)[-1]['iter'] == 15
+
+
+RECORD = '''
+import json, os, zlib
+from nepa_mm.datasets import SeededDataset
+draw = SeededDataset.__getitem__
+def draw_and_record(self, index):
+    sample = draw(self, index)
+    record = [index.epoch, index.position, int(index), zlib.crc32(sample['inputs'].numpy().tobytes())]
+    with open(os.environ['RECORD'], 'a') as file:
+        file.write(json.dumps(record) + chr(10))
+    return sample
+SeededDataset.__getitem__ = draw_and_record
+'''
+
+
+def drawn(record) -> set[tuple]:
+    """Epoch, place, index and pixels of what was drawn."""
+    return {tuple(json.loads(line)) for line in record.read_text().splitlines()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind, saved', [('epoch', 'epoch_1'), ('iter', 'iter_8')])
+def test_one_process_goes_on_with_the_images_and_crops_of_two(kind, saved, tmp_path):
+    config = write_config(tmp_path, kind)
+    two, one, run = tmp_path / 'two', tmp_path / 'one', tmp_path / 'run'
+    train_two(config, run, before=RECORD, env=dict(RECORD=str(two)))
+    last, = run.glob('epoch_3.pth' if kind == 'epoch' else 'iter_15.pth')
+    for path in run.glob('*.pth'):
+        if path.stem != saved:
+            path.unlink()
+    message = train(config, run, '--resume', code=2)
+    assert 'processes: 2 -> 1' in message and 'optim_wrapper.accumulative_counts: 1 -> 2' in message
+    train(config, run, '--resume', '--allow-resume-change', before=RECORD, env=dict(RECORD=str(one)))
+    assert last.exists()
+    first = 0 if kind == 'epoch' else 32  # places in the order that were seen before
+    epochs = {1, 2} if kind == 'epoch' else {0}
+    places = range(20) if kind == 'epoch' else range(first, 60)  # workers read ahead
+    expected = {record for record in drawn(two) if record[0] in epochs and record[1] in places}
+    assert len(expected) == (40 if kind == 'epoch' else 28)
+    assert expected == {record for record in drawn(one) if record[0] in epochs and record[1] in places}
+    assert min(record[1] for record in drawn(one)) == first

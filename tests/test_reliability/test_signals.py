@@ -1,0 +1,132 @@
+"""Signals as schedulers send them, to a process or its whole group, in steps, in saves and in validations."""
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from nepa_mm.checkpoints.durable import check_whole
+from runs import SLOWLY, assert_resumes, at, finish, kill_at, losses, only_step, start, write_config
+
+STEP = 'mmengine.optim:OptimWrapper.step'
+
+
+def children(pid: int) -> list[int]:
+    """Its living child processes."""
+    return [int(child) for child in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+
+
+def assert_gone(pids: list[int], seconds: float = 2.) -> None:
+    end = time.monotonic() + seconds
+    while alive := [pid for pid in pids if is_alive(pid)]:
+        assert time.monotonic() < end, f'{alive} still run'
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] not in 'ZX'
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize('group', [False, True], ids=['process', 'group'])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_a_training_after_its_step(number, group, whole, tmp_path):
+    config, expected = whole('epoch')
+    run = tmp_path / 'run'
+    training = start(config, run, before=SLOWLY)
+    kill_at(training, run, 2, 0)
+    workers = children(training.pid)
+    assert len(workers) == 2
+    (os.killpg if group else os.kill)(training.pid, number)
+    began = time.monotonic()
+    message = finish(training, 128 + number)
+    assert time.monotonic() - began < 30
+    assert_gone(workers)
+    step = only_step(run)
+    assert 2 <= step < 5 and len(losses(run)) == step
+    assert message.splitlines()[-1] == (f'nepa_mm: {number.name}: stopped after step {step}, which is saved as '
+                                        f'{run}/iter_{step}.pth; go on with --resume')
+    assert_resumes(config, run, expected)
+    assert not (run / f'iter_{step}.pth').exists()  # once there is a regular one
+
+
+def test_workers_outlive_the_signals_alone(whole, tmp_path):
+    # The training process is not signalled: it goes on with the same workers.
+    config, expected = whole('epoch')
+    run = tmp_path / 'run'
+    training = start(config, run, before=SLOWLY)
+    kill_at(training, run, 2, 0)
+    workers = children(training.pid)
+    for worker in workers:
+        os.kill(worker, signal.SIGTERM)
+        os.kill(worker, signal.SIGUSR1)
+    kill_at(training, run, 12, 0)
+    assert children(training.pid) == workers
+    finish(training)
+    assert_gone(workers)
+
+
+def test_workers_end_with_a_training_process_that_is_killed(whole, tmp_path):
+    run = tmp_path / 'run'
+    training = start(whole('epoch')[0], run, before=SLOWLY)
+    kill_at(training, run, 2, 0)
+    workers = children(training.pid)
+    os.kill(training.pid, signal.SIGKILL)
+    finish(training, -9)
+    assert_gone(workers)
+
+
+def test_more_signals_during_the_save_do_no_harm(whole, tmp_path):
+    config, expected = whole('iter')
+    run = tmp_path / 'run'
+    first = at(STEP, 3, signal.SIGTERM)
+    more = at('nepa_mm.checkpoints.durable:check_whole', 1, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, save=1)
+    assert 'SIGTERM: stopped after step 3' in finish(start(config, run, before=first + more), 143)
+    assert only_step(run) == 3
+    assert_resumes(config, run, expected)
+
+
+def test_a_signal_in_a_regular_save_ends_the_step_after(whole, tmp_path):
+    config, expected = whole('epoch')
+    run = tmp_path / 'run'
+    finish(start(config, run, before=at('torch._C:PyTorchFileWriter.write_record', 20, signal.SIGUSR1, save=1)), 138)
+    assert only_step(run) == 6
+    check_whole(run / 'epoch_1.pth')
+    assert_resumes(config, run, expected)
+
+
+def test_a_signal_in_the_last_step_of_an_epoch(whole, tmp_path):
+    config, expected = whole('epoch')
+    run = tmp_path / 'run'
+    finish(start(config, run, before=at(STEP, 5, signal.SIGTERM)), 143)
+    assert only_step(run) == 5
+    assert_resumes(config, run, expected)
+
+
+VALIDATION = '''
+val_cfg = dict()
+val_evaluator = dict(type='Accuracy')
+val_dataloader = dict(
+    batch_size=4, num_workers=1, persistent_workers=True, collate_fn=dict(type='default_collate'),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='CustomDataset', data_root=train_dataloader['dataset']['data_root'], pipeline=[
+        dict(type='nepa_mm.LoadImage'), dict(type='Resize', scale=(28, 28)), dict(type='PackInputs')]))
+'''
+
+
+@pytest.mark.parametrize('kind, step', [('epoch', 10), ('iter', 8)])
+def test_a_signal_during_validation(kind, step, whole, tmp_path):
+    # There the average stands where the weights are; a training without validation has the same end.
+    config = write_config(tmp_path, kind)
+    options = ['--cfg-options', 'train_cfg.val_interval=4'] if kind == 'iter' else []
+    config.write_text(config.read_text() + VALIDATION)
+    run = tmp_path / 'run'
+    validating = at('mmpretrain.models:ImageClassifier.val_step', 7, signal.SIGTERM)  # of 5 for each validation
+    message = finish(start(config, run, *options, before=validating), 143)
+    assert f'stopped after step {step}, ' in message
+    path = run / f'iter_{step}.pth'
+    check_whole(path)
+    assert_resumes(config, run, whole(kind)[1], '--resume', *options)

@@ -1,0 +1,64 @@
+"""One of two processes is signalled: both stop at the same step."""
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runs import ENV, SLOWLY, assert_same_end, finish, kill_at, loss_of_steps, losses, only_step, write_config
+from tiny import ROOT
+from two import free_port, start_two, train_two
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope='module')
+def whole_two(tmp_path_factory):
+    """Config and work dir of a training by two processes."""
+    folder = tmp_path_factory.mktemp('two')
+    config = write_config(folder, 'epoch')
+    train_two(config, folder / 'whole')
+    return config, folder / 'whole'
+
+
+def assert_both_resume(config: Path, run: Path, whole: Path) -> None:
+    train_two(config, run, '--resume')
+    assert loss_of_steps(run) == loss_of_steps(whole)
+    assert_same_end(run / 'epoch_3.pth', whole / 'epoch_3.pth')
+
+
+@pytest.mark.parametrize('signalled', [[0], [1], [0, 1]])
+def test_both_stop_at_the_same_step(signalled, whole_two, tmp_path):
+    config, whole = whole_two
+    run = tmp_path / 'run'
+    both = start_two(config, run, before=SLOWLY)
+    kill_at(both[0], run, 2, 0)
+    for rank in signalled:
+        os.kill(both[rank].pid, signal.SIGTERM)
+    messages = [finish(process, 143) for process in both]
+    assert f'SIGTERM: stopped after step {only_step(run)}' in messages[0]
+    assert_both_resume(config, run, whole)
+
+
+def test_through_dist_train(whole_two, tmp_path):
+    config, _ = whole_two
+    run = tmp_path / 'run'
+    command = ['bash', ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', run, '--cfg-options', 'train_cfg.max_epochs=400']
+    launcher = subprocess.Popen(command, cwd=tmp_path, env={**ENV, 'PYTHON': sys.executable, 'PORT': str(free_port())}, text=True,
+                                start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while not (ranks := ranks_of(launcher.pid)) or not losses(run):
+        assert launcher.poll() is None, launcher.communicate()
+        time.sleep(0.05)
+    os.kill(ranks[1], signal.SIGTERM)
+    _, err = launcher.communicate(timeout=60)
+    assert f'SIGTERM: stopped after step {only_step(run)}, ' in err and 'exitcode  : 143' in err
+
+
+def ranks_of(launcher: int) -> dict[int, int]:
+    """Pids of the processes that torchrun started, by rank."""
+    pids = [int(pid) for pid in Path(f'/proc/{launcher}/task/{launcher}/children').read_text().split()]
+    environments = {pid: Path(f'/proc/{pid}/environ').read_bytes().split(b'\0') for pid in pids}
+    return {int(value[5:]): pid for pid, values in environments.items() for value in values if value.startswith(b'RANK=')}
