@@ -22,7 +22,8 @@ class PlainYamlHandler(YamlHandler):
         try:
             return super().load_from_fileobj(file, **{**kwargs, 'Loader': PlainLoader})
         except yaml.constructor.ConstructorError as error:
-            raise ConfigError(f'no plain data: {error.problem}; nothing was run', 'a YAML file', 'write it without tags') from error
+            raise ConfigError(
+                f'no plain data: {error.problem}; nothing was run', 'a YAML file', 'write it without tags') from error
 
 
 def plain_member(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:

@@ -2,7 +2,6 @@
 import io
 import os
 import pickle
-import runpy
 import subprocess
 import sys
 import tarfile
@@ -14,9 +13,9 @@ from mmpretrain.datasets.utils import extract_archive
 from PIL import Image
 
 import nepa_mm  # noqa: F401, which makes them safe
+import runs
 from nepa_mm.engine.data_checks import check_data
 from nepa_mm.errors import DataError
-from tiny import ROOT
 
 EVIL = 'model: !!python/object/apply:os.system ["touch ran"]\n'
 CONFIG = '''
@@ -36,21 +35,19 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def train(config, monkeypatch, capsys):
-    """Exit code and last line of the real command on a config that cannot be trained."""
-    monkeypatch.setattr(sys, 'argv', ['train.py', str(config), '--work-dir', 'run'])
-    with pytest.raises(SystemExit) as exit_:
-        runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
-    return exit_.value.code, capsys.readouterr().err.strip().splitlines()[-1]
+def refused(config, code):
+    """The last line of the real command on a config that cannot be trained."""
+    return runs.finish(runs.start(config, config.parent / 'run'), code).strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize('name', ['evil.yaml', 'evil.yml', 'with_base.py'])
-def test_a_yaml_config_runs_nothing(name, folder, monkeypatch, capsys):
+def test_a_yaml_config_runs_nothing(name, folder):
     (folder / 'evil.yaml').write_text(EVIL)
     (folder / 'evil.yml').write_text(EVIL)
     (folder / 'with_base.py').write_text('_base_ = "evil.yaml"\n')
-    code, line = train(name, monkeypatch, capsys)
-    assert code == 2 and line.startswith(f'nepa_mm: error: {name}: a YAML file is no plain data: ') and 'os.system' in line, line
+    line = refused(folder / name, 2)
+    assert line.startswith('nepa_mm: error: no plain data: ') and 'os.system' in line, line
+    assert line.endswith(f'; nothing was run | {folder}/{name}, a YAML file | write it without tags')
     assert not (folder / 'ran').exists()
 
 
@@ -72,23 +69,23 @@ class Call:
 
 
 @pytest.mark.parametrize('name', ['evil.pkl', 'evil.PICKLE', 'refs(unc).p'])
-def test_a_pickled_list_of_images_is_refused(name, folder, monkeypatch, capsys):
+def test_a_pickled_list_of_images_is_refused(name, folder):
     (folder / 'data' / name).write_bytes(pickle.dumps(Call()))
     (folder / 'config.py').write_text(CONFIG.format(folder=folder, dataset=f'ann_file={name!r}'))
-    assert train('config.py', monkeypatch, capsys) == (
-        3, f'nepa_mm: error: train_dataloader.dataset.ann_file={name!r} is a pickle, which would run code as it is read; nothing '
-        'was run | write it as .txt or .json')
+    assert refused(folder / 'config.py', 3) == (
+        f'nepa_mm: error: {name!r} is a pickle, which would run code as it is read; nothing was run | '
+        'train_dataloader.dataset.ann_file | write it as .txt or .json')
     assert not (folder / 'ran').exists()
 
 
 @pytest.mark.parametrize('line', ['../../etc/passwd 0', 'a/../../outside.png 1', '/etc/passwd 0', '{folder}/outside.png 0'])
-def test_a_list_of_images_that_leads_outside_is_refused(line, folder, monkeypatch, capsys):
+def test_a_list_of_images_that_leads_outside_is_refused(line, folder):
     line = line.format(folder=folder)
     (folder / 'data/list.txt').write_text(f'a/0.png 0\n{line}\nb/1.png 1\n')
     (folder / 'config.py').write_text(CONFIG.format(folder=folder, dataset='ann_file="list.txt"'))
-    code, said = train('config.py', monkeypatch, capsys)
-    assert code == 3
-    assert f"train_dataloader.dataset.ann_file='{folder}/data/list.txt': line 2, {line[:-2]!r}, leads out of" in said, said
+    said = refused(folder / 'config.py', 3)
+    assert f"line 2 of '{folder}/data/list.txt', {line[:-2]!r}, leads out of '{folder}/data'; nothing was read | " in said, said
+    assert ' | train_dataloader.dataset.ann_file | ' in said
 
 
 @pytest.mark.parametrize('line', ['b/../a/0.png 0', '{folder}/data/a/0.png 0', 'a..b/0.png 0'])

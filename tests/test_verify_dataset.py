@@ -84,7 +84,7 @@ def ade(tmp_path):
     return root
 
 
-WRONG = {1: 'has 20x30 pixels, but', 2: 'labels [151] are above 150', 3: 'FileNotFoundError', 4: 'cannot be read as a label map',
+WRONG = {1: '20x30 pixels, but', 2: 'labels [151] are above 150', 3: 'FileNotFoundError', 4: 'cannot be read as a label map',
          5: 'cannot be read as an image'}
 
 

@@ -53,7 +53,7 @@ class Folder:
                 label_map = dict(seg_map_path=str((maps / path.relative_to(images)).with_suffix('.png')), reduce_zero_label=False)
                 self.facts.append(dict(img_path=str(path), seg_fields=[], **label_map if self.has_labels else {}))
         if not self.facts:
-            raise DataError(f'it holds no image (known: {", ".join(IMAGE_SUFFIXES)})', str(images), 'name the folder of the images')
+            raise DataError(f'it holds no image (known: {", ".join(IMAGE_SUFFIXES)})', str(images), 'name another folder')
 
     def __len__(self) -> int:
         return len(self.facts)
