@@ -16,7 +16,7 @@ from mmengine.dist import get_dist_info
 from torch.multiprocessing import SimpleQueue
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
-from ..errors import DataError
+from ..errors import DataError, first_line
 from ..registry import DATA_SAMPLERS, DATASETS
 from ..seeding import seeded
 
@@ -47,11 +47,9 @@ class DrawSampler(Sampler):
 
     def __init__(self, dataset: Dataset, sampler: dict, seed: int) -> None:
         self.build = partial(DATA_SAMPLERS.build, sampler, default_args=dict(dataset=dataset, seed=seed))
-        self.sampler = self.build()
+        self.sampler, self.dataset = self.build(), dataset  # batch samplers look at images themselves
         self.rank, self.world_size = get_dist_info()
         self.epoch = self.begin = 0
-        if self.is_infinite:  # mmengine's loop of iterations looks for this, and asks for more than an epoch
-            self.skip = self.begin_after
 
     @property
     def is_infinite(self) -> bool:
@@ -119,7 +117,7 @@ class SeededDataset(Dataset):
             try:
                 return self.dataset[index]
             except (DataError, OSError, AssertionError, cv2.error) as error:  # ours, Pillow's, mmcv's, of an empty file
-                self.bad_images.put((index, str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)))
+                self.bad_images.put((index, first_line(error)))
                 index = np.random.randint(len(self))
         raise DataError('a hundred images one after another cannot be read', 'train_dataloader.dataset',
                         'look at the first that the log names')

@@ -11,7 +11,6 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import Tensor
 
-from ..datasets import DrawSampler
 from ..errors import ConfigError
 from ..registry import LOOPS
 
@@ -51,14 +50,7 @@ class StepIterator:
 
     def skip_iter(self, steps: int) -> None:
         """Pass over the data of so many steps, when a run is resumed."""
-        batches, loader = steps * self.count, self.iterator._dataloader
-        if isinstance(loader.sampler, DrawSampler) and not loader.sampler.is_infinite:
-            # mmengine's would read them all
-            self.iterator._epoch, batches = divmod(batches, len(loader))
-            loader.sampler.set_epoch(self.iterator._epoch)
-            loader.sampler.begin_after(batches * loader.batch_size)
-        else:
-            self.iterator.skip_iter(batches)
+        self.iterator.skip_iter(steps * self.count)
 
 
 class WeightedOptimWrapper:
@@ -221,8 +213,8 @@ class AccumulatingEpochLoop(StepMixin, EpochBasedTrainLoop):
         """One epoch, or the rest of it, where the sampler of a resumed run begins within."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        begin = self._iter - self._epoch * len(self.dataloader)
-        for idx, batch in enumerate(self.dataloader, begin):
+        begun = getattr(self.dataloader.sampler, 'begin', 0) // (self.count * self.dataloader.batch_size)
+        for idx, batch in enumerate(self.dataloader, begun):
             self.run_iter(idx, batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1

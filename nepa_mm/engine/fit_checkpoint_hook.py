@@ -8,7 +8,6 @@ from ..checkpoints.record import KEY, record
 from ..errors import CheckpointError
 from ..registry import HOOKS
 from .launch import class_counts
-from .reliable_runner import ReliableRunner
 
 
 @HOOKS.register_module()
@@ -50,8 +49,6 @@ class CheckpointRecordHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         facts = record('ema' if 'ema_state_dict' in checkpoint else 'raw', started_from=runner._load_from)
-        if isinstance(runner, ReliableRunner):
-            facts['run'] = runner.facts()
         backbones = [module for module in unwrapped(runner.model).modules() if isinstance(module, PretrainedBackbone)]
         if len(backbones) == 1:
             facts.update(variant=backbones[0].variant, settings=backbones[0].untraced_settings)

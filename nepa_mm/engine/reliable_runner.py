@@ -2,6 +2,7 @@
 import re
 import signal
 from collections.abc import Collection
+from dataclasses import asdict
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -11,19 +12,21 @@ from unittest.mock import patch
 import torch
 from mmengine.dist import broadcast_object_list, get_rank, is_main_process
 from mmengine.hooks import EMAHook
-from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
+from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import runner as runner_module
 from torch.utils.data import DataLoader
 
 from ..checkpoints.durable import check_whole, newest_whole, read_meta, remove_temporaries, write_checkpoint
-from ..checkpoints.record import facts_in
 from ..datasets import DrawSampler, SeededDataset
 from ..errors import CheckpointError, ConfigError, ProcessError, UserError, first_line
 from ..registry import RUNNERS
+from .data_place import DataPlace
 from .durable_checkpoint_hook import STOPPED
 from .loader_faults_hook import DataTimeout, LoaderFaultsHook
 from .signal_hook import begin_worker
 from .step_seed_hook import StepSeedHook
+
+KEY = 'nepa_mm_run'  # in the meta of a checkpoint
 
 
 @RUNNERS.register_module()
@@ -38,6 +41,7 @@ class ReliableRunner(Runner):
     """
 
     saved_facts = {}  # of the checkpoint to resume from
+    place = DataPlace()
     validates = ends_step = False
     last_saved = None  # path of the newest checkpoint of this process
 
@@ -124,9 +128,11 @@ class ReliableRunner(Runner):
                 self.register_hook(kind())
 
     def call_hook(self, fn_name: str, **kwargs) -> None:
-        """Call all hooks, and know whether a validation, or the end of a step, is under way."""
+        """Call all hooks, and know the place in the data, and whether a validation, or the end of a step, is under way."""
         was = self.ends_step
         self.ends_step = was or fn_name == 'after_train_iter'
+        if fn_name == 'after_train_iter':
+            self.place = self.place.moved(self, steps=1)
         super().call_hook(fn_name, **kwargs)  # an error leaves it so
         self.ends_step = was
         self.validates = fn_name == 'before_val_epoch' or (self.validates and fn_name != 'after_val_epoch')
@@ -155,7 +161,8 @@ class ReliableRunner(Runner):
             return {}
         self.logger.info(f'Resuming from {path}, which is whole')
         self._load_from = path
-        facts = facts_in(read_meta(Path(path))).get('run', {})
+        saved = read_meta(Path(path)).get(KEY, {})
+        facts, self.place = saved.get('facts', {}), DataPlace(**saved.get('place', {}))
         if self._randomness_cfg.get('seed') is None and 'seed' in facts:  # drawn at random when the run began
             self._randomness_cfg.update(seed=facts['seed'])
             self.set_randomness(**self._randomness_cfg)
@@ -174,15 +181,15 @@ class ReliableRunner(Runner):
         return self._load_from
 
     def load_or_resume(self) -> None:
-        """Load or resume as mmengine does, then go on within the epoch where the checkpoint was saved in one."""
+        """Load or resume as mmengine does, then go on with the next image."""
         if self.saved_facts and not self.cfg.get('allow_resume_change'):
             self.refuse_changes()
         super().load_or_resume()
-        loop = self._train_loop
-        if self._resume and isinstance(loop, EpochBasedTrainLoop):
-            steps = loop.iter - loop.epoch * len(loop.dataloader)
-            if steps:
-                loop.dataloader.sampler.begin_after(steps * getattr(loop, 'count', 1) * loop.dataloader.batch_size)
+        if self._resume and self.place.images:
+            if isinstance(self.train_dataloader.sampler, DrawSampler):
+                self.place.begin_at(self)
+            else:
+                self.logger.warning('The sampler of train_dataloader cannot begin within an epoch: this one begins anew')
 
     def facts(self) -> dict:
         """What must not change when the run is resumed."""
@@ -201,16 +208,12 @@ class ReliableRunner(Runner):
 
     def images_of(self, step: int) -> list[str]:
         """Paths, or else indices, of the images that this process sees in an optimizer step, counted from 1."""
-        loop, loader = self.train_loop, self.train_dataloader
-        sampler, count = loader.sampler, getattr(loop, 'count', 1)
-        if not isinstance(sampler, DrawSampler):
+        loader = self.train_dataloader
+        if not isinstance(loader.sampler, DrawSampler) or loader.batch_size is None:
             return []
-        begin, epoch = (step - 1) * count, 0
-        if not sampler.is_infinite:
-            batches = len(loader) * count if isinstance(loop, EpochBasedTrainLoop) else len(loader)
-            epoch, begin = divmod(begin, batches)
-        size = loader.batch_size
-        indices = sampler.indices(epoch, begin * size, (begin + count) * size)
+        place = self.place.moved(self, step - 1 - self.iter)
+        begin = place.images // self.world_size
+        indices = loader.sampler.indices(place.epoch, begin, begin + getattr(self.train_loop, 'count', 1) * loader.batch_size)
         return [self.path_of_image(index) for index in indices]
 
     def path_of_image(self, index: int) -> str:
@@ -219,8 +222,10 @@ class ReliableRunner(Runner):
         info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
         return str(info.get('img_path') or f'index {index}')
 
-    def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
+    def save_checkpoint(self, out_dir: str, filename: str, *args, meta: dict | None = None, **kwargs) -> None:
         """Save as mmengine does, to a file that is complete or not there; other storage than files by mmengine itself."""
+        meta = {**(meta or {}), KEY: dict(facts=self.facts(), place=asdict(self.place))}
+
         def write(checkpoint: dict, filename: str, file_client_args=None, backend_args=None) -> None:
             if file_client_args or backend_args or '://' in filename:
                 return original(checkpoint, filename, file_client_args=file_client_args, backend_args=backend_args)
@@ -228,7 +233,7 @@ class ReliableRunner(Runner):
 
         original = runner_module.save_checkpoint
         with patch.object(runner_module, 'save_checkpoint', write):  # mmengine would hold the file twice in memory
-            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+            super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
         self.last_saved = Path(out_dir, filename)
 
     def save_stopped(self, meta: dict) -> str:

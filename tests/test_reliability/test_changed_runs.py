@@ -1,9 +1,10 @@
 """Runs that are resumed with other settings, and with other numbers of processes."""
 import json
+import signal
 
 import pytest
 
-from runs import losses, train, write_config
+from runs import at, last_checkpoint, losses, train, write_config
 from two import train_two
 
 CHANGES = {
@@ -43,6 +44,23 @@ SeededDataset.__getitem__ = draw_and_record
 def drawn(record) -> set[tuple]:
     """Epoch, place, index and pixels of what was drawn."""
     return {tuple(json.loads(line)) for line in record.read_text().splitlines()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['epoch', 'iter', 'iter-epochs'])
+def test_with_another_batch_it_goes_on_with_the_next_image(kind, tmp_path):
+    """From two processes that took four images a step, within the second epoch, to one that takes six."""
+    config = write_config(tmp_path, kind)
+    one, run = tmp_path / 'one', tmp_path / 'run'
+    train_two(config, run, before=at('mmengine.optim:OptimWrapper.step', 5, signal.SIGTERM), code=143)
+    step = int(last_checkpoint(run).stem.removeprefix('iter_'))
+    epoch, place = divmod(step * 4, 60 if kind == 'iter' else 20)
+    assert step == 6
+    changes = dict(train_dataloader__batch_size=6, auto_scale_lr__base_batch_size=6)
+    assert 'processes: 2 -> 1' in train(config, run, '--resume', code=2, **changes)
+    train(config, run, '--resume', '--allow-resume-change', before=RECORD, env=dict(RECORD=str(one)), **changes)
+    first = sorted((number, position) for number, position, _, _ in drawn(one))
+    assert first[:6] == [(epoch, position) for position in range(place, place + 6)]
 
 
 @pytest.mark.slow
