@@ -5,6 +5,7 @@ from itertools import count
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmengine.runner._flexible_runner import FlexibleRunner
@@ -95,6 +96,30 @@ def test_accumulation_x4_is_batch_x4_after_three_steps_and_so_is_the_average(tmp
     assert four.optim_wrapper.get_lr() == once.optim_wrapper.get_lr()
     history = [run.message_hub.get_scalar('train/loss')._log_history.tolist() for run in (once, four)]
     assert len(history[0]) == 3 and history[0] == pytest.approx(history[1], abs=1e-6)
+
+
+class Regression(BaseModel):
+    """In double precision."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.Sequential(torch.nn.Linear(3 * 28 * 28, 8), torch.nn.GELU(), torch.nn.Linear(8, 1)).double()
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        return dict(loss=(self.layers(inputs.flatten(1).double() / 255) - 1).square().mean())
+
+
+def test_accumulation_x4_is_batch_x4_to_twelve_digits_in_double_precision(tmp_path):
+    ends = []
+    for batch_size in (8, 2):
+        optimizer = dict(type='SGD', lr=0.1, momentum=0.9)  # Adam would magnify the rounding of gradients near zero
+        _, weights, average = trained(tmp_path / str(batch_size), batch_size, model=Regression(), param_scheduler=None,
+                                      optim_wrapper=dict(optimizer=optimizer))
+        ends.append({**weights, **{f'average of {name}': value for name, value in average.items()}})
+    assert not torch.equal(ends[0]['layers.0.weight'], Regression().state_dict()['layers.0.weight'])
+    for name in ends[0]:
+        torch.testing.assert_close(ends[0][name], ends[1][name], atol=1e-12, rtol=0, msg=name)
 
 
 def test_without_accumulation_it_is_mmengine_s_loop(tmp_path):
