@@ -23,13 +23,18 @@ def end(failure: ProcessFailure) -> int:
     return failure.exitcode
 
 
+def hand_on(number: int, frame) -> None:
+    """Let torch's launcher send all processes the signal that this one has, as it does with SIGTERM."""
+    raise SignalException(f'Signal {number}', signal.Signals(number))
+
+
 def main() -> int:
+    signal.signal(signal.SIGUSR1, hand_on)
     try:
         run(parse_args(sys.argv[1:]))
     except ChildFailedError as error:
         return end(error.get_first_failure()[1])
-    except SignalException as error:  # to this process, which hands it on
-        print(f'nepa_mm: stopped by {signal.Signals(error.sigval).name}', file=sys.stderr)
+    except SignalException as error:  # the processes have said what they saved
         return 128 + error.sigval
     return 0
 

@@ -117,7 +117,7 @@ def start(config: Path, folder: Path, *arguments, before: str = '', env: dict[st
         env: Further environment variables.
         **options: Settings for ``--cfg-options``, a dot in their keys written as __.
     """
-    return Training(command(config, folder, *arguments, **options), folder.parent, env, before)
+    return Training(command(config, folder, *arguments, **options), config.parent, env, before)
 
 
 def command(config: Path, folder: Path, *arguments, **options) -> list[str]:
@@ -171,7 +171,7 @@ def assert_resumes(config: Path, folder: Path, whole: Path, *arguments) -> str:
     train(config, folder, *(arguments or ['--resume']))
     assert loss_of_steps(folder) == loss_of_steps(whole)
     assert_same_end(folder / last_checkpoint(whole).name, last_checkpoint(whole))
-    assert not list(folder.glob('.*'))  # no temporary file
+    assert not list(folder.glob('.*.tmp'))
     return max(folder.glob('*/*.log')).read_text()
 
 

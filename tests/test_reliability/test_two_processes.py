@@ -43,7 +43,8 @@ def test_both_stop_at_the_same_step(signalled, whole_two, tmp_path):
     assert_both_resume(config, run, whole)
 
 
-def test_through_dist_train(whole_two, tmp_path):
+@pytest.mark.parametrize('signalled, number', [(1, signal.SIGTERM), ('launcher', signal.SIGUSR1), ('group', signal.SIGTERM)])
+def test_through_dist_train(signalled, number, whole_two, tmp_path):
     config, _ = whole_two
     run = tmp_path / 'run'
     command = ['bash', ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', run, '--cfg-options', 'train_cfg.max_epochs=400']
@@ -52,13 +53,20 @@ def test_through_dist_train(whole_two, tmp_path):
     while not (ranks := ranks_of(launcher.pid)) or not losses(run):
         assert launcher.poll() is None, launcher.communicate()
         time.sleep(0.05)
-    os.kill(ranks[1], signal.SIGTERM)
+    if signalled == 'group':
+        os.killpg(launcher.pid, number)
+    else:
+        os.kill(ranks.get(signalled, launcher.pid), number)
     _, err = launcher.communicate(timeout=60)
-    assert f'SIGTERM: stopped after step {only_step(run)}, ' in err and 'exitcode  : 143' in err
+    assert launcher.returncode == 128 + number
+    assert err.splitlines()[-1].startswith(f'nepa_mm: {number.name}: stopped after step {only_step(run)}, '), err[-3000:]
 
 
 def ranks_of(launcher: int) -> dict[int, int]:
     """Pids of the processes that torchrun started, by rank."""
     pids = [int(pid) for pid in Path(f'/proc/{launcher}/task/{launcher}/children').read_text().split()]
-    environments = {pid: Path(f'/proc/{pid}/environ').read_bytes().split(b'\0') for pid in pids}
+    try:
+        environments = {pid: Path(f'/proc/{pid}/environ').read_bytes().split(b'\0') for pid in pids}
+    except (FileNotFoundError, ProcessLookupError):  # one that has ended meanwhile
+        return {}
     return {int(value[5:]): pid for pid, values in environments.items() for value in values if value.startswith(b'RANK=')}
