@@ -167,7 +167,7 @@ def test_images_that_are_too_many_for_a_line_are_in_a_file(tmp_path):
 
 @pytest.mark.parametrize('limit', [0, -1, float('nan')])
 def test_a_limit_that_is_no_norm_is_refused(limit):
-    with pytest.raises(ConfigError, match='max_grad_norm='):
+    with pytest.raises(ConfigError, match='max_grad_norm'):
         StopOnDivergenceHook(max_grad_norm=limit)
 
 

@@ -59,11 +59,13 @@ def test_the_one_asked_for_is_damaged(damage, copy, whole):
     assert contents(copy) == before
 
 
-def test_all_are_damaged(copy, whole):
+@pytest.mark.parametrize('way', ['--resume', 'config'])
+def test_all_are_damaged(way, copy, whole):
     for name, damage in (('iter_4', cut), ('iter_8', empty), ('iter_12', flip)):
         damage(copy / f'{name}.pth')
     before = contents(copy)
-    message = train(whole('iter')[0], copy, '--resume', code=4)
+    message = train(whole('iter')[0], copy, '--resume', code=4) if way == '--resume' else train(
+        whole('iter')[0], copy, code=4, resume=True)  # which is to resume or to start, but not to start over these
     line = message.splitlines()[-1]
     assert line.startswith('nepa_mm: error: ') and 'Traceback' not in message
     for name, damage in (('iter_4', cut), ('iter_8', empty), ('iter_12', flip)):

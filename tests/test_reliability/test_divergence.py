@@ -1,5 +1,6 @@
 """Losses and gradients that are no numbers, in trainings by the real command."""
 import json
+import re
 
 import pytest
 
@@ -25,15 +26,21 @@ def assert_untouched(folder):
     assert before and {name: digest(folder / name) for name in before} == before
 
 
-def test_a_gradient_that_is_nan_stops_the_training_before_the_update(tmp_path):
-    config = with_fault(write_config(tmp_path), kind='gradient nan', step=6)
-    said = last_line(train(config, tmp_path / 'run', code=5, default_hooks__checkpoint__max_keep_ckpts=1))
+@pytest.mark.parametrize('kind, wrong', [
+    ('loss nan', "loss 'loss' is nan"), ('loss inf', "loss 'loss' is inf"),
+    ('gradient nan', 'the gradient of head.fc.bias is nan in norm'),
+    ('gradient long', 'the gradient norm is .*, above max_grad_norm=1000')])
+def test_a_step_that_is_no_good_stops_the_training_before_the_update(kind, wrong, tmp_path):
+    config = with_fault(write_config(tmp_path), kind=kind, step=6)
+    said = last_line(train(config, tmp_path / 'run', code=5, default_hooks__checkpoint__max_keep_ckpts=1,
+                           default_hooks__stop_on_divergence__max_grad_norm=1000))
     seen = json.loads((tmp_path / 'run/seen_0.json').read_text())
     assert len(seen) == 4  # two batches of two
-    assert said == (
-        f'nepa_mm: error: step 6 was not taken: the gradient of head.fc.bias is nan in norm | images {", ".join(seen)} | the '
-        f'weights before it are {tmp_path}/run/diverged_iter_5.pth; look at the images, lower optim_wrapper.optimizer.lr or clip '
-        'more, and --resume')
+    what, images, remedy = said.split(' | ')
+    assert re.fullmatch(f'nepa_mm: error: step 6 was not taken: {wrong}', what), what
+    assert images == f'images {", ".join(seen)}' and remedy == (
+        f'the weights before it are {tmp_path}/run/diverged_iter_5.pth; look at the images, lower optim_wrapper.optimizer.lr or '
+        'clip more, and --resume')
     assert_same_end(tmp_path / 'run/epoch_1.pth', tmp_path / 'run/diverged_iter_5.pth')
     assert_untouched(tmp_path / 'run')
     assert losses(tmp_path / 'run')[-1]['iter'] == 5

@@ -1,4 +1,6 @@
 """SIGKILL within a save, at every point where it can matter, with no older checkpoint to spare."""
+from itertools import cycle
+
 import pytest
 
 from nepa_mm.checkpoints.durable import check_whole, newest_whole
@@ -32,11 +34,8 @@ POINTS = {  # function, which call of it in the save, killed after it rather tha
 }
 
 
-@pytest.mark.parametrize('kind', ['epoch', 'iter'])
-@pytest.mark.parametrize('point', POINTS)
+@pytest.mark.parametrize('point, kind', zip(POINTS, cycle(['iter', 'epoch'])))  # every second point for each loop
 def test_killed_in_a_save_with_one_checkpoint_kept(point, kind, whole, tmp_path):
-    if list(POINTS).index(point) % 2 == (kind == 'epoch'):
-        pytest.skip('every second point for each loop')
     config, expected = whole(kind)
     target, call, after = POINTS[point]
     killing = at(target, call, save=2, after=after)
@@ -63,5 +62,6 @@ def test_a_disk_that_gives_back_other_bytes_costs_no_checkpoint(whole, tmp_path)
     run = tmp_path / 'run'
     losing = at(f'{DURABLE}:os.fsync', 1, 0, save=2, after=True, truncate=str(run / '.epoch_2.pth.tmp'))
     message = finish(start(config, run, before=losing, default_hooks__checkpoint__max_keep_ckpts=1), 6)
-    assert f"nepa_mm: error: '{run}/epoch_2.pth' was written, but is not what was read back (it is cut" in message
+    assert 'nepa_mm: error: it was written, but is not what was read back (it is cut' in message
+    assert f' | {run}/epoch_2.pth | ' in message
     assert_resumes(config, run, expected)
