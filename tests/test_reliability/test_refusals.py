@@ -1,5 +1,6 @@
 """What a training refuses before it begins: one line of three parts, an exit code, and everything as it was."""
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -7,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from nepa_mm.checkpoints.files import read_checkpoint
 from runs import ENV, finish, kill_at, start, train, write_config
 from tiny import ROOT
 from two import free_port
@@ -73,7 +76,53 @@ def test_a_work_dir_that_cannot_be_written(config):
     assert said.startswith('it cannot be written (') and said.endswith(f' | {folder} | choose another --work-dir')
 
 
+def test_load_from_what_does_not_fit(config):
+    """Weights of another model, of another shape, and some of this one: none is loaded in part."""
+    folder = config.parent / 'weights'
+    folder.mkdir()
+    train(config, folder / 'run', train_cfg__max_epochs=1)
+    good = read_checkpoint(folder / 'run/epoch_1.pth')['state_dict']
+    name = 'backbone.layers.1.mlp.fc1.weight'
+    cases = {
+        'foreign': ({f'blocks.{i}.weight': torch.ones(1) for i in range(9)},
+                    f"none of its 9 tensors belongs to ImageClassifier; first keys: {[f'blocks.{i}.weight' for i in range(5)]}"),
+        'shape': ({**good, name: torch.ones(3, 3)}, 'layers.1.mlp.fc1.weight'),
+        'missing': ({key: value for key, value in good.items() if key != name},
+                    'tensors of this backbone, such as layers.1.mlp.fc1.weight; first keys: '),
+        'head': ({key: value for key, value in good.items() if not key.startswith('head')}, None),
+    }
+    started = []
+    for case, (state_dict, expected) in cases.items():
+        torch.save(dict(state_dict=state_dict), folder / f'{case}.pth')
+        started.append((start(config, folder / case, load_from=folder / f'{case}.pth', train_cfg__max_epochs=1), expected))
+    for process, expected in started:
+        if expected is None:  # a new head is what fine-tuning is about
+            finish(process)
+        else:
+            said = last_line(finish(process, 4))
+            assert expected in said and 'load_from' in said, said
+
+
+def test_data_that_is_not_there(tmp_path):
+    configs = {}
+    for case in ('class', 'root', 'list'):
+        (tmp_path / case).mkdir()
+        configs[case] = write_config(tmp_path / case)
+    (tmp_path / 'class/data/2').mkdir()
+    shutil.rmtree(tmp_path / 'root/data')
+    (tmp_path / 'root/data').mkdir()
+    options = dict(list=dict(train_dataloader__dataset__ann_file='train.txt'))
+    said = {case: train(config, tmp_path / 'run' / case, code=3, **options.get(case, {})) for case, config in configs.items()}
+    assert last_line(said['class']).startswith(f"class folder '{tmp_path}/class/data/2' holds no image")
+    assert last_line(said['root']).startswith(f"'{tmp_path}/root/data' has no class folders | train_dataloader.dataset | ")
+    assert last_line(said['list']) == (f"'train.txt': there is no file '{tmp_path}/list/data/train.txt' | "
+                                       'train_dataloader.dataset.ann_file | give the list of images')
+
+
 WRONG = [
+    (dict(model__backbone__patch_size=5, model__backbone__use_abs_pos_embed=True),
+     '28 is not a multiple of patch_size=5, which the position embedding needs | model.backbone.img_size | change one of them or '
+     'set use_abs_pos_embed=False'),  # without one it pads the images
     (dict(randomnes__seed=1), "nothing reads 'randomnes' | randomnes | did you mean 'randomness'?"),
     (dict(optim_wrapper__optimizer__lr=-0.1), '-0.1 is no number of 0 or more | optim_wrapper.optimizer.lr | give one'),
     (dict(train_dataloader__batch_size='two'), "'two' is no whole number of 1 or more | train_dataloader.batch_size | give one"),
