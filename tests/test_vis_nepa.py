@@ -118,7 +118,7 @@ def test_a_checkpoint_without_a_config_is_seen_with_what_its_shapes_show(address
     (VIS, ['photos/0.png', 'hf:hub', '--out', 'no/a.png'], 2, "there is no folder 'no' | --out | make it first"),
     (VIS, ['photos/0.png'] * 33 + ['hf:hub'], 2, '33 images are too many for one figure | arguments | name at most 32'),
     (VIS, ['broken.jpg', 'hf:hub'], 3, 'it cannot be read as an image (UnidentifiedImageError'),
-    (VIS, ['gone.jpg', 'hf:hub'], 3, 'there is no such image | gone.jpg'),
+    (VIS, ['gone.jpg', 'hf:hub'], 3, 'there is no such file | gone.jpg'),
     (VIS, ['photos/0.png', 'gone.pth'], 4, 'gone.pth'),
     (EXPLORE, ['photos', 'hf:hub', '-o', 'a.html', '--max-mb', 'nan'], 2, 'nan is no size of a page | --max-mb'),
     (EXPLORE, ['photos', 'hf:hub', '-o', 'old.html', '--overwrite'], 2, "'old.html' is a folder, or may not be written to | "

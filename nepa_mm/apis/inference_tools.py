@@ -12,9 +12,7 @@ import mmpretrain
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import Compose
 from mmengine.model import BaseModel
-from mmengine.registry import DefaultScope
 from mmengine.runner import CheckpointLoader
 from mmpretrain.utils import progress as host_progress
 from rich.console import Console
@@ -25,7 +23,7 @@ from ..checkpoints.files import about, require_writable
 from ..checkpoints.prefixes import state_dict_of
 from ..errors import CheckpointError, ConfigError, DataError, first_line
 from .get_model import get_model
-from .images import find_images, load_image
+from .images import load_image
 
 MODEL_HELP = ('checkpoint of ours, hf:FOLDER or hf:ORG/NAME in the released format, raw:PATH or ema:PATH for one of the two '
               'weights of a training; or a config file, with --checkpoint')
@@ -108,18 +106,15 @@ def load_all(model: BaseModel, address: str, config: Config) -> None:
     model._dataset_meta = model.dataset_meta
 
 
-def pipeline_of_model(model: BaseModel) -> Compose:
-    """The test pipeline of a model, from pixels on.
+def check_pipeline(model: BaseModel) -> None:
+    """A model must know how images are prepared for it.
 
     Raises:
-        CheckpointError: If its config has none.
+        CheckpointError: If its config has no test pipeline.
     """
-    loader = model._config.get('test_dataloader')
-    if not loader:
+    if not model._config.get('test_dataloader'):
         raise CheckpointError('no test_dataloader.dataset.pipeline, which says how images are prepared',
                               'the config of the model', 'give the checkpoint alone, or a config that has one')
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        return Compose([each for each in loader.dataset.pipeline if each['type'] != 'LoadImageFromFile'])
 
 
 def check_new(file: Path | None = None, folder: Path | None = None) -> None:
@@ -138,7 +133,7 @@ def picture_path(folder: Path, path: Path, paths: Sequence[Path]) -> Path:
     return place.with_name(place.name + '.png')
 
 
-def run(inputs: Sequence[str],
+def run(paths: Sequence[Path],
         batch_size: int,
         predict: Callable[[list[np.ndarray]], Sequence],
         receive: Callable[[Path, np.ndarray, object], None],
@@ -148,7 +143,7 @@ def run(inputs: Sequence[str],
     An image that cannot be read or predicted costs one line on standard error, and the others go on.
 
     Args:
-        inputs: What the person named.
+        paths: Of the images.
         batch_size: Images at once.
         predict: From images [H, W, 3], uint8 BGR, to a result for each.
         receive: Called with path, image and result, in order.
@@ -156,11 +151,8 @@ def run(inputs: Sequence[str],
 
     Returns:
         The exit code: that of a DataError if an image failed.
-
-    Raises:
-        DataError: If an input is not there.
     """
-    paths, failed = find_images(inputs), 0
+    failed = 0
     columns = ('{task.description}', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
@@ -182,7 +174,7 @@ def run(inputs: Sequence[str],
                         receive(path, image, result)
                 progress.update(task, advance=len(group))
     if failed:
-        failure(f'{failed} of {len(paths)} images failed | {" ".join(map(str, inputs))} | see the lines above')
+        failure(f'{failed} of {len(paths)} images failed | the lines above name them | mend them, or leave them out')
     return DataError.exit_code if failed else 0
 
 

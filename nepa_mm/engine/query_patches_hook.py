@@ -11,11 +11,12 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..checkpoints import unwrapped
+from ..datasets.find_images import find_images
 from ..errors import ConfigError
 from ..models.causal_backbone import check_protocol
 from ..registry import HOOKS
 from ..visualization import draw_query_patches
-from ..visualization.read_image import find_images, pixels_of, read_image
+from ..visualization.read_image import pixels_of, read_image
 from ..visualization.viewed_model import image_size
 
 

@@ -2,7 +2,7 @@
 import io
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,29 +11,7 @@ from mmengine.logging import print_log
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..errors import DataError
-
-SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
-
-
-def find_images(paths: Iterable[str | Path]) -> list[Path]:
-    """Files as they are, and of each folder the images in it, by name.
-
-    Raises:
-        DataError: For a path that does not exist, and a folder without an image.
-    """
-    found = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(file for file in path.rglob('*') if file.suffix.lower() in SUFFIXES and file.is_file())
-            if not inside:
-                raise DataError('the folder holds no image', str(path), f'give another; known: {" ".join(SUFFIXES)}')
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise DataError('there is no such image', str(path), 'give the path of one')
-    return found
+from ..errors import DataError, first_line
 
 
 def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
@@ -54,8 +32,7 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
             image = ImageOps.exif_transpose(image)
             image.load()
     except Exception as error:  # decoders raise nearly everything on broken files
-        reason = (str(error).splitlines() or [''])[0]
-        raise DataError(f'it cannot be read as an image ({type(error).__name__}: {reason})', str(path),
+        raise DataError(f'it cannot be read as an image ({type(error).__name__}: {first_line(error)})', str(path),
                         'mend it, scale it down or take another') from error
     if frames > 1:
         print_log(f'{path}: the first of {frames} frames', 'current', logging.INFO)

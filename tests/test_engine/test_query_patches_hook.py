@@ -95,7 +95,7 @@ def test_images_are_spread_over_the_data_or_given(folder, tmp_path):
     (dict(interval=0), ConfigError, r'0 is out of range \| QueryPatchesHook.interval \| give 1 or more'),
     (dict(images=0), ConfigError, r'0 is out of range \| QueryPatchesHook.images'),
     (dict(images=[]), ConfigError, r'0 is out of range \| QueryPatchesHook.images'),
-    (dict(images='gone.png'), DataError, r'there is no such image \| gone.png'),
+    (dict(images='gone.png'), DataError, r'there is no such file \| gone.png'),
     (dict(queries=[(4, 0)]), ConfigError, r'4,0 is outside the grid of 4 rows and 4 columns.* \| query'),
     (dict(layers=7), ConfigError, r'7 is not there: this model has 3 \| layers'),
 ])

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from nepa_mm.errors import DataError
-from nepa_mm.visualization.read_image import cropped, find_images, pixels_of, read_image
+from nepa_mm.visualization.read_image import cropped, pixels_of, read_image
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 
@@ -108,15 +108,3 @@ def test_pixels_are_the_middle_of_each_image():
     pixels = pixels_of([two_halves((80, 20)), Image.new('RGB', (7, 9), BLUE)], (20, 30))
     assert pixels.shape == (2, 3, 20, 30) and pixels.dtype == torch.uint8
     assert pixels[0, :, 10, 3].tolist() == list(RED) and pixels[0, :, 10, 27].tolist() == list(BLUE)
-
-
-def test_files_and_folders(tmp_path):
-    (tmp_path / 'in').mkdir()
-    for name in ('b.png', 'a.JPG', 'note.txt'):
-        (tmp_path / 'in' / name).touch()
-    assert [path.name for path in find_images([tmp_path / 'in/b.png', tmp_path / 'in'])] == ['b.png', 'a.JPG', 'b.png']
-    (tmp_path / 'none').mkdir()
-    with pytest.raises(DataError, match=r'holds no image \| .*none \| .*known: .bmp'):
-        find_images([tmp_path / 'none'])
-    with pytest.raises(DataError, match=r'no such image \| .*gone.png'):
-        find_images([tmp_path / 'gone.png'])

@@ -13,8 +13,8 @@ from mmpretrain import ImageClassificationInferencer
 from mmpretrain.models import ImageClassifier
 from mmpretrain.visualization import UniversalVisualizer
 
-from nepa_mm.apis.images import find_images
-from nepa_mm.apis.inference_tools import add_arguments, check_new, model_of, picture_path, pipeline_of_model, run, write_json
+from nepa_mm.apis.inference_tools import add_arguments, check_new, check_pipeline, model_of, picture_path, run, write_json
+from nepa_mm.datasets.find_images import find_images
 from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
 
 
@@ -34,7 +34,7 @@ def main() -> int:
     if not isinstance(model, ImageClassifier):
         raise CheckpointError(f'a {type(model).__name__}, which names no classes', args.model,
                               'fine-tune it first (configs/classification), or see extract_features.py and segment_images.py')
-    pipeline_of_model(model)  # there must be one
+    check_pipeline(model)
     inferencer, records, visualizer = ImageClassificationInferencer(model), [], UniversalVisualizer()
     classes = inferencer.classes
 
@@ -51,7 +51,7 @@ def main() -> int:
     if not 1 <= args.topk <= model.head.num_classes:
         raise ConfigError(f'{args.topk} is not in [1, {model.head.num_classes}], the classes of {args.model}', '--topk',
                           'choose from these')
-    code = run(args.inputs, args.batch_size, lambda images: inferencer(images, True, len(images)), receive)
+    code = run(paths, args.batch_size, lambda images: inferencer(images, True, len(images)), receive)
     write_json(args.out, records)
     return code
 

@@ -14,17 +14,17 @@ from mmpretrain import FeatureExtractor, ImageRetrievalInferencer
 from mmpretrain.visualization import UniversalVisualizer
 
 from nepa_mm.apis.get_retriever import get_feature_model, retriever_of
-from nepa_mm.apis.images import find_images
 from nepa_mm.apis.inference_tools import (
     INPUT_HELP,
     add_arguments,
     check_new,
+    check_pipeline,
     model_of,
     picture_path,
-    pipeline_of_model,
     run,
     write_json,
 )
+from nepa_mm.datasets.find_images import find_images
 from nepa_mm.errors import ConfigError, DataError, one_line_errors
 
 
@@ -51,19 +51,19 @@ class FoundImages(ImageRetrievalInferencer):
 def main() -> int:
     args = parse_args()
     check_new(args.out, args.show_dir)
-    queries, searched = find_images(args.inputs), len(find_images(args.prototype))
-    if not 1 <= args.topk <= searched:
-        raise ConfigError(f'{args.topk} is not in [1, {searched}], the number of images of --prototype', '--topk',
+    queries, searched = find_images(args.inputs), find_images(args.prototype)
+    if not 1 <= args.topk <= len(searched):
+        raise ConfigError(f'{args.topk} is not in [1, {len(searched)}], the number of images of --prototype', '--topk',
                           'choose from these')
     retriever = retriever_of(model_of(args, get_feature_model))
-    pipeline_of_model(retriever)  # there must be one
+    check_pipeline(retriever)
     extractor, prototypes, vectors = FeatureExtractor(retriever), [], []
 
     def keep(path, image, feature):
         prototypes.append(path)
         vectors.append(feature)
 
-    failed = run(args.prototype, args.batch_size, lambda images: extractor(images, len(images)), keep)
+    failed = run(searched, args.batch_size, lambda images: extractor(images, len(images)), keep)
     if len(prototypes) < args.topk:
         raise DataError(f'{args.topk}: only {len(prototypes)} of the {searched} images of --prototype can be used', '--topk',
                         'lower it, or mend the others')
@@ -80,7 +80,7 @@ def main() -> int:
             visualizer.visualize_image_retrieval(image[..., ::-1], sample, inferencer.prototype_dataset, topk=args.topk,
                                                  out_file=str(picture_path(args.show_dir, path, queries)))
 
-    code = run(args.inputs, args.batch_size, lambda images: inferencer(images, True, len(images)), receive)
+    code = run(queries, args.batch_size, lambda images: inferencer(images, True, len(images)), receive)
     write_json(args.out, records)
     return code or failed
 

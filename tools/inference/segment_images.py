@@ -16,8 +16,8 @@ from mmseg.models import BaseSegmentor
 from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
 
-from nepa_mm.apis.images import find_images
 from nepa_mm.apis.inference_tools import add_arguments, check_new, model_of, picture_path, run
+from nepa_mm.datasets.find_images import find_images
 from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
 
 
@@ -62,7 +62,7 @@ def main() -> int:
             visualizer.add_datasample('', image[..., ::-1], sample, draw_gt=False,
                                       out_file=str(picture_path(args.out_dir / 'vis', path, paths)))
 
-    return run(args.inputs, args.batch_size, lambda images: inference_model(model, images), receive, one_size=True)
+    return run(paths, args.batch_size, lambda images: inference_model(model, images), receive, one_size=True)
 
 
 if __name__ == '__main__':

@@ -10,10 +10,11 @@ import argparse
 import re
 from pathlib import Path
 
+from nepa_mm.datasets.find_images import find_images
 from nepa_mm.errors import ConfigError, one_line_errors
 from nepa_mm.visualization.arguments import add_shared_arguments, check_out, parsed_choice
 from nepa_mm.visualization.explorer import Explorer
-from nepa_mm.visualization.read_image import find_images, read_image
+from nepa_mm.visualization.read_image import read_image
 from nepa_mm.visualization.viewed_model import image_size, viewed_model
 
 CHECKPOINTS = ('.pth', '.pt', '.safetensors')

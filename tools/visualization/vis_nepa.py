@@ -9,10 +9,11 @@ it predicts with the embedding of every patch. docs/visualization.md says how to
 import argparse
 from pathlib import Path
 
+from nepa_mm.datasets.find_images import find_images
 from nepa_mm.errors import ConfigError, one_line_errors
 from nepa_mm.visualization import draw_query_patches
 from nepa_mm.visualization.arguments import add_shared_arguments, check_out, parsed_choice, parsed_query
-from nepa_mm.visualization.read_image import find_images, pixels_of, read_image
+from nepa_mm.visualization.read_image import pixels_of, read_image
 from nepa_mm.visualization.viewed_model import image_size, viewed_model
 
 MOST = 32  # images in a figure: each takes a second to lay out, and more make pictures that nobody can read
