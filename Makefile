@@ -1,15 +1,22 @@
 VENV ?= .venv
 PY = $(VENV)/bin/python
 
-.PHONY: demo test lint docs
+.PHONY: demo test test-all lint docs
 
 # Pretrain, fine-tune, segment and draw pictures on made-up data: about eight minutes on two CPU cores.
 demo: $(VENV)/.installed
 	$(PY) tools/demo/run_demo.py
 
+PYTEST = $(PY) -m pytest -n auto --maxprocesses 8 --dist loadfile
+
 test: $(VENV)/.installed
 	@bash tools/install_chromium.sh
-	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadfile
+	$(PYTEST) -m "not slow"
+
+# Those too that take two processes and long: trainings that are killed, stopped and resumed.
+test-all: $(VENV)/.installed
+	@bash tools/install_chromium.sh
+	$(PYTEST)
 
 lint: $(VENV)/.installed
 	$(PY) -m ruff check nepa_mm tools tests docs
