@@ -1,0 +1,30 @@
+"""What tools/analysis_tools/measure_reliability.py measures, on the demo's model; its figures decide nothing here."""
+import json
+import subprocess
+import sys
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+import nepa_mm  # noqa: F401, which registers its models
+from tiny import ROOT
+
+TOOL = ROOT / 'tools/analysis_tools/measure_reliability.py'
+CONFIG = ROOT / 'configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py'
+
+
+def test_ratios_of_steps_and_saves(tmp_path):
+    command = [sys.executable, '-W', 'ignore', TOOL, CONFIG, '--batch-size', '2', '--steps', '2', '--repeats', '3',
+               '--folder', tmp_path, '--json', tmp_path / 'cost.json']
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, timeout=600, check=True)
+    figures = json.loads((tmp_path / 'cost.json').read_text())
+    assert [len(figures[name]['pairs']) for name in ('step', 'save')] == [3, 3]
+    assert 0 < figures['inside_guarantees_s'] < figures['step_s'] and 0 < figures['seed_of_an_image_s'] < 1
+    assert f'a checkpoint has {figures["checkpoint_bytes"] / 1e6:.0f} MB' in done.stdout
+    model = MODELS.build({**Config.fromfile(CONFIG).model, '_scope_': 'mmpretrain'})
+    weights = sum(value.nbytes for value in model.state_dict().values())
+    moments = sum(2 * value.nbytes + 4 for value in model.parameters() if value.requires_grad)  # and AdamW's count of steps
+    assert figures['checkpoint_bytes'] == pytest.approx(weights + moments, abs=64)
+
+
