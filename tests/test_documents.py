@@ -35,7 +35,7 @@ ELSEWHERE = {
     'tools/model_converters/vit_timm_to_mm.py': 'test_checkpoints/test_timm_keys.py',
     'demo': 'test_tools.py',  # of make; its recipe is tools/demo/run_demo.py
 }
-MAKE = dict(demo='tools/demo/run_demo.py', test='-m pytest', docs='-m sphinx', lint='-m ruff')
+MAKE = {'demo': 'tools/demo/run_demo.py', 'test': '$(PYTEST)', 'test-all': '$(PYTEST)', 'docs': '-m sphinx', 'lint': '-m ruff'}
 # What stands for something else in the documents
 PLACEHOLDERS = {
     'CHECKPOINT': 'tiny.pth', 'CONFIG': 'tiny.py', 'MODEL': 'tiny.pth', 'INPUT...': 'photos', 'IMAGE...': 'photos'}
@@ -258,7 +258,7 @@ def test_every_tool_is_in_the_table_of_commands():
     readme = (ROOT / 'README.md').read_text()
     table = readme[readme.index('## Commands'):readme.index('## Documentation')]
     tools = [path for path in (ROOT / 'tools').rglob('*') if path.suffix in ('.py', '.sh') and path.parent.name != 'peers']
-    own = {'setup_venv.sh', 'install_chromium.sh', 'draw_figures.py'}  # make calls them
+    own = {'setup_venv.sh', 'install_chromium.sh', 'draw_figures.py', 'dist_run.py'}  # make and dist_*.sh call them
     missing = [path.name for path in tools if path.name not in own and path.name not in table]
     assert not missing
     for name in re.findall(r'`(?:\w+/)*(\w+\.(?:py|sh))', table):
