@@ -66,6 +66,13 @@ def test_sweeps_once_and_goes_on_where_it_stopped(sweep, call, tmp_path, capfd):
         assert f'pretrain/{file.parents[2].name}.pth' in log.read_text()  # it started from its own checkpoint
     assert min(Image.open(out / 'results.png').size) > 300
 
+    # What was killed before its first checkpoint begins anew.
+    (out / 'epoch_2/done').unlink()
+    for path in (out / 'epoch_2').glob('*.pth'):
+        path.unlink()
+    call(*sweep, '--epochs', 2)
+    assert 'Epoch(train) [1][' in capfd.readouterr().out and (out / 'epoch_2/done').exists()
+
     # What is finished is kept, what stopped short of its mark is resumed, and the table still covers both.
     (out / 'epoch_10/done').unlink()
     (out / 'results.csv').unlink()

@@ -27,16 +27,15 @@ def train_to_the_end(config: Path, folder: Path, options: list[str], gpus: int =
     script = [sys.executable, '-W', 'ignore', TOOLS / 'train.py', config]
     if gpus > 1:
         script = ['bash', TOOLS / 'dist_train.sh', config, gpus]
-    resume = ['--resume'] if folder.exists() else []
-    options = ['--cfg-options', *options] if options else []
-    command = [str(part) for part in (*script, '--work-dir', folder, *resume, *options)]
+    options = [*options, 'resume=True']  # from the newest checkpoint, or from the beginning where there is none yet
+    command = [str(part) for part in (*script, '--work-dir', folder, '--cfg-options', *options)]
     print(' '.join(command), flush=True)
     with open(output or os.devnull, 'a') as file:
         to = dict(stdout=file, stderr=subprocess.STDOUT) if output else {}
         code = subprocess.run(command, env={**os.environ, 'PYTHON': sys.executable}, **to).returncode
     if code:
         seen = f'; its log is {output}' if output else ''
-        print(f'nepa_mm: error: the training in {folder} stopped{seen}; the same command resumes it', file=sys.stderr)
+        print(f'nepa_mm: error: a training stopped{seen} | {folder} | the same command resumes it', file=sys.stderr)
         sys.exit(code)
     (folder / 'done').touch()
 
