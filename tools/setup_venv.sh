@@ -10,7 +10,7 @@ fail() { echo "nepa_mm: error: $*" >&2; exit 1; }
 case $constraints in
     constraints.txt) hosts=mm;;
     constraints-openmmlab.txt) hosts=openmmlab;;
-    *) fail "no file of pins '$constraints'; choose constraints.txt or constraints-openmmlab.txt";;
+    *) fail "no file of pins | '$constraints' | choose constraints.txt or constraints-openmmlab.txt";;
 esac
 
 python=""
@@ -20,25 +20,25 @@ for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
         break
     fi
 done
-[ -n "$python" ] || fail "no Python 3.10 to 3.12 among '${PYTHON:-python3 python3.12 python3.11 python3.10}'" \
-    "($(python3 --version 2>&1 | head -n 1)); install one or name it: make PYTHON=/path/to/python3.11"
+[ -n "$python" ] || fail "no Python 3.10 to 3.12 ($(python3 --version 2>&1 | head -n 1))" \
+    "| PYTHON='${PYTHON:-python3 python3.12 python3.11 python3.10}' | install one or name it: make PYTHON=/path/to/python3.11"
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-    fail "$python has no venv module; install it (Debian, Ubuntu: apt install python3-venv) or set PYTHON"
+    fail "no venv module | $python | install it (Debian, Ubuntu: apt install python3-venv) or set PYTHON"
 parent=$(dirname "$venv")
-mkdir -p "$parent" 2>/dev/null || fail "cannot make the folder $parent for the virtual environment; set VENV to another place"
+mkdir -p "$parent" 2>/dev/null || fail "no folder for the virtual environment can be made | $parent | set VENV to another place"
 free=$(df -Pk "$parent" | awk 'NR == 2 {print int($4 / 1048576)}')
 [ -e "$venv/.installed" ] || [ "$free" -ge 7 ] ||
-    fail "$free GB free in $parent, 7 GB needed for $venv (torch with CUDA); free some space or set VENV=/path/on/another/disk"
+    fail "$free GB free, 7 GB needed for $venv (torch with CUDA) | $parent | free some space or set VENV=/path/on/another/disk"
 
-[ -x "$venv/bin/pip" ] || "$python" -m venv "$venv" || fail "could not make the virtual environment $venv"
+[ -x "$venv/bin/pip" ] || "$python" -m venv "$venv" || fail "no virtual environment can be made | $venv | see what Python says above"
 echo "Installing the tested versions ($constraints) into $venv: about 3 GB to download"
 if [ $hosts = openmmlab ]; then
     # mmsegmentation 1.2.2 needs mmcv's operators. There is no built mmcv for this torch; its setup.py needs torch and pkg_resources.
     echo "Compiling mmcv's operators, which needs a C++ compiler and takes from minutes to an hour"
     "$venv/bin/python" -m pip install -c "$constraints" torch torchvision numpy setuptools wheel ninja &&
         PATH="$(cd "$venv/bin" && pwd):$PATH" "$venv/bin/python" -m pip install --no-build-isolation -c "$constraints" mmcv ||
-        fail "installation of mmcv into $venv failed, see pip's message above; check network, disk and g++, then run the command again"
+        fail "mmcv was not installed, see pip's message above | $venv | check network, disk and g++, then run the command again"
 fi
 "$venv/bin/python" -m pip install --progress-bar on -c "$constraints" -e ".[$hosts,test]" ||
-    fail "installation into $venv failed, see pip's message above; check network and disk, then run the command again"
+    fail "something was not installed, see pip's message above | $venv | check network and disk, then run the command again"
 touch "$venv/.installed"

@@ -39,7 +39,7 @@ def run_stage(title: str, config: str, work_dir: Path, options: list[str], initi
         return
     if work_dir.exists():
         if not (work_dir / MARKER).exists():
-            sys.exit(f'nepa_mm: error: {work_dir} is not of a demo and is left alone; give another --out')
+            sys.exit(f'nepa_mm: error: it is not of a demo and is left alone | {work_dir} | give another --out')
         shutil.rmtree(work_dir)  # what an interrupted demo left
     work_dir.mkdir(parents=True)
     (work_dir / MARKER).touch()
@@ -63,7 +63,7 @@ def run_stage(title: str, config: str, work_dir: Path, options: list[str], initi
                     print(f'  {place}, loss {loss}', flush=True)
     if process.returncode:
         console.print(log.read_text()[-3000:], markup=False, highlight=False)
-        sys.exit(f'nepa_mm: error: the demo stopped in "{title}"; its log is {log}')
+        sys.exit(f'nepa_mm: error: the demo stopped in "{title}" | {log} | see the end of this log')
     (work_dir / 'done').touch()
 
 
