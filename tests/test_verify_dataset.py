@@ -112,6 +112,16 @@ def test_all_datasets_of_a_config(imagenet, ade, tmp_path, monkeypatch, capsys):
     assert code == 3 and '3 of 7 images are broken' in said and len(listed) == 3
 
 
+def test_links_are_followed_as_a_training_does(imagenet, monkeypatch, capsys):
+    links = imagenet.parent / 'links'
+    links.mkdir()
+    (links / 'train').symlink_to(imagenet / 'train')
+    (links / 'gone.jpg').symlink_to('nowhere')
+    code, listed, said = run_here(monkeypatch, capsys, links)
+    assert code == 3 and '4 of 8 images are broken' in said and f'{links}/train/n0/0.jpg' in listed[1]
+    assert listed[0].startswith(f'{links}/gone.jpg\t') and 'FileNotFoundError' in listed[0]
+
+
 def test_a_good_folder_and_none(tmp_path, monkeypatch, capsys):
     image(tmp_path / 'good/a/0.png')
     code, listed, said = run_here(monkeypatch, capsys, tmp_path / 'good')

@@ -100,7 +100,7 @@ def check_class_folders(folder: Path, key: str) -> int:
     if not classes:
         raise DataError(f'{str(folder)!r} has no class folders', key, 'it must hold one folder of images for each class')
     for path in classes:
-        if not any(image.suffix.lower() in IMAGE_SUFFIXES for image in path.rglob('*')):
+        if not any(name.lower().endswith(IMAGE_SUFFIXES) for name in files_under(str(path))):
             raise DataError(f'class folder {str(path)!r} holds no image (known: {", ".join(IMAGE_SUFFIXES)})', key,
                             'fill it or remove it')
     return len(classes)
@@ -146,12 +146,12 @@ def check_pairs(built, pairs: list[dict], key: str) -> None:
     """Each image that a file lists, and each label map, must be there."""
     images, labels = ([os.path.normpath(pair[kind]) for pair in pairs] for kind in ('img_path', 'seg_map_path'))
     if built.ann_file:
-        absent = sorted(set(images) - files_under(built.data_prefix['img_path']))
+        absent = sorted(set(images).difference(files_under(built.data_prefix['img_path'])))
         if absent:
             raise DataError(f'{built.ann_file!r} lists {len(pairs)} images, of which {len(absent)} are not there, such as '
                             f'{absent[0]!r}', f'{key}.ann_file',
                             f'add them, or check data_prefix.img_path and img_suffix={built.img_suffix!r}')
-    there = files_under(built.data_prefix['seg_map_path'])
+    there = set(files_under(built.data_prefix['seg_map_path']))
     absent = [(image, label) for image, label in zip(images, labels) if label not in there]
     if absent:
         raise DataError(f'{built.data_prefix["seg_map_path"]!r}: {len(absent)} of {len(pairs)} images have no label map, such as '
@@ -159,10 +159,10 @@ def check_pairs(built, pairs: list[dict], key: str) -> None:
                         f'add them, or check seg_map_suffix={built.seg_map_suffix!r} too')
 
 
-def files_under(folder: str) -> set[str]:
+def files_under(folder: str) -> Iterator[str]:
     """Paths of all files in a folder and those inside it, as one listing gives them: asking for each is slow on a network."""
-    listing = os.walk(folder, followlinks=True)
-    return {os.path.normpath(os.path.join(place, name)) for place, _, names in listing for name in names}
+    for place, _, names in os.walk(folder, followlinks=True):
+        yield from (os.path.normpath(os.path.join(place, name)) for name in names)
 
 
 def steps_of(pipeline: list, key: str) -> Iterator[tuple[str, dict]]:

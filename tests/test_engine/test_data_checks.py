@@ -48,6 +48,14 @@ def test_empty_class_folder_is_named(tmp_path):
         check_data(loader(data_root=str(tmp_path), data_prefix='empty'))
 
 
+def test_images_behind_links_count(tmp_path):
+    image(tmp_path / 'elsewhere/deep/1.jpg')
+    (tmp_path / 'train/cat').mkdir(parents=True)
+    (tmp_path / 'train/cat/link').symlink_to(tmp_path / 'elsewhere/deep')
+    (tmp_path / 'train/dog').symlink_to(tmp_path / 'elsewhere')
+    check_data(loader(type='CustomDataset', data_root=str(tmp_path / 'train')))
+
+
 def test_datasets_with_ways_of_their_own_are_left_to_themselves(tmp_path):
     check_data(loader(type='CIFAR10', data_root=str(tmp_path / 'to-be-downloaded'), split='train'))
     image(tmp_path / 'test/1.jpg')

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from nepa_mm.datasets import LoadImage, LoadSegAnnotations
-from nepa_mm.engine.data_checks import IMAGE_SUFFIXES, check_data, datasets_of
+from nepa_mm.engine.data_checks import IMAGE_SUFFIXES, check_data, datasets_of, files_under
 from nepa_mm.errors import ConfigError, DataError, ProcessError, one_line_errors
 
 SPLITS = ('train', 'val', 'test')
@@ -48,8 +48,8 @@ class Folder:
         self.has_labels = maps.is_dir() and (root / 'images').is_dir()
         images = root / 'images' if self.has_labels else root
         self.facts = []
-        for path in sorted(images.rglob('*')):
-            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        for path in sorted(map(Path, files_under(str(images)))):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
                 label_map = dict(seg_map_path=str((maps / path.relative_to(images)).with_suffix('.png')), reduce_zero_label=False)
                 self.facts.append(dict(img_path=str(path), seg_fields=[], **label_map if self.has_labels else {}))
         if not self.facts:
