@@ -16,10 +16,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
+from nepa_mm.engine.read_config import read_config
 from nepa_mm.engine.training_process import logged, train_to_the_end
 from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
 
@@ -112,9 +112,7 @@ def write_results(folder: Path) -> Table:
 
 def main() -> None:
     args = parse_args()
-    if not args.config.is_file():
-        raise ConfigError('there is no such config file', str(args.config), 'give the path of a config')
-    if 'Accuracy' not in str(Config.fromfile(args.config).get('val_evaluator')):
+    if 'Accuracy' not in str(read_config(str(args.config)).get('val_evaluator')):
         raise ConfigError(f"no val_evaluator=dict(type='Accuracy') in {args.config}", 'val_evaluator',
                           'give a config that fine-tunes a classifier')
     checkpoints = find_checkpoints(args.pretrain_work_dir, args.epochs)

@@ -20,6 +20,6 @@ class JsonFile:
         if self.path.is_dir():
             raise argparse.ArgumentTypeError(f'{path!r} is a folder; give a file')
 
-    def write(self, figures: dict) -> None:
+    def write(self, figures: dict | list) -> None:
         """Replace what the file holds."""
         self.path.write_text(json.dumps(figures, indent=1) + '\n')

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from ..checkpoints import fit_model, path_of, require_all
 from ..checkpoints.files import about, require_writable
 from ..checkpoints.prefixes import state_dict_of
+from ..engine.read_config import read_config
 from ..errors import CheckpointError, ConfigError, DataError, first_line
 from .get_model import get_model
 from .images import load_image
@@ -77,7 +78,7 @@ def from_config(path: str, checkpoint: str | None, device: torch.device) -> Base
         raise CheckpointError('a config file has no weights', path, 'give them with --checkpoint PATH')
     if ':' not in path_of(checkpoint) and not Path(path_of(checkpoint)).is_file():
         raise CheckpointError(f'{checkpoint} does not exist', '--checkpoint', 'give the path of a checkpoint')
-    config = Config.fromfile(path)
+    config = read_config(path)
     if config.get('default_scope') == 'mmseg':
         from mmseg.apis import init_model  # which the others do without
         model = init_model(config, device=device)

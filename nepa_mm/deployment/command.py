@@ -3,9 +3,8 @@ import argparse
 import warnings
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from ..checkpoints.files import refuse_existing, require_writable
+from ..engine.read_config import Options
 from ..errors import ConfigError
 from .files import Exported, export_onnx, export_torch
 from .graph import Graph
@@ -25,7 +24,7 @@ def parse_args(description: str, suffix: str) -> argparse.Namespace:
                         'cls_token, last_token, avg_featmap, featmap or padded_featmap')
     parser.add_argument('--argmax', action='store_true', help='segmentation: the class of each pixel instead of logits')
     parser.add_argument('--no-verify', action='store_true', help='do not compare with torch')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
     if suffix == '.onnx':
         parser.add_argument('--opset-version', type=int, help="of ONNX's operators; default: PyTorch's")
     args = parser.parse_args()

@@ -1,6 +1,5 @@
 """The model to export, from a config and a checkpoint or from a checkpoint alone, with what its users have to know."""
 from dataclasses import dataclass
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.model import BaseModel, revert_sync_batchnorm
@@ -11,6 +10,7 @@ from ..apis import get_model
 from ..apis.untrusted_config import without_init
 from ..checkpoints import fit_model, require_all
 from ..checkpoints.files import about
+from ..engine.read_config import read_config
 from ..errors import ConfigError, first_line
 
 BACKBONE = 'model.backbone.'
@@ -91,10 +91,7 @@ def load_source(address: str, checkpoint: str | None = None, options: dict | Non
 
 def from_config(path: str, address: str, options: dict, partly: bool) -> Source:
     """The model of a config file; ``partly`` lets heads be left out that nothing is exported of."""
-    if not Path(path).is_file():
-        raise ConfigError('there is no such config file', path, 'give the path of a config')
-    config = Config.fromfile(path)
-    config.merge_from_dict(options)
+    config = read_config(path, options)
     if not isinstance(config.get('model'), dict):
         raise ConfigError('it has no model', path, 'give the config of a model')
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):

@@ -14,6 +14,7 @@ from ..errors import ConfigError, UserError, first_line
 # What Runner or the tools read of a config beside Runner's arguments
 READ = {'allow_resume_change', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'sync_bn',
         'tta_model', 'tta_pipeline'}
+SHOWS_PLACE = 'mend it; NEPA_DEBUG=1 shows the place'
 BUILDERS = {build_functions.build_from_cfg.__code__, build_functions.build_runner_from_cfg.__code__}
 
 
@@ -62,7 +63,7 @@ def named(error: Exception, cfg: Config, args: dict, obj_type, obj_cls, registry
         return ConfigError(f'{obj_type!r} has no such argument', where, remedy(found[1], arguments_of(obj_cls)))
     said = [name for name, value in args.items() if re.search(rf'(?<![\w.]){re.escape(repr(value))}(?![\w.])', str(error))]
     where = ' or '.join([f'{key}.{said[0]}' if len(said) == 1 else key for key in keys]) or str(obj_type)
-    return ConfigError(f'{obj_type!r} cannot be built: {first_line(error)}', where, 'mend it; NEPA_DEBUG=1 shows the place')
+    return ConfigError(f'{obj_type!r} cannot be built: {first_line(error)}', where, SHOWS_PLACE)
 
 
 def parts_of(config, key: str = '') -> Iterator[tuple[str, dict]]:

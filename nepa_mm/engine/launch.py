@@ -10,13 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoints import path_of
 from ..errors import CheckpointError, ConfigError
-from .config_keys import check_keys, naming_arguments
+from .config_keys import naming_arguments
+from .read_config import Options, read_config
 
 # Numbers that others would notice late or not at all: key, kind and least value
 LEAST = (('optim_wrapper.optimizer.lr', (int, float), 0), ('train_dataloader.batch_size', int, 1),
@@ -29,24 +30,16 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Options,
         help='override settings of the config, e.g. optim_wrapper.optimizer.lr=1e-4 or key="[a,b]" or key=a,b')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by some launchers')
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config, merge --cfg-options into it, and set launcher and work_dir."""
-    if not Path(args.config).is_file():
-        raise ConfigError('there is no such config file', args.config, 'give the path of a config')
+    """Read the config with its options, and set launcher and work_dir."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    try:
-        cfg = Config.fromfile(args.config)
-    except ConfigError as error:
-        raise ConfigError(error.what, f'{args.config}, {error.where}', error.remedy) from error
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    check_keys(cfg)
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if cfg.get('default_scope') == 'mmpretrain':  # as mmpretrain's own tools do

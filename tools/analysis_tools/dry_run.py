@@ -10,7 +10,7 @@ is written, so compiled blocks take less; the CUDA context, workspaces and what 
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +20,7 @@ from nepa_mm.analysis.json_file import JsonFile
 from nepa_mm.analysis.made_up_batch import made_up_batch, size_in_bytes
 from nepa_mm.analysis.training_step import memory_parts, operations, shape_of_model, without_checkpoints
 from nepa_mm.engine.effective_batch import accumulation, count_of
+from nepa_mm.engine.read_config import Options, read_config
 from nepa_mm.errors import ConfigError, one_line_errors
 
 IMAGENET = 1_281_167
@@ -114,18 +115,14 @@ def main() -> None:
     parser.add_argument('--mfu', type=float, default=0.4, help="share of the device's peak that the training reaches")
     parser.add_argument('--device', choices=list(DEVICES), default='H100', help='kind of GPU')
     parser.add_argument('--images', type=int, default=IMAGENET, help="images of an epoch; default: ImageNet-1k's")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
     parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
     args = parser.parse_args()
-    if not Path(args.config).is_file():
-        raise ConfigError('there is no such config file', args.config, 'give the path of a config')
     for name, wrong in (('gpus', args.gpus < 1), ('mfu', not 0 < args.mfu <= 1), ('images', args.images < 1)):
         if wrong:
             raise ConfigError(f'{getattr(args, name)} is out of range', f'--{name}',
                               'GPUs and images are at least 1, MFU is in (0, 1]')
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
-    figures = dry_run(cfg, args.gpus, args.mfu, args.device, args.images)
+    figures = dry_run(read_config(args.config, args.cfg_options), args.gpus, args.mfu, args.device, args.images)
     Console(width=120).print(table(figures))
     if args.json is not None:
         args.json.write(figures)

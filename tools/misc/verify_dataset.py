@@ -3,7 +3,6 @@
 One line on standard output for each broken file: its path, a tab, the reason. The exit code is 3 if there is any.
 """
 import argparse
-import json
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -15,13 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, init_default_scope
 from rich.console import Console
 from rich.progress import track
 
+from nepa_mm.analysis.json_file import JsonFile
 from nepa_mm.datasets import LoadImage, LoadSegAnnotations
+from nepa_mm.engine.config_keys import naming_arguments
 from nepa_mm.engine.data_checks import IMAGE_SUFFIXES, check_data, datasets_of, files_under
+from nepa_mm.engine.read_config import Options, read_config
 from nepa_mm.errors import ConfigError, DataError, ProcessError, one_line_errors
 
 SPLITS = ('train', 'val', 'test')
@@ -35,8 +36,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--max-label', type=int, help='of a folder with label maps: the largest class number beside 255; 150 for '
                         'ADE20K')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
-    parser.add_argument('--json', type=Path, help='write the list to this file as well')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
+    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='write the list to this file as well')
+    parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
     return parser.parse_args()
 
 
@@ -70,8 +71,7 @@ def datasets(args: argparse.Namespace) -> Iterator[tuple[str, object, int | None
         return
     if not source.is_file():
         raise DataError('it is neither a folder nor a config', args.source, 'give one')
-    cfg = Config.fromfile(source)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args.source, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     check_data(cfg, SPLITS)
     known = []
@@ -80,7 +80,8 @@ def datasets(args: argparse.Namespace) -> Iterator[tuple[str, object, int | None
         if files in known or 'dataset' in config or 'datasets' in config:  # wrappers give what they hold
             continue
         known.append(files)
-        dataset = DATASETS.build(dict(config, pipeline=[]))
+        with naming_arguments(cfg):
+            dataset = DATASETS.build(dict(config, pipeline=[]))
         dataset.full_init()
         yield key, dataset, len(dataset.metainfo['classes']) - 1 if dataset.metainfo.get('classes') else None
 
@@ -134,8 +135,10 @@ def main() -> None:
                 if result is not None and result not in found:
                     found.append(result)
                     print('\t'.join(result), flush=True)
-    if args.json:
-        args.json.write_text(json.dumps([dict(path=path, reason=reason) for path, reason in found], indent=2))
+    if not total:
+        raise ConfigError('it has no dataset, so there is nothing to verify', args.source, 'give the config of a training')
+    if args.json is not None:
+        args.json.write([dict(path=path, reason=reason) for path, reason in found])
     if found:
         raise DataError(f'{len(found)} of {total} images are broken', args.source, 'mend the files listed, or take them out')
     console.print(f'{total} images, none is broken')
