@@ -15,11 +15,23 @@ from ..errors import ConfigError, UserError, first_line
 READ = {'allow_resume_change', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'sync_bn',
         'tta_model', 'tta_pipeline'}
 SHOWS_PLACE = 'mend it; NEPA_DEBUG=1 shows the place'
+# Dicts that mmengine reads some keys of and passes over the rest
+PLAIN = {
+    'auto_scale_lr': {'enable', 'base_batch_size'},
+    'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
+    'env_cfg.mp_cfg': {'mp_start_method', 'opencv_num_threads'},
+    'randomness': {'seed', 'diff_rank_seed', 'deterministic'},
+    'optim_wrapper.clip_grad': {'type', 'max_norm', 'norm_type', 'clip_value', 'error_if_nonfinite', 'foreach'},
+    'custom_imports': {'imports', 'allow_failed_imports'}}
+DICTS = {
+    'model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg', 'default_hooks', *PLAIN}
 BUILDERS = {build_functions.build_from_cfg.__code__, build_functions.build_runner_from_cfg.__code__}
 
 
 def check_keys(cfg: Config) -> None:
-    """Refuse a top-level key that nothing reads and that nearly is one that is read; configs have variables of any other name.
+    """Refuse a key that nothing reads, of those that mmengine does not refuse.
+
+    At the top level this is one that nearly is one that is read, for configs have variables of any other name.
 
     Raises:
         ConfigError: With the valid key.
@@ -33,6 +45,16 @@ def check_keys(cfg: Config) -> None:
         nearest = get_close_matches(key, valid - {'tta_pipeline'}, 1, cutoff=0.8)
         if nearest and not key.startswith('_') and not re.search(rf'\b{key}\b(?!["\']?\s*[:=])', cfg.text):
             raise ConfigError(f'nothing reads {key!r}', key, f'did you mean {nearest[0]!r}?')
+    for key, value in cfg.items():
+        if key in DICTS and value is not None and not isinstance(value, dict):
+            raise ConfigError(f'{value!r} is no dict', key, 'give its settings: dict(...)')
+    for key, part in parts_of(cfg):
+        for name in part.keys() - PLAIN.get(key, part.keys()):
+            raise ConfigError(f'nothing reads {name!r}', f'{key}.{name}', remedy(name, PLAIN[key]))
+    hooks = cfg.get('default_hooks') or {}
+    named_hooks = {name for name, hook in hooks.items() if not isinstance(hook, dict) or 'type' in hook}
+    for name in hooks.keys() - named_hooks:
+        raise ConfigError(f'{name!r} is no hook: it has no type', f'default_hooks.{name}', remedy(name, named_hooks))
 
 
 @contextmanager
@@ -43,26 +65,39 @@ def naming_arguments(cfg: Config) -> Iterator[None]:
     except UserError:
         raise
     except (TypeError, ValueError, AssertionError, KeyError) as error:
-        frames = [frame for frame, _ in walk_tb(error.__traceback__) if frame.f_code in BUILDERS]
-        if not frames:
-            raise
-        raise named(error, cfg, **{name: frames[-1].f_locals.get(name) for name in ('args', 'obj_type', 'obj_cls', 'registry')}
-                    ) from error
+        builders = []
+        for origin in (error, error.__context__):  # mmengine raises what a hook says anew
+            frames = [frame for frame, _ in walk_tb(origin.__traceback__)] if origin else []
+            builders = builders or [frame.f_locals for frame in frames if frame.f_code in BUILDERS]
+            if builders:
+                raise named(origin, cfg, builders[-1], frames[-1].f_globals) from error
+        raise
 
 
-def named(error: Exception, cfg: Config, args: dict, obj_type, obj_cls, registry) -> ConfigError:
-    """The error in three parts, from the variables of mmengine's function that builds."""
-    keys = [key for key, part in parts_of(cfg)
-            if part.get('type') == obj_type and args.keys() >= part.keys() - {'type', '_scope_'}]
-    if obj_cls is None:
-        where = ' or '.join(f'{key}.type' for key in keys) or 'type'
-        return ConfigError(f'{obj_type!r} is not registered', where, remedy(str(obj_type), names_in(registry)))
-    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    if found and found[1] in args:
-        where = ' or '.join(f'{key}.{found[1]}' for key in keys) or found[1]
-        return ConfigError(f'{obj_type!r} has no such argument', where, remedy(found[1], arguments_of(obj_cls)))
+def named(error: Exception, cfg: Config, builder: dict, last: dict) -> ConfigError:
+    """The error in three parts, from the variables of mmengine's function that builds, and the names where the error arose."""
+    parts = list(parts_of(cfg))
+    if 'args' not in builder:
+        where = ' or '.join(key for key, part in parts if part == builder['cfg']) or 'type'
+        return ConfigError(f'{builder["cfg"]!r} has no type', where, 'add it, or correct the name of the key')
+    args, obj_type = builder['args'], builder['obj_type']
+    keys = [key for key, part in parts if part.get('type') == obj_type and args.keys() >= part.keys() - {'type', '_scope_'}]
+    kind = builder.get('obj_cls') or builder.get('runner_cls')
+    if kind is None:
+        where = ' or '.join(f'{key}.{name}' for key, part in parts for name, value in part.items() if value == obj_type) or 'type'
+        return ConfigError(f'{obj_type!r} is not registered', where, remedy(str(obj_type), names_in(builder['registry'])))
+    found = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if found:
+        owner, argument = found.groups()
+        if argument not in args:  # of something that it makes
+            keys, obj_type, kind = [], owner, last.get(owner)
+        where = ' or '.join(f'{key}.{argument}' for key in keys or [key for key, part in parts if argument in part]) or argument
+        return ConfigError(f'{obj_type!r} has no such argument', where, remedy(argument, arguments_of(kind)))
     said = [name for name, value in args.items() if re.search(rf'(?<![\w.]){re.escape(repr(value))}(?![\w.])', str(error))]
-    where = ' or '.join([f'{key}.{said[0]}' if len(said) == 1 else key for key in keys]) or str(obj_type)
+    if 'runner_cls' in builder:
+        where = said[0] if len(said) == 1 else str(obj_type)
+    else:
+        where = ' or '.join([f'{key}.{said[0]}' if len(said) == 1 else key for key in keys]) or str(obj_type)
     return ConfigError(f'{obj_type!r} cannot be built: {first_line(error)}', where, SHOWS_PLACE)
 
 
@@ -83,17 +118,17 @@ def names_in(registry) -> set[str]:
         f'{each.scope}.{name}' for each in family for name in each.module_dict}
 
 
-def arguments_of(kind: type) -> set[str]:
-    """Names of the arguments of a class, and of those that it hands on to its parents."""
-    return {name for each in inspect.getmro(kind) if '__init__' in vars(each) for name, parameter in
+def arguments_of(kind: type | None) -> set[str]:
+    """Names of the arguments of a class, and of those that it hands on to its parents; none of what is no class."""
+    return {name for each in getattr(kind, '__mro__', ()) if '__init__' in vars(each) for name, parameter in
             inspect.signature(each.__init__).parameters.items() if name != 'self' and parameter.kind not in (
                 parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)}
 
 
 def remedy(name: str, choices: Iterable[str]) -> str:
     """What to write instead of a name."""
-    choices = sorted(choices)
+    choices = sorted(set(choices) - {name})
     nearest = get_close_matches(name, choices, 1, cutoff=0.6)
     if nearest:
         return f'did you mean {nearest[0]!r}?'
-    return f'choose from {choices}' if len(choices) < 30 else 'correct the name, or import what registers it (custom_imports)'
+    return f'choose from {choices}' if 0 < len(choices) < 30 else 'correct the name, or import what registers it (custom_imports)'

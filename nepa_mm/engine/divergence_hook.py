@@ -82,8 +82,9 @@ class StopOnDivergenceHook(Hook):
         norms = list(torch._foreach_norm([parameter.grad for parameter in parameters], norm_type))
         return parameters, norms, torch.linalg.vector_norm(torch.stack(norms), norm_type)
 
-    def check_and_clip(self, parameters: list[torch.nn.Parameter], max_norm: float, norm_type: float = 2., **_) -> Tensor:
-        """``clip_grad_norm_``, with a look at the norm on the way."""
+    def check_and_clip(self, parameters: list[torch.nn.Parameter], max_norm: float, norm_type: float = 2.,
+                       error_if_nonfinite: bool = True, foreach: bool | None = None) -> Tensor:
+        """``clip_grad_norm_``, with a look at the norm on the way, which settles its last two arguments."""
         parameters, norms, norm = self.norms_of(parameters, norm_type)
         self.check(parameters, norms, norm)
         scale = (max_norm / (norm + 1e-6)).clamp(max=1.)

@@ -47,6 +47,11 @@ class DurableCheckpointHook(CheckpointHook):
     :class:`ReliableRunner` a checkpoint counts as written when it was read back. Takes all arguments of mmengine's.
     """
 
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        for name in self.args.keys() - {'meta'}:  # of Runner.save_checkpoint, which would refuse it at the first save
+            raise TypeError(f"__init__() got an unexpected keyword argument '{name}'")
+
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         names = runner.message_hub.runtime_info.get(REMOVED, [])

@@ -21,7 +21,10 @@ from .read_config import Options, read_config
 
 # Numbers that others would notice late or not at all: key, kind and least value
 LEAST = (('optim_wrapper.optimizer.lr', (int, float), 0), ('train_dataloader.batch_size', int, 1),
-         ('train_dataloader.num_workers', int, 0), ('train_cfg.max_epochs', int, 1), ('train_cfg.max_iters', int, 1))
+         ('train_dataloader.num_workers', int, 0), ('train_cfg.max_epochs', int, 1), ('train_cfg.max_iters', int, 1),
+         ('optim_wrapper.clip_grad.max_norm', (int, float), 0), ('randomness.seed', int, 0),
+         ('default_hooks.checkpoint.interval', int, -1), ('default_hooks.checkpoint.max_keep_ckpts', int, -1),
+         ('default_hooks.loader_faults.max_bad_images', int, 0), ('default_hooks.loader_faults.timeout', (int, float), 0))
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

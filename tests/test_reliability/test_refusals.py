@@ -132,6 +132,20 @@ WRONG = [
      "'nepa_mm.NEPAViT' has no such argument | model.backbone.patch_sise | did you mean 'patch_size'?"),
     (dict(model__backbone__type='nepa_mm.NEPAVit'),
      "'nepa_mm.NEPAVit' is not registered | model.backbone.type | did you mean 'nepa_mm.NEPAViT'?"),
+    (dict(train_dataloader__num_worker=1),
+     "'DataLoader' has no such argument | train_dataloader.num_worker | did you mean 'num_workers'?"),
+    (dict(model__backbone__rope__rescal=1),
+     "'RoPE2D' has no such argument | model.backbone.rope.rescal | did you mean 'rescale'?"),
+    (dict(log_processor__window_siz=1),  # of the runner itself
+     "'LogProcessor' has no such argument | log_processor.window_siz | did you mean 'window_size'?"),
+    (dict(log_level='INF'), "'nepa_mm.ReliableRunner' cannot be built: Level not an integer or a valid string: inf | log_level | "
+     'mend it; NEPA_DEBUG=1 shows the place'),
+    (dict(custom_hooks__0__momentumm=0.1),  # which a hook hands on
+     "'nepa_mm.ForeachEMA' has no such argument | custom_hooks.0.momentumm | did you mean 'momentum'?"),
+    (dict(default_hooks__checkpoint__intervall=1),  # which mmengine would find at the first save
+     "'nepa_mm.DurableCheckpointHook' has no such argument | default_hooks.checkpoint.intervall | did you mean 'interval'?"),
+    (dict(default_hooks__loader_faults__max_bad_images=-1),
+     '-1 is no whole number of 0 or more | default_hooks.loader_faults.max_bad_images | give one'),
 ]
 
 
