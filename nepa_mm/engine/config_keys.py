@@ -28,10 +28,11 @@ DICTS = {
 BUILDERS = {build_functions.build_from_cfg.__code__, build_functions.build_runner_from_cfg.__code__}
 
 
-def check_keys(cfg: Config) -> None:
+def check_keys(cfg: Config, options: Iterable[str] = ()) -> None:
     """Refuse a key that nothing reads, of those that mmengine does not refuse.
 
-    At the top level this is one that nearly is one that is read, for configs have variables of any other name.
+    At the top level this is one that nearly is one that is read, for configs have variables of any other name. ``options`` are
+    the dotted keys of --cfg-options, by which a variable cannot be set: the config has used it by then.
 
     Raises:
         ConfigError: With the valid key.
@@ -45,6 +46,10 @@ def check_keys(cfg: Config) -> None:
         nearest = get_close_matches(key, valid - {'tta_pipeline'}, 1, cutoff=0.8)
         if nearest and not key.startswith('_') and not re.search(rf'\b{key}\b(?!["\']?\s*[:=])', cfg.text):
             raise ConfigError(f'nothing reads {key!r}', key, f'did you mean {nearest[0]!r}?')
+    for option in options:
+        if option.split('.')[0] not in valid:
+            raise ConfigError(f'nothing reads {option!r}', '--cfg-options',
+                              'set the keys that the config uses it for, such as train_dataloader.dataset.data_root')
     for key, value in cfg.items():
         if key in DICTS and value is not None and not isinstance(value, dict):
             raise ConfigError(f'{value!r} is no dict', key, 'give its settings: dict(...)')

@@ -36,5 +36,5 @@ def read_config(path: str, options: dict | None = None) -> Config:
         cfg.merge_from_dict(options or {})
     except (AttributeError, KeyError, TypeError) as error:  # a part of a number or a text, an index that is not there
         raise ConfigError(f'it does not fit the config: {first_line(error)}', '--cfg-options', SHOWS_PLACE) from error
-    check_keys(cfg)
+    check_keys(cfg, options or ())
     return cfg

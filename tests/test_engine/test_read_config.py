@@ -49,6 +49,7 @@ def test_keys_that_nothing_reads_are_named_with_the_nearest(options, key, neares
 def test_options_that_do_not_fit_are_named(capsys):
     assert refused(RUNTIME, {'vis_backends.3.type': 1})[1] == refused(RUNTIME, {'log_level.x': 1})[1] == '--cfg-options'
     assert refused(RUNTIME, {'model': 5})[:2] == ('5 is no dict', 'model')
+    assert refused(RUNTIME, {'vis_backends': []})[:2] == ("nothing reads 'vis_backends'", '--cfg-options')  # used by then
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=Options)
     with pytest.raises(SystemExit) as end:
