@@ -136,7 +136,7 @@ class StopOnDivergenceHook(Hook):
 
     def stop(self, step: int, losses: list[dict], parameters: list, norms: list[Tensor], norm: Tensor) -> None:
         """Say what is wrong, save the weights of the step before, and leave."""
-        found = [(self.what(losses, parameters, norms, norm), self.images(step))]
+        found = [(self.what(losses, parameters, norms, norm), self.images(step, len(losses)))]
         if dist.is_initialized():
             found *= dist.get_world_size()
             dist.all_gather_object(found, found[0])
@@ -174,6 +174,10 @@ class StopOnDivergenceHook(Hook):
             return ''
         return f'the gradient norm is {float(norm):.4g}, above max_grad_norm={self.max_grad_norm}'
 
-    def images(self, step: int) -> list[str]:
-        """The images of this process's part of a step; none if the runner does not know them."""
-        return self.runner.images_of(step) if hasattr(self.runner, 'images_of') else []
+    def images(self, step: int, batches: int) -> list[str]:
+        """The images of this process's part of an update; none if the runner does not know them.
+
+        What mmengine's loops accumulate is several of their steps, of a batch each.
+        """
+        steps = range(step - batches // getattr(self.runner.train_loop, 'count', 1) + 1, step + 1)
+        return [image for each in steps for image in self.runner.images_of(each)] if hasattr(self.runner, 'images_of') else []

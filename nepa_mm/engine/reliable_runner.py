@@ -212,6 +212,8 @@ class ReliableRunner(Runner):
         if not isinstance(loader.sampler, DrawSampler) or loader.batch_size is None:
             return []
         place = self.place.moved(self, step - 1 - self.iter)
+        if place.images < 0:  # in the epoch before
+            return []
         begin = place.images // self.world_size
         indices = loader.sampler.indices(place.epoch, begin, begin + getattr(self.train_loop, 'count', 1) * loader.batch_size)
         return [self.path_of_image(index) for index in indices]

@@ -52,7 +52,7 @@ class Spoiled(NEPA):
         return losses
 
 
-def runner(folder, spoil, batch=7, wrapper='nepa_mm.Bf16OptimWrapper', clip=1., counts=1, limit=None, **optimizer):
+def runner(folder, spoil, batch=7, wrapper='nepa_mm.Bf16OptimWrapper', clip=1., counts=1, limit=None, loop=None, **optimizer):
     torch.manual_seed(0)
     model = Spoiled(NEPAViT(**TINY), data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3))
     model.spoil, model.begin = spoil, batch
@@ -62,7 +62,7 @@ def runner(folder, spoil, batch=7, wrapper='nepa_mm.Bf16OptimWrapper', clip=1., 
         train_dataloader=dict(
             batch_size=2, num_workers=0, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=True), dataset=dataset,
             collate_fn=dict(type='default_collate')),
-        train_cfg=dict(type='nepa_mm.AccumulatingIterLoop', max_iters=8),
+        train_cfg=loop or dict(type='nepa_mm.AccumulatingIterLoop', max_iters=8),
         optim_wrapper=dict(
             type=wrapper, optimizer=dict(type='AdamW', lr=1e-3, **optimizer), accumulative_counts=counts,
             clip_grad=clip and dict(max_norm=clip)),
@@ -115,6 +115,16 @@ def test_a_step_that_would_spoil_the_weights_is_not_taken(spoil, what, settings,
     assert_same(tmp_path / f'iter_{last}.pth', tmp_path / f'diverged_iter_{last}.pth')
     images = [f'image {index}' for index in built.train_dataloader.sampler.indices(0, last * 2 * counts, (last + 1) * 2 * counts)]
     assert f' | images {", ".join(images)} | ' in said
+
+
+@pytest.mark.parametrize('loop', [
+    dict(type='IterBasedTrainLoop', max_iters=12), dict(type='EpochBasedTrainLoop', max_epochs=1)])
+def test_a_step_of_several_batches_in_loops_of_mmengine_names_the_images_of_all(loop, tmp_path):
+    built = runner(tmp_path, 'nan', batch=6, wrapper=PLAIN, counts=5, loop=loop)  # the epochs have 12 batches
+    said = diverged(built)
+    images = [f'image {index}' for index in built.train_dataloader.sampler.indices(0, 10, 20)]
+    assert said.startswith("step 10 was not taken: loss 'loss' is nan | images ") and all(image in said for image in images[:8])
+    assert (tmp_path / 'diverged_iter_9.txt').read_text().splitlines() == images
 
 
 def checkpoint_hook(built):

@@ -52,7 +52,8 @@ def config(tmp_path_factory):
 
 
 def train(config, folder, *options):
-    return [sys.executable, '-W', 'ignore', 'tools/train.py', config, '--work-dir', folder, '--cfg-options', 'seed=0', *options]
+    return [sys.executable, '-W', 'ignore', 'tools/train.py', config, '--work-dir', folder,
+            '--cfg-options', 'randomness.seed=0', *options]
 
 
 def logged(folder):
