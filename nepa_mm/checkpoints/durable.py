@@ -10,7 +10,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import torch
 
-from ..errors import CheckpointError, StorageError
+from ..errors import CheckpointError, StorageError, first_line
 from .pickled import allowed
 
 NAME = re.compile(r'(epoch|iter)_(\d+)\.pth')
@@ -60,32 +60,37 @@ def check_whole(path: Path) -> None:
     """Compare every part of a file of ``torch.save`` with its check sum (CRC-32), which ``torch.load`` does not.
 
     Raises:
-        CheckpointError: If a byte of the weights differs, or the file is cut, empty or no such file.
+        CheckpointError: If a byte of the weights differs, or the file is cut, empty, unreadable or no such file.
     """
-    size = path.stat().st_size
-    if not size:
-        raise CheckpointError('it is empty (0 bytes)', str(path), REMEDY)
     try:
+        if not path.stat().st_size:
+            raise CheckpointError('it is empty (0 bytes)', str(path), REMEDY)
         with ZipFile(path) as archive:
             entries = archive.infolist()
-    except (BadZipFile, struct.error, ValueError) as error:
-        raise CheckpointError(f'it is cut, or no checkpoint ({error})', str(path), REMEDY) from error
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # zlib lets other threads run
-        whole = pool.map(lambda entry: is_whole(path, entry), entries)
-        wrong = [entry.filename for entry, good in zip(entries, whole) if not good]
+        torch._C.PyTorchFileReader(str(path))  # reads parts of the list of entries that ZipFile takes from elsewhere
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # zlib lets other threads run
+            whole = pool.map(lambda entry: is_whole(path, entry), entries)
+            wrong = [entry.filename for entry, good in zip(entries, whole) if not good]
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f'it cannot be read ({error.strerror})', str(path), REMEDY) from error
+    except (BadZipFile, NotImplementedError, RuntimeError, struct.error, ValueError) as error:
+        raise CheckpointError(f'it is cut, or no checkpoint ({first_line(error)})', str(path), REMEDY) from error
     if wrong:
         raise CheckpointError(f'{len(wrong)} of its {len(entries)} parts are not what was written, first {wrong[0]!r}',
                               str(path), REMEDY)
 
 
 def is_whole(path: Path, entry: ZipInfo) -> bool:
-    """Whether a part of a zip file, which is not compressed, has its check sum."""
+    """Whether a part of a zip file, which is not compressed, has its check sum, and the name that the list of parts gives it."""
     with open(path, 'rb') as file:
         file.seek(entry.header_offset)
-        header = file.read(30)
-        if header[:4] != b'PK\x03\x04':
+        signature, flags, packed, name, extra = struct.unpack('<4s2xHH16xHH', file.read(30).ljust(30))
+        if (signature, flags, packed, file.read(name)) != (
+                b'PK\x03\x04', entry.flag_bits, entry.compress_type, entry.orig_filename.encode()):
             return False
-        file.seek(sum(struct.unpack('<HH', header[26:30])), os.SEEK_CUR)  # lengths of the name and of what follows it
+        file.seek(extra, os.SEEK_CUR)
         left, crc = entry.file_size, 0
         while left:
             piece = file.read(min(left, PIECE))

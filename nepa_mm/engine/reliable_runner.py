@@ -173,11 +173,7 @@ class ReliableRunner(Runner):
         if self._load_from is None:
             newest = newest_whole(Path(self.work_dir), self.logger.warning)
             return newest and str(newest)
-        try:
-            check_whole(Path(self._load_from))
-        except OSError as error:
-            raise CheckpointError(f'it cannot be read ({error.strerror})', self._load_from,
-                                  'name another, or let --resume choose') from error
+        check_whole(Path(self._load_from))
         return self._load_from
 
     def load_or_resume(self) -> None:

@@ -49,6 +49,28 @@ def test_every_bit_counts(tmp_path):
                 check_whole(path)
 
 
+def test_no_bit_of_the_list_of_parts_leads_to_other_weights_or_to_none(tmp_path):
+    path = write(tmp_path, 'iter_1.pth', 1)
+    whole = path.read_bytes()
+    for byte in range(whole.index(b'PK\x01\x02'), len(whole)):  # where ZipFile and torch do not look alike
+        path.write_bytes(whole[:byte] + bytes([whole[byte] ^ 8]) + whole[byte + 1:])
+        try:
+            check_whole(path)
+        except CheckpointError:
+            continue
+        assert torch.equal(torch.load(path, weights_only=True)['state_dict']['a'], torch.arange(5.)), byte
+
+
+def test_one_that_the_system_does_not_read_is_named(tmp_path):
+    write(tmp_path, 'epoch_1.pth', 5)
+    (tmp_path / 'epoch_2.pth').mkdir()
+    warnings = []
+    assert newest_whole(tmp_path, warnings.append).name == 'epoch_1.pth'
+    assert warnings == ['epoch_2.pth: it cannot be read (Is a directory); resuming from epoch_1.pth, the newest that is whole']
+    with pytest.raises(CheckpointError, match='No such file'):
+        check_whole(tmp_path / 'epoch_3.pth')
+
+
 def test_every_cut_is_found(tmp_path):
     path = write(tmp_path, 'iter_1.pth', 1)
     whole = path.read_bytes()
