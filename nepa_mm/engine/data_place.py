@@ -57,12 +57,12 @@ class PlacedIterator:
     """
 
     def __init__(self, dataloader: DataLoader, epoch: int, images: int, batches: int) -> None:
-        self.dataloader, self.epoch, self.images, self.to_pass = dataloader, epoch, images, batches
+        self.dataloader, self.epoch, self.images = dataloader, epoch, images
+        self.to_pass = 0 if hasattr(_InfiniteDataloaderIterator, 'skip_iter') else batches
         self.iterator = None
 
     def skip_iter(self, steps: int) -> None:
         """Pass over nothing."""
-        self.to_pass = 0
 
     def __iter__(self) -> Iterator:
         return self

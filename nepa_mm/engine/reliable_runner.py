@@ -12,7 +12,7 @@ from unittest.mock import patch
 import torch
 from mmengine.dist import broadcast_object_list, get_rank, is_main_process
 from mmengine.hooks import EMAHook
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from mmengine.runner import runner as runner_module
 from torch.utils.data import DataLoader
 
@@ -162,7 +162,7 @@ class ReliableRunner(Runner):
         self.logger.info(f'Resuming from {path}, which is whole')
         self._load_from = path
         saved = read_meta(Path(path)).get(KEY, {})
-        facts, self.place = saved.get('facts', {}), DataPlace(**saved.get('place', {}))
+        facts, self.place = saved.get('facts', {}), DataPlace(**saved['place']) if saved else None
         if self._randomness_cfg.get('seed') is None and 'seed' in facts:  # drawn at random when the run began
             self._randomness_cfg.update(seed=facts['seed'])
             self.set_randomness(**self._randomness_cfg)
@@ -181,11 +181,14 @@ class ReliableRunner(Runner):
         if self.saved_facts and not self.cfg.get('allow_resume_change'):
             self.refuse_changes()
         super().load_or_resume()
-        if self._resume and self.place.images:
-            if isinstance(self.train_dataloader.sampler, DrawSampler):
-                self.place.begin_at(self)
-            else:
-                self.logger.warning('The sampler of train_dataloader cannot begin within an epoch: this one begins anew')
+        if not self._resume:
+            return
+        if isinstance(self.train_dataloader.sampler, DrawSampler):
+            if self.place is None:  # a checkpoint of mmengine's own Runner
+                self.place = DataPlace().moved(self, self.iter - self.epoch * len(self.train_loop.dataloader))
+            self.place.begin_at(self)
+        elif isinstance(self.train_loop, EpochBasedTrainLoop) and self.iter % len(self.train_loop.dataloader):
+            self.logger.warning('The sampler of train_dataloader cannot begin within an epoch: this one begins anew')
 
     def facts(self) -> dict:
         """What must not change when the run is resumed."""

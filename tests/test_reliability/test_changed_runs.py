@@ -4,7 +4,9 @@ import signal
 
 import pytest
 
-from runs import at, last_checkpoint, losses, train, write_config
+from nepa_mm.checkpoints.durable import read_meta
+from nepa_mm.engine.reliable_runner import KEY
+from runs import at, finish, last_checkpoint, losses, start, train, write_config
 from two import train_two
 
 CHANGES = {
@@ -46,13 +48,46 @@ def drawn(record) -> set[tuple]:
     return {tuple(json.loads(line)) for line in record.read_text().splitlines()}
 
 
+STEP = 'mmengine.optim:OptimWrapper.step'
+
+
+@pytest.mark.parametrize('runner', ['nepa_mm.ReliableRunner', 'Runner'], ids=['ours', "mmengine's"])
+def test_saved_at_the_end_of_a_pass_by_either_runner_it_reads_none_of_that_again(runner, tmp_path):
+    config, record, run = write_config(tmp_path, 'iter-epochs'), tmp_path / 'record', tmp_path / 'run'
+    finish(start(config, run, before=at(STEP, 8), runner_type=runner, default_hooks__checkpoint__interval=5), -9)
+    train(config, run, '--resume', before=RECORD, env=dict(RECORD=str(record)))
+    assert {each[:2] for each in drawn(record)} >= {(epoch, place) for epoch in (1, 2) for place in range(20)}
+    assert min(each[:2] for each in drawn(record)) == (1, 0)
+    assert read_meta(run / 'iter_15.pth')[KEY]['place'] == dict(epoch=3, images=0)
+
+
+PLAIN = '''
+from mmengine.registry import DATA_SAMPLERS
+from torch.utils.data import BatchSampler
+class Plain(BatchSampler):
+    def __init__(self, sampler, batch_size):
+        super().__init__(sampler, batch_size, drop_last=True)
+DATA_SAMPLERS.register_module(module=Plain)
+'''
+
+
+def test_a_batch_sampler_of_its_own_begins_the_epoch_anew_and_says_so(tmp_path):
+    config, run = write_config(tmp_path, 'mmengine-epoch'), tmp_path / 'run'
+    config.write_text(config.read_text().replace('drop_last=True, ', ''))
+    options = dict(train_dataloader__batch_sampler__type='Plain', train_cfg__max_epochs=1)
+    finish(start(config, run, before=PLAIN + at(STEP, 3, signal.SIGTERM), **options), 143)
+    train(config, run, '--resume', before=PLAIN, **options)
+    assert 'cannot begin within an epoch: this one begins anew' in max(run.glob('*/*.log')).read_text()
+    assert losses(run)[-1]['iter'] == 13
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', ['epoch', 'iter', 'iter-epochs'])
 def test_with_another_batch_it_goes_on_with_the_next_image(kind, tmp_path):
     """From two processes that took four images a step, within the second epoch, to one that takes six."""
     config = write_config(tmp_path, kind)
     one, run = tmp_path / 'one', tmp_path / 'run'
-    train_two(config, run, before=at('mmengine.optim:OptimWrapper.step', 5, signal.SIGTERM), code=143)
+    train_two(config, run, before=at(STEP, 5, signal.SIGTERM), code=143)
     step = int(last_checkpoint(run).stem.removeprefix('iter_'))
     epoch, place = divmod(step * 4, 60 if kind == 'iter' else 20)
     assert step == 6

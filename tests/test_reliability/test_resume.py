@@ -1,5 +1,6 @@
 """A training that was killed goes on with the bits of one that was not."""
 import pytest
+from mmengine.runner.loops import _InfiniteDataloaderIterator
 
 from runs import LOOPS, assert_resumes, at, finish, kill_at, loss_of_steps, losses, start, start_cold, train
 
@@ -13,6 +14,12 @@ def test_killed_within_a_step_it_resumes_to_the_same_bits(kind, whole, tmp_path)
     log = assert_resumes(config, tmp_path / 'run', expected)
     saved = {'epoch': 'epoch_2', 'mmengine-epoch': 'epoch_1'}.get(kind, 'iter_12')
     assert f'Resuming from {tmp_path}/run/{saved}.pth, which is whole' in log
+
+
+@pytest.mark.skipif(not hasattr(_InfiniteDataloaderIterator, 'skip_iter'), reason='an mmengine without the option')
+def test_a_loop_told_to_pass_over_nothing_goes_on_with_the_next_image_too(copy, whole):
+    config, expected = whole('iter')
+    assert_resumes(config, copy, expected, '--resume', '--cfg-options', 'train_cfg.fast_forward_on_resume=True')
 
 
 @pytest.mark.slow
