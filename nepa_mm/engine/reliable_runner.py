@@ -37,6 +37,7 @@ class ReliableRunner(Runner):
       bits of an uninterrupted run, from within an epoch as well.
     - Checkpoints are written by :func:`write_checkpoint`: complete or not at all.
     - ``resume=True`` takes the newest checkpoint of the work dir that is whole, and starts anew only where there is none.
+    - A validation that followed the step of the checkpoint is done first, so that none is missing and the best stays the best.
     - A run that is resumed with other processes, batch, images or seed is refused, unless ``allow_resume_change=True``.
     """
 
@@ -136,6 +137,18 @@ class ReliableRunner(Runner):
         super().call_hook(fn_name, **kwargs)  # an error leaves it so
         self.ends_step = was
         self.validates = fn_name == 'before_val_epoch' or (self.validates and fn_name != 'after_val_epoch')
+        if fn_name == 'before_train' and self._resume and self.validation_is_due():
+            self.val_loop.run()
+
+    def validation_is_due(self) -> bool:
+        """Whether a validation follows the step of a checkpoint, which was saved before: it knows nothing of that."""
+        loop, passed, end = self.train_loop, self.iter, self.max_iters
+        if isinstance(loop, EpochBasedTrainLoop):
+            if passed != self.epoch * len(loop.dataloader):  # within an epoch
+                return False
+            passed, end = self.epoch, self.max_epochs
+        loop._decide_current_val_interval()
+        return self.val_loop is not None and passed >= loop.val_begin and (passed % loop.val_interval == 0 or passed == end)
 
     def find_resumed(self) -> dict:
         """Choose the checkpoint to resume from, before the seed is needed; give back what it says of its run.

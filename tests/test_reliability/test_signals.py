@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nepa_mm.checkpoints.durable import check_whole
+from nepa_mm.engine.training_process import logged
 from runs import SLOWLY, assert_resumes, at, finish, kill_at, losses, only_step, start, write_config
 
 STEP = 'mmengine.optim:OptimWrapper.step'
@@ -117,16 +118,19 @@ val_dataloader = dict(
 '''
 
 
-@pytest.mark.parametrize('kind, step', [('epoch', 10), ('iter', 8)])
-def test_a_signal_during_validation(kind, step, whole, tmp_path):
+@pytest.mark.parametrize('kind, step, best', [('epoch', 5, 'epoch_1'), ('iter', 4, 'iter_4')])
+def test_a_signal_during_validation(kind, step, best, whole, tmp_path):
     # There the average stands where the weights are; a training without validation has the same end.
     config = write_config(tmp_path, kind)
-    options = ['--cfg-options', 'train_cfg.val_interval=4'] if kind == 'iter' else []
+    options = ['--cfg-options', 'default_hooks.checkpoint.save_best=accuracy/top1']
+    options += ['train_cfg.val_interval=4'] if kind == 'iter' else []
     config.write_text(config.read_text() + VALIDATION)
     run = tmp_path / 'run'
-    validating = at('mmpretrain.models:ImageClassifier.val_step', 7, signal.SIGTERM)  # of 5 for each validation
+    validating = at('mmpretrain.models:ImageClassifier.val_step', 2, signal.SIGTERM)  # of 5 for each validation
     message = finish(start(config, run, *options, before=validating), 143)
     assert f'stopped after step {step}, ' in message
     path = run / f'iter_{step}.pth'
     check_whole(path)
     assert_resumes(config, run, whole(kind)[1], '--resume', *options)
+    assert sum('accuracy/top1' in record for record in logged(run)) == (3 if kind == 'epoch' else 4)  # none is missing
+    assert [path.stem for path in run.glob('best_*.pth')] == [f'best_accuracy_top1_{best}']  # all are as good
