@@ -3,7 +3,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -29,6 +29,7 @@ def write_checkpoint(checkpoint: dict, path: Path) -> None:
     """
     temporary = path.with_name(TEMPORARY.format(path.name))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(checkpoint, temporary)
         with open(temporary, 'rb') as file:
             os.fsync(file.fileno())
@@ -100,10 +101,10 @@ def is_whole(path: Path, entry: ZipInfo) -> bool:
     return crc == entry.CRC
 
 
-def checkpoints_in(folder: Path) -> Iterator[Path]:
-    """The ``epoch_*.pth`` and ``iter_*.pth`` of a work dir, newest first by the step that they hold."""
+def checkpoints_in(*folders: Path) -> Iterator[Path]:
+    """The ``epoch_*.pth`` and ``iter_*.pth`` of a run's folders, newest first by the step that they hold."""
     found = {'epoch': [], 'iter': []}
-    for path in folder.iterdir() if folder.is_dir() else []:
+    for path in (path for folder in folders if folder.is_dir() for path in folder.iterdir()):
         match = NAME.fullmatch(path.name)
         if match:
             found[match[1]].append((int(match[2]), path))
@@ -128,17 +129,17 @@ def read_meta(path: Path) -> dict:
         return torch.load(path, map_location='cpu', mmap=True, weights_only=True).get('meta', {})
 
 
-def newest_whole(folder: Path, warn) -> Path | None:
-    """The newest checkpoint of a work dir whose every byte is as written; each newer one that is not is named to ``warn``.
+def newest_whole(folders: list[Path], warn: Callable[[str], None]) -> Path | None:
+    """The newest checkpoint of a run's folders whose every byte is as written; each newer one that is not is named to ``warn``.
 
     Returns:
-        None if the folder holds no checkpoint at all.
+        None if the folders hold no checkpoint at all.
 
     Raises:
         CheckpointError: If none is whole; names each and what is wrong with it.
     """
     wrong = []
-    for path in checkpoints_in(folder):
+    for path in checkpoints_in(*folders):
         try:
             check_whole(path)
         except CheckpointError as error:
@@ -148,7 +149,7 @@ def newest_whole(folder: Path, warn) -> Path | None:
             warn(f'{text}; resuming from {path.name}, the newest that is whole')
         return path
     if wrong:
-        raise CheckpointError(f'no checkpoint is whole, and nothing was changed: {"; ".join(wrong)}', str(folder),
+        raise CheckpointError(f'no checkpoint is whole, and nothing was changed: {"; ".join(wrong)}', str(folders[0]),
                               'copy one back, or start anew in another --work-dir')
     return None
 
@@ -163,6 +164,6 @@ def size_of(value) -> int:
 
 
 def free(folder: Path) -> int:
-    """Bytes that can be written there."""
-    facts = os.statvfs(folder)
+    """Bytes that can be written there, or where it would be made."""
+    facts = os.statvfs(next(each for each in (folder, *folder.absolute().parents) if each.is_dir()))
     return facts.f_bavail * facts.f_frsize

@@ -63,8 +63,8 @@ class DurableCheckpointHook(CheckpointHook):
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         super()._save_checkpoint_with_step(runner, step, meta)
         stopped = runner.message_hub.runtime_info.pop(STOPPED, None)
-        if stopped is not None and is_main_process():  # the run has passed it
-            self.file_backend.remove(str(Path(self.out_dir, stopped)))
+        if stopped is not None and is_main_process() and stopped != Path(self.last_ckpt).name:  # the run has passed it
+            Path(runner.work_dir, stopped).unlink(missing_ok=True)
         self.remove_replaced()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:

@@ -25,6 +25,7 @@ from .durable_checkpoint_hook import STOPPED
 from .loader_faults_hook import DataTimeout, LoaderFaultsHook
 from .signal_hook import begin_worker
 from .step_seed_hook import StepSeedHook
+from .work_dir import checkpoint_folders
 
 KEY = 'nepa_mm_run'  # in the meta of a checkpoint
 
@@ -50,7 +51,8 @@ class ReliableRunner(Runner):
         """Launch training."""
         self.saved_facts = self.find_resumed()
         if is_main_process():
-            remove_temporaries(Path(self.work_dir))
+            for folder in checkpoint_folders(self.cfg):
+                remove_temporaries(folder)
         try:
             return super().train()
         except UserError:  # says itself what is wrong
@@ -184,7 +186,7 @@ class ReliableRunner(Runner):
     def whole_checkpoint(self) -> str | None:
         """The checkpoint named by the config, or the newest of the work dir."""
         if self._load_from is None:
-            newest = newest_whole(Path(self.work_dir), self.logger.warning)
+            newest = newest_whole(checkpoint_folders(self.cfg), self.logger.warning)
             return newest and str(newest)
         check_whole(Path(self._load_from))
         return self._load_from

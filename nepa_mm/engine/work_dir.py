@@ -50,6 +50,13 @@ def sole_run(cfg: Config) -> Iterator[None]:
         yield
 
 
+def checkpoint_folders(cfg: Config) -> list[Path]:
+    """The work dir, and where mmengine's hook writes checkpoints if ``default_hooks.checkpoint.out_dir`` says so."""
+    work_dir = Path(cfg.get('work_dir', '')).absolute()
+    out_dir = str((cfg.get('default_hooks', {}).get('checkpoint') or {}).get('out_dir') or '')
+    return [work_dir, Path(out_dir, work_dir.name)] if out_dir and '://' not in out_dir else [work_dir]
+
+
 def check_work_dir(cfg: Config, must_resume: bool = False, overwrite: bool = False) -> None:
     """Refuse to mix a new run with another one that saved a checkpoint or logged a training step.
 
@@ -62,19 +69,20 @@ def check_work_dir(cfg: Config, must_resume: bool = False, overwrite: bool = Fal
         CheckpointError: If there is none to resume.
         ConfigError: If another run is there.
     """
-    folder = Path(cfg.work_dir)
-    if must_resume and not any(checkpoints_in(folder)):
+    folders = checkpoint_folders(cfg)
+    if must_resume and not any(checkpoints_in(*folders)):
         raise CheckpointError('no checkpoint to resume', cfg.work_dir, 'drop --resume to start anew')
     if cfg.get('resume'):
         return
-    found = [*folder.glob('*.pth'), *(path.parents[1] for path in folder.glob('*/vis_data/scalars.json'))]
+    found = [path for folder in folders for path in folder.glob('*.pth')]
+    found += [path.parents[1] for path in folders[0].glob('*/vis_data/scalars.json')]
     if found and overwrite:
         if is_first(cfg):
-            replaced = folder / f'replaced_{datetime.now():%Y%m%d_%H%M%S}'
-            replaced.mkdir()
-            for path in [*found, *folder.glob('last_checkpoint')]:
-                path.rename(replaced / path.name)
+            name = f'replaced_{datetime.now():%Y%m%d_%H%M%S}'
+            for path in [*found, *folders[0].glob('last_checkpoint')]:
+                path.with_name(name).mkdir(exist_ok=True)
+                path.rename(path.with_name(name) / path.name)
     elif found:
-        newest = next(checkpoints_in(folder), max(found, key=lambda path: path.stat().st_mtime))
+        newest = next(checkpoints_in(*folders), max(found, key=lambda path: path.stat().st_mtime))
         raise ConfigError(f'{cfg.work_dir!r} holds another run ({newest.name}), which would be mixed with this', 'work_dir',
                           'continue it with --resume, choose another --work-dir, or start anew in it with --overwrite')

@@ -28,13 +28,13 @@ def test_one_that_cannot_be_read_is_looked_at_and_named_not_passed_over(tmp_path
     write(tmp_path, 'iter_7.pth', 7)
     (tmp_path / 'epoch_2.pth').write_bytes(b'x' * 100)
     warnings = []
-    assert newest_whole(tmp_path, warnings.append).name == 'iter_7.pth'
+    assert newest_whole([tmp_path], warnings.append).name == 'iter_7.pth'
     assert len(warnings) == 1 and warnings[0].startswith('epoch_2.pth: it is cut, or no checkpoint (')
     assert warnings[0].endswith('; resuming from iter_7.pth, the newest that is whole')
 
 
 def test_a_folder_without_checkpoints(tmp_path):
-    assert newest_whole(tmp_path, pytest.fail) is None
+    assert newest_whole([tmp_path], pytest.fail) is None
 
 
 def test_every_bit_counts(tmp_path):
@@ -65,7 +65,7 @@ def test_one_that_the_system_does_not_read_is_named(tmp_path):
     write(tmp_path, 'epoch_1.pth', 5)
     (tmp_path / 'epoch_2.pth').mkdir()
     warnings = []
-    assert newest_whole(tmp_path, warnings.append).name == 'epoch_1.pth'
+    assert newest_whole([tmp_path], warnings.append).name == 'epoch_1.pth'
     assert warnings == ['epoch_2.pth: it cannot be read (Is a directory); resuming from epoch_1.pth, the newest that is whole']
     with pytest.raises(CheckpointError, match='No such file'):
         check_whole(tmp_path / 'epoch_3.pth')

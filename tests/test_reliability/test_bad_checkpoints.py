@@ -1,11 +1,12 @@
 """Checkpoints that are damaged after they were written, and pointers that say nothing."""
 import shutil
+import signal
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
-from runs import assert_resumes, train
+from runs import assert_resumes, at, finish, loss_of_steps, start, train
 
 
 def cut(path: Path) -> None:
@@ -85,6 +86,20 @@ def test_the_pointer_is_no_more_than_a_hint(pointer, copy, whole):
     assert path.read_text() != str(copy / 'iter_12.pth')  # the work dir was moved, in all of these
     path.unlink() if pointer is None else path.write_text(pointer)
     assert f'Resuming from {copy}/iter_12.pth' in assert_resumes(config, copy, expected)
+
+
+def test_checkpoints_in_a_folder_of_their_own(whole, tmp_path):
+    config, expected = whole('iter')
+    run, out = tmp_path / 'run', tmp_path / 'out'
+    options = dict(default_hooks__checkpoint__out_dir=out, resume=True)
+    stop = at('mmengine.optim:OptimWrapper.step', 6, signal.SIGTERM)
+    finish(start(config, run, before=stop, **options), 143)
+    assert {path.name for path in tmp_path.glob('*/**/*.pth')} == {'iter_4.pth', 'iter_6.pth'}
+    (run / 'iter_6.pth').unlink()
+    train(config, run, **options)  # which is to resume or to start: it must not start over these
+    assert loss_of_steps(run) == loss_of_steps(expected)
+    assert {path.name for path in tmp_path.glob('*/**/*.pth')} == {'iter_8.pth', 'iter_12.pth', 'iter_15.pth'}
+    assert 'iter_15.pth' in train(config, run, default_hooks__checkpoint__out_dir=out, code=2)
 
 
 def test_a_work_dir_that_was_moved(copy, whole):

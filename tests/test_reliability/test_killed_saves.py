@@ -41,7 +41,7 @@ def test_killed_in_a_save_with_one_checkpoint_kept(point, kind, whole, tmp_path)
     killing = at(target, call, save=2, after=after)
     run = tmp_path / 'run'
     finish(start(config, run, before=killing, default_hooks__checkpoint__max_keep_ckpts=1), -9)
-    check_whole(newest_whole(run, pytest.fail))  # without a warning
+    check_whole(newest_whole([run], pytest.fail))  # without a warning
     has_name = list(POINTS).index(point) >= list(POINTS).index('after it has its name')
     assert (run / ('epoch_2.pth' if kind == 'epoch' else 'iter_8.pth')).exists() == has_name
     assert bool(list(run.glob('.*.tmp'))) == (not has_name and point != 'before the temporary file')
