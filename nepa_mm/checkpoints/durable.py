@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -41,14 +42,20 @@ def write_checkpoint(checkpoint: dict, path: Path) -> None:
         finally:
             os.close(folder)
     except CheckpointError as error:
-        temporary.unlink(missing_ok=True)
+        remove_if_possible(temporary)
         raise StorageError(
             f'it was written, but is not what was read back ({error.what})', str(path), 'look at the disk') from error
     except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError
-        temporary.unlink(missing_ok=True)
+        remove_if_possible(temporary)
         raise StorageError(f'it cannot be written: it needs {size_of(checkpoint):,} bytes, and {free(path.parent):,} are free '
                            f'({str(error).splitlines()[0]})', str(path), 'make room and --resume; older checkpoints are as they '
                            'were') from error
+
+
+def remove_if_possible(path: Path) -> None:
+    """Remove a file, unless the disk or the folder does not let it, which another error says already."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def remove_temporaries(folder: Path) -> None:

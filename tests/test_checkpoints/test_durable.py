@@ -93,6 +93,12 @@ def test_a_failing_disk_leaves_what_had_the_name(tmp_path, monkeypatch):
     assert path.read_bytes() == before and os.listdir(tmp_path) == ['iter_1.pth']
 
 
+def test_a_folder_that_cannot_be_made_or_written_is_named(tmp_path):
+    (tmp_path / 'file').write_bytes(b'')
+    with pytest.raises(StorageError, match=r'Not a directory.* \| .*/file/run/iter_1.pth \| '):
+        write(tmp_path / 'file/run', 'iter_1.pth', 1)
+
+
 def test_temporary_files_go_and_others_stay(tmp_path):
     for name in ('.iter_4.pth.tmp', '.best_a_epoch_1.pth.tmp', '.hidden', 'x.tmp', 'iter_4.pth'):
         (tmp_path / name).write_bytes(b'')
