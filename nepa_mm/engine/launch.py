@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from multiprocessing import active_children
 from pathlib import Path
 
 import torch
@@ -68,6 +69,8 @@ def build_runner(cfg: Config) -> Runner:
 
 def end_process_group() -> None:
     """Stop gloo's threads, which otherwise now and then abort a process that has done its work."""
+    for worker in active_children():  # their queues are collected before their loader, which then waits 5 s for each
+        worker.terminate()
     gc.collect()  # the wrapped model holds the group, and the runner, in a cycle with its hooks, the model
     torch.distributed.destroy_process_group()
 

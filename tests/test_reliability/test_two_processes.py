@@ -38,7 +38,9 @@ def test_both_stop_at_the_same_step(signalled, whole_two, tmp_path):
     kill_at(both[0], run, 2, 0)
     for rank in signalled:
         os.kill(both[rank].pid, signal.SIGTERM)
+    began = time.monotonic()
     messages = [finish(process, 143) for process in both]
+    assert time.monotonic() - began < 8  # however many loader workers there are
     assert f'SIGTERM: stopped after step {only_step(run)}' in messages[0]
     assert_both_resume(config, run, whole)
 
