@@ -63,11 +63,11 @@ class StopOnSignalHook(Hook):
         """Whether a process has the signal, told to all at the same step."""
         if self.store is None:
             return self.received is not None
-        if self.received is not None and step < float('inf'):
-            # Whoever is a step ahead waits for our gradient of the next one, and sees this after it.
-            self.store.compare_set(KEY, '', f'{step + 1} {self.received}')
+        if self.received is not None:
+            # Whoever is a step ahead waits for our gradient of the next one, and sees this after it. In a validation nobody is.
+            self.store.compare_set(KEY, '', f'{step + 1 if step < float("inf") else 0} {self.received}')
         if not self.store.check([KEY]):
-            return self.received is not None and step == float('inf')
+            return False
         last, number = map(int, self.store.get(KEY).split())
         self.received = number
         return step >= last

@@ -60,11 +60,12 @@ def count_save(write: Callable, *args, **kwargs) -> None:
 
 def slow_steps(seconds: float = 0.1) -> None:
     """Leave others time to send a signal."""
-    def around(step: Callable, *args, **kwargs) -> None:
+    def around(step: Callable, *args, **kwargs):
         time.sleep(seconds)
-        step(*args, **kwargs)
+        return step(*args, **kwargs)
 
     wrap('mmengine.optim:OptimWrapper.step', around)
+    wrap('mmpretrain.models:ImageClassifier.val_step', around)
 
 
 wrap('nepa_mm.engine.reliable_runner:write_checkpoint', count_save)

@@ -42,6 +42,15 @@ auto_scale_lr = dict(base_batch_size=4)
 custom_hooks = [dict(type='EMAHook', ema_type='nepa_mm.ForeachEMA', momentum=0.1, update_buffers=True)]
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval={interval}, by_epoch={by_epoch}))
 '''
+VALIDATION = '''
+val_cfg = dict()
+val_evaluator = dict(type='Accuracy')
+val_dataloader = dict(
+    batch_size=4, num_workers=1, persistent_workers=True, collate_fn=dict(type='default_collate'),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='CustomDataset', data_root=train_dataloader['dataset']['data_root'], pipeline=[
+        dict(type='nepa_mm.LoadImage'), dict(type='Resize', scale=(28, 28)), dict(type='PackInputs')]))
+'''
 LOOPS = {
     'epoch': dict(
         loop='nepa_mm.AccumulatingEpochLoop', length='max_epochs=3', sampler='DefaultSampler', interval=1, by_epoch=True),

@@ -8,7 +8,7 @@ import pytest
 
 from nepa_mm.checkpoints.durable import check_whole
 from nepa_mm.engine.training_process import logged
-from runs import SLOWLY, assert_resumes, at, finish, kill_at, losses, only_step, start, write_config
+from runs import SLOWLY, VALIDATION, assert_resumes, at, finish, kill_at, losses, only_step, start, write_config
 
 STEP = 'mmengine.optim:OptimWrapper.step'
 
@@ -105,17 +105,6 @@ def test_a_signal_in_the_last_step_of_an_epoch(whole, tmp_path):
     finish(start(config, run, before=at(STEP, 5, signal.SIGTERM)), 143)
     assert only_step(run) == 5
     assert_resumes(config, run, expected)
-
-
-VALIDATION = '''
-val_cfg = dict()
-val_evaluator = dict(type='Accuracy')
-val_dataloader = dict(
-    batch_size=4, num_workers=1, persistent_workers=True, collate_fn=dict(type='default_collate'),
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='CustomDataset', data_root=train_dataloader['dataset']['data_root'], pipeline=[
-        dict(type='nepa_mm.LoadImage'), dict(type='Resize', scale=(28, 28)), dict(type='PackInputs')]))
-'''
 
 
 @pytest.mark.parametrize('kind, step, best', [('epoch', 5, 'epoch_1'), ('iter', 4, 'iter_4')])

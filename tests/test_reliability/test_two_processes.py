@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runs import ENV, SLOWLY, assert_same_end, finish, kill_at, loss_of_steps, losses, only_step, write_config
+from runs import ENV, SLOWLY, VALIDATION, assert_same_end, at, finish, kill_at, loss_of_steps, losses, only_step, write_config
 from tiny import ROOT
 from two import free_port, start_two, train_two
 
@@ -43,6 +43,14 @@ def test_both_stop_at_the_same_step(signalled, whole_two, tmp_path):
     assert time.monotonic() - began < 8  # however many loader workers there are
     assert f'SIGTERM: stopped after step {only_step(run)}' in messages[0]
     assert_both_resume(config, run, whole)
+
+
+def test_one_is_signalled_in_a_validation(tmp_path):
+    config, run = write_config(tmp_path, 'epoch'), tmp_path / 'run'
+    config.write_text(config.read_text() + VALIDATION)
+    befores = SLOWLY, at('mmpretrain.models:ImageClassifier.val_step', 1, signal.SIGTERM)
+    messages = [finish(process, 143) for process in start_two(config, run, befores=befores)]
+    assert 'SIGTERM: stopped after step 5' in messages[0] and only_step(run) == 5
 
 
 @pytest.mark.parametrize('signalled, number', [(1, signal.SIGTERM), ('launcher', signal.SIGUSR1), ('group', signal.SIGTERM)])

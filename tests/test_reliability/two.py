@@ -5,10 +5,11 @@ from pathlib import Path
 import runs
 
 
-def start_two(config: Path, folder: Path, *arguments, env: dict[str, str] = {}, **options) -> list[runs.Training]:
+def start_two(config: Path, folder: Path, *arguments, env: dict[str, str] = {}, befores: tuple[str, str] = ('', ''),
+              **options) -> list[runs.Training]:
     """``tools/train.py`` twice, with the arguments of :func:`runs.start`."""
     port = str(free_port())
-    return [runs.start(config, folder, '--launcher', 'pytorch', *arguments, **options, env=dict(
+    return [runs.start(config, folder, '--launcher', 'pytorch', *arguments, **{'before': befores[rank], **options}, env=dict(
         env, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port))
         for rank in range(2)]
 
