@@ -110,7 +110,7 @@ def is_whole(path: Path, entry: ZipInfo) -> bool:
 
 def checkpoints_in(*folders: Path) -> Iterator[Path]:
     """The ``epoch_*.pth`` and ``iter_*.pth`` of a run's folders, newest first by the step that they hold."""
-    found = {'epoch': [], 'iter': []}
+    found = {'iter': [], 'epoch': []}  # of the same step, that which a stop left knows that it is to go
     for path in (path for folder in folders if folder.is_dir() for path in folder.iterdir()):
         match = NAME.fullmatch(path.name)
         if match:

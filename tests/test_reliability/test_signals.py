@@ -121,5 +121,6 @@ def test_a_signal_during_validation(kind, step, best, whole, tmp_path):
     path = run / f'iter_{step}.pth'
     check_whole(path)
     assert_resumes(config, run, whole(kind)[1], '--resume', *options)
+    assert not path.exists()
     assert sum('accuracy/top1' in record for record in logged(run)) == (3 if kind == 'epoch' else 4)  # none is missing
     assert [path.stem for path in run.glob('best_*.pth')] == [f'best_accuracy_top1_{best}']  # all are as good
