@@ -51,7 +51,7 @@ class ReliableRunner(Runner):
         """Launch training."""
         self.saved_facts = self.find_resumed()
         if is_main_process():
-            for folder in checkpoint_folders(self.cfg):
+            for folder in checkpoint_folders(self.cfg, self.work_dir):
                 remove_temporaries(folder)
         try:
             return super().train()
@@ -123,6 +123,11 @@ class ReliableRunner(Runner):
         loader.worker_init_fn = partial(begin_worker, loader.worker_init_fn)
         return loader
 
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """mmengine's and those of the config, but for those that it sets to None, which mmengine knows of its own alone."""
+        own = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+        super().register_default_hooks({name: hook for name, hook in (hooks or {}).items() if hook is not None or name in own})
+
     def register_hooks(self, *args, **kwargs) -> None:
         """Those of the config, and the two that this runner needs."""
         super().register_hooks(*args, **kwargs)
@@ -186,7 +191,7 @@ class ReliableRunner(Runner):
     def whole_checkpoint(self) -> str | None:
         """The checkpoint named by the config, or the newest of the work dir."""
         if self._load_from is None:
-            newest = newest_whole(checkpoint_folders(self.cfg), self.logger.warning)
+            newest = newest_whole(checkpoint_folders(self.cfg, self.work_dir), self.logger.warning)
             return newest and str(newest)
         check_whole(Path(self._load_from))
         return self._load_from
@@ -198,9 +203,9 @@ class ReliableRunner(Runner):
         super().load_or_resume()
         if not self._resume:
             return
+        if self.place is None:  # a checkpoint of mmengine's own Runner
+            self.place = DataPlace().moved(self, self.iter - self.epoch * len(self.train_loop.dataloader))
         if isinstance(self.train_dataloader.sampler, DrawSampler):
-            if self.place is None:  # a checkpoint of mmengine's own Runner
-                self.place = DataPlace().moved(self, self.iter - self.epoch * len(self.train_loop.dataloader))
             self.place.begin_at(self)
         elif isinstance(self.train_loop, EpochBasedTrainLoop) and self.iter % len(self.train_loop.dataloader):
             self.logger.warning('The sampler of train_dataloader cannot begin within an epoch: this one begins anew')

@@ -50,9 +50,9 @@ def sole_run(cfg: Config) -> Iterator[None]:
         yield
 
 
-def checkpoint_folders(cfg: Config) -> list[Path]:
+def checkpoint_folders(cfg: Config, work_dir: str) -> list[Path]:
     """The work dir, and where mmengine's hook writes checkpoints if ``default_hooks.checkpoint.out_dir`` says so."""
-    work_dir = Path(cfg.get('work_dir', '')).absolute()
+    work_dir = Path(work_dir).absolute()
     out_dir = str((cfg.get('default_hooks', {}).get('checkpoint') or {}).get('out_dir') or '')
     return [work_dir, Path(out_dir, work_dir.name)] if out_dir and '://' not in out_dir else [work_dir]
 
@@ -69,7 +69,7 @@ def check_work_dir(cfg: Config, must_resume: bool = False, overwrite: bool = Fal
         CheckpointError: If there is none to resume.
         ConfigError: If another run is there.
     """
-    folders = checkpoint_folders(cfg)
+    folders = checkpoint_folders(cfg, cfg.work_dir)
     if must_resume and not any(checkpoints_in(*folders)):
         raise CheckpointError('no checkpoint to resume', cfg.work_dir, 'drop --resume to start anew')
     if cfg.get('resume'):

@@ -1,0 +1,57 @@
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.model import BaseModel
+
+from nepa_mm.engine import ReliableRunner
+
+
+class Numbers(BaseDataset):
+    """Eight numbers, each under its index."""
+
+    def load_data_list(self):
+        return [dict(inputs=torch.tensor([float(i)])) for i in range(8)]
+
+
+class Model(BaseModel):
+    """A weight that comes nearer to the numbers."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.weight, self.seen = torch.nn.Parameter(torch.zeros(1)), seen
+
+    def forward(self, inputs, sample_idx=None, mode='loss'):
+        self.seen += [int(each) for each in inputs]
+        return dict(loss=(self.weight - torch.stack(inputs)).square().mean())
+
+
+def runner(work_dir, epochs, **kwargs):
+    seen = []
+    loader = dict(
+        batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True), dataset=Numbers(serialize_data=False))
+    built = ReliableRunner(
+        Model(seen), str(work_dir), train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), randomness=dict(seed=3), experiment_name=f'{work_dir}{epochs}',
+        **kwargs)
+    return built, seen
+
+
+def test_one_that_is_built_without_a_config_resumes_from_its_work_dir(tmp_path, monkeypatch):
+    (tmp_path / 'elsewhere').mkdir()
+    (tmp_path / 'elsewhere/iter_99.pth').write_bytes(b'of another run')
+    (tmp_path / 'elsewhere/.iter_99.pth.tmp').write_bytes(b'too')
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    whole, seen = runner(tmp_path / 'whole', 2)
+    whole.train()
+    assert sorted(seen) == sorted([*range(8)] * 2)
+    runner(tmp_path / 'run', 1)[0].train()
+    resumed, rest = runner(tmp_path / 'run', 2, resume=True)
+    resumed.train()
+    assert rest == seen[8:] and torch.equal(resumed.model.weight, whole.model.weight)
+    assert len(list((tmp_path / 'elsewhere').iterdir())) == 2
+
+
+def test_any_hook_can_be_taken_away(tmp_path):
+    hooks = dict(timer=None, stop_on_signal=None, mine=dict(type='nepa_mm.StopOnSignalHook'))
+    built, _ = runner(tmp_path, 1, default_hooks=hooks)
+    names = [type(hook).__name__ for hook in built.hooks]
+    assert 'IterTimerHook' not in names and names.count('StopOnSignalHook') == 1
