@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from PIL import Image
 
 from tiny import ROOT, counts
@@ -15,6 +16,7 @@ def suite(*arguments, **env) -> subprocess.CompletedProcess:
     return subprocess.run([str(part) for part in command], env=env, text=True, capture_output=True, timeout=900)
 
 
+@pytest.mark.slow
 @counts
 def test_a_failure_stops_no_other_step(tmp_path):
     (tmp_path / 'images').mkdir()

@@ -54,6 +54,7 @@ def epochs(folder):
     return [row['pretrain_epoch'] for row in csv.DictReader(open(folder / 'results.csv'))]
 
 
+@pytest.mark.slow
 def test_sweeps_once_and_goes_on_where_it_stopped(sweep, call, tmp_path, capfd):
     out = tmp_path / 'sweep'
     printed = python('tools/sweep_finetune.py', *sweep, '--epochs', '10', '2')

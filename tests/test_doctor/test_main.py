@@ -35,6 +35,7 @@ def metadata(folder, name, version, *requires):
     (path / 'METADATA').write_text('\n'.join(lines) + '\n')
 
 
+@pytest.mark.slow
 def test_all_is_well_here_without_a_compiler():
     """Which is optional, and compiling takes half a minute."""
     done = doctor('--json', PATH='', CXX='')

@@ -66,6 +66,7 @@ def train(config, processes: int, nodes: int, *arguments) -> None:
         assert process.returncode == 0, printed[-3000:]
 
 
+@pytest.mark.slow
 def test_two_machines_and_a_resumed_pair_of_processes_train_what_one_process_does(tmp_path):
     (tmp_path / 'images/a').mkdir(parents=True)
     random = np.random.default_rng(0)
