@@ -56,8 +56,10 @@ class StopOnSignalHook(Hook):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         path = runner.save_stopped(meta)
-        raise Stopped(self.received, f'{signal.Signals(self.received).name}: stopped after step {meta["iter"]}, which is saved '
-                      f'as {path}; go on with --resume')
+        said = (f'{signal.Signals(self.received).name}: stopped after step {meta["iter"]}, which is saved as {path}; go on with '
+                '--resume')
+        runner.logger.info(said)  # the hosts' tools would not show it
+        raise Stopped(self.received, said)
 
     def all_received(self, step: float) -> bool:
         """Whether a process has the signal, told to all at the same step."""

@@ -50,6 +50,8 @@ def test_a_signal_ends_a_training_after_its_step(number, group, whole, tmp_path)
     assert 2 <= step < 5 and len(losses(run)) == step
     assert message.splitlines()[-1] == (f'nepa_mm: {number.name}: stopped after step {step}, which is saved as '
                                         f'{run}/iter_{step}.pth; go on with --resume')
+    log, = run.glob('*/*.log')
+    assert f'INFO - {number.name}: stopped after step {step}, ' in log.read_text()
     assert_resumes(config, run, expected)
     assert not (run / f'iter_{step}.pth').exists()  # once there is a regular one
 
