@@ -58,7 +58,8 @@ class DrawSampler(Sampler):
 
     def __iter__(self) -> Iterator[Draw]:
         begin, self.begin = self.begin, 0
-        for i, index in enumerate(islice(self.sampler, begin, None), begin):
+        sampler = self.build() if self.is_infinite else self.sampler  # which would go on where another pass over it is
+        for i, index in enumerate(islice(sampler, begin, None), begin):
             yield Draw(index, self.epoch, self.rank + self.world_size * i)
 
     def __len__(self) -> int:
