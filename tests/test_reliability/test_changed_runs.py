@@ -3,6 +3,7 @@ import json
 import signal
 
 import pytest
+from mmengine.runner.loops import _InfiniteDataloaderIterator
 
 from nepa_mm.checkpoints.durable import read_meta
 from nepa_mm.engine.reliable_runner import KEY
@@ -57,7 +58,9 @@ def test_saved_at_the_end_of_a_pass_by_either_runner_it_reads_none_of_that_again
     finish(start(config, run, before=at(STEP, 8), runner_type=runner, default_hooks__checkpoint__interval=5), -9)
     train(config, run, '--resume', before=RECORD, env=dict(RECORD=str(record)))
     assert {each[:2] for each in drawn(record)} >= {(epoch, place) for epoch in (1, 2) for place in range(20)}
-    assert min(each[:2] for each in drawn(record)) == (1, 0)
+    # The original mmengine starts the workers, which read ahead, before a checkpoint is chosen: 2 x 2 batches of 2.
+    ahead = 0 if hasattr(_InfiniteDataloaderIterator, 'skip_iter') else 8
+    assert sum(each[0] == 0 for each in drawn(record)) <= ahead
     assert read_meta(run / 'iter_15.pth')[KEY]['place'] == dict(epoch=3, images=0)
 
 
