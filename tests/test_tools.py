@@ -3,7 +3,6 @@ import json
 import os
 import pickle
 import runpy
-import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,15 +13,9 @@ import torch
 from PIL import Image
 
 from tiny import ROOT
+from two import free_port
 
-
-def free_port() -> str:
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        return str(sock.getsockname()[1])
-
-
-ENV = {**os.environ, 'PORT': free_port(), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': ''}
+ENV = {**os.environ, 'PORT': str(free_port()), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': ''}
 MINI = 'nepa_vit-mini-p8'
 BACKBONE = '''dict(
     type='nepa_mm.NEPAViT',

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmpretrain.structures import DataSample
 
 from nepa_mm.checkpoints import released_state_dict
 
@@ -37,6 +38,21 @@ def assert_golden_gradients(model: torch.nn.Module, tensors: dict[str, torch.Ten
 
 
 TINY = dict(arch=dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32), img_size=28, patch_size=7)
+
+
+class Images(torch.utils.data.Dataset):
+    """24 images of noise for it, each drawn by its index."""
+    metainfo = dict()
+
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, index):
+        image = torch.randint(0, 256, (3, 28, 28), generator=torch.Generator().manual_seed(index), dtype=torch.uint8)
+        return dict(inputs=image, data_samples=DataSample())
+
+    def get_data_info(self, index):
+        return dict(img_path=f'image {index}')
 
 
 def randomize(module: torch.nn.Module, std: float = 0.5) -> torch.nn.Module:

@@ -6,29 +6,14 @@ from unittest.mock import Mock
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
-from mmpretrain.structures import DataSample
 
 from nepa_mm import NEPA, NEPAViT
 from nepa_mm.checkpoints.files import read_checkpoint
 from nepa_mm.engine import DurableCheckpointHook, ReliableRunner, StopOnDivergenceHook
 from nepa_mm.errors import ConfigError, DivergedError
-from tiny import TINY
+from tiny import TINY, Images
 
 NUMBERS = count()
-
-
-class Images(torch.utils.data.Dataset):
-    metainfo = dict()
-
-    def __len__(self):
-        return 24
-
-    def __getitem__(self, index):
-        image = torch.randint(0, 256, (3, 28, 28), generator=torch.Generator().manual_seed(index), dtype=torch.uint8)
-        return dict(inputs=image, data_samples=DataSample())
-
-    def get_data_info(self, index):
-        return dict(img_path=f'image {index}')
 
 
 class Spoiled(NEPA):

@@ -11,12 +11,11 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import Runner
-from mmpretrain.structures import DataSample
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nepa_mm import NEPA, NEPAViT, NextEmbeddingLoss
 from nepa_mm.engine.log_later import PatientBuffer, log_later
-from tiny import TINY
+from tiny import TINY, Images
 
 NUMBERS = count()
 WAITS = {'aten::_local_scalar_dense', 'aten::nonzero', 'aten::is_nonzero', 'aten::equal'}  # what gives Python a tensor's number
@@ -33,17 +32,6 @@ class Waits(TorchDispatchMode):
         if func._schema.name in WAITS:
             self.seen[func._schema.name] += 1
         return func(*args, **(kwargs or {}))
-
-
-class Images(torch.utils.data.Dataset):
-    metainfo = dict()
-
-    def __len__(self):
-        return 24
-
-    def __getitem__(self, index):
-        image = torch.randint(0, 256, (3, 28, 28), generator=torch.Generator().manual_seed(index), dtype=torch.uint8)
-        return dict(inputs=image, data_samples=DataSample())
 
 
 def runner(folder, patient=True, interval=4, **kwargs):

@@ -149,6 +149,11 @@ def finish(process: Training | subprocess.Popen, code: int = 0) -> str:
     return err
 
 
+def last_line(said: str) -> str:
+    """Of what a process wrote to standard error."""
+    return said.strip().splitlines()[-1]
+
+
 def train(config: Path, folder: Path, *arguments, code: int = 0, **options) -> str:
     return finish(start(config, folder, *arguments, **options), code)
 

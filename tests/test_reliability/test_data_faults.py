@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from nepa_mm.checkpoints.files import read_checkpoint
-from runs import assert_same_end, finish, loss_of_steps, losses, train, write_config
+from runs import assert_same_end, finish, last_line, loss_of_steps, losses, train, write_config
 from two import start_two, train_two
 
 ALLOWED = dict(default_hooks__loader_faults__max_bad_images=3)
@@ -38,10 +38,6 @@ def write_bad_data(folder, kind='epoch'):
         (folder / 'data' / name).write_bytes(content)
     config.write_text(config.read_text() + 'custom_imports = dict(imports="faults")\n')
     return config
-
-
-def last_line(said):
-    return said.strip().splitlines()[-1]
 
 
 def left_out(folder):

@@ -6,7 +6,7 @@ import pytest
 
 from faults import digest
 from nepa_mm.checkpoints.files import read_checkpoint
-from runs import assert_same_end, losses, train, write_config
+from runs import assert_same_end, last_line, losses, train, write_config
 from two import train_two
 
 
@@ -14,10 +14,6 @@ def with_fault(config, **fault):
     added = f'custom_imports = dict(imports="faults")\ncustom_hooks.append({dict(type="Fault", **fault)})\n'
     config.write_text(config.read_text() + added)
     return config
-
-
-def last_line(said):
-    return said.strip().splitlines()[-1]
 
 
 def assert_untouched(folder):
