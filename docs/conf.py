@@ -12,9 +12,9 @@ PAGES = {
     'Train': ['training', 'recipes', 'tables', 'dense_prediction', 'mixing', 'checkpoints', 'reliability', 'watching'],
     'Look and use': ['visualization', 'inference', 'export', 'host_tools'],
     'Speed and scale': ['performance', 'large_scale'],
-    'What was run': ['runs', 'ablations'],
+    'What was run': ['evidence', 'runs', 'ablations'],
     'Model zoo': ['../configs/pretrain/README', '../configs/classification/README', '../configs/segmentation/README',
-                  '../configs/detection/README', '../configs/ablation/README'],
+                  '../configs/detection/README', '../configs/ablation/README', '../configs/evidence/README'],
     'Reference': ['api', '../CHANGELOG', '../CONTRIBUTING'],
 }
 

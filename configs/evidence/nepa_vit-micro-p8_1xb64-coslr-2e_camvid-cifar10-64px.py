@@ -1,0 +1,19 @@
+# NEPA pretraining of a ViT of 4 blocks of width 64 on images of CamVid and CIFAR-10 without labels, for
+# nepa_vit-micro-p8_upernet_1xb4-400i_camvid-224x224.py: docs/evidence.md.
+#
+#   python tools/train.py configs/evidence/nepa_vit-micro-p8_1xb64-coslr-2e_camvid-cifar10-64px.py
+#
+# Hardware: 1 CPU core, about 20 minutes.
+_base_ = [
+    '../_base_/models/nepa.py',
+    '../_base_/datasets/camvid_cifar10_64_unlabelled.py',
+    '../_base_/schedules/pretrain_bs64_adamw.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(
+    backbone=dict(
+        arch=dict(embed_dims=64, num_layers=4, num_heads=2, feedforward_channels=256), img_size=64, patch_size=8))
+
+param_scheduler = dict(warmup=0.25, end=2)  # 1561 iterations an epoch
+train_cfg = dict(max_epochs=2)

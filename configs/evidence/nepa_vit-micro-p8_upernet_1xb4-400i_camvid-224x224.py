@@ -1,0 +1,38 @@
+# UPerNet on CamVid with the small ViT of docs/evidence.md.
+#
+#   python tools/train.py configs/evidence/nepa_vit-micro-p8_upernet_1xb4-400i_camvid-224x224.py
+#
+# Hardware: 1 CPU core, about 10 minutes.
+_base_ = [
+    '../_base_/models/nepa_upernet.py',
+    '../_base_/datasets/camvid_224.py',
+    '../_base_/segmentation_runtime.py',
+]
+
+norm_cfg = dict(type='BN', requires_grad=True)
+data_preprocessor = dict(size=_base_.crop_size, seg_pad_val=_base_.unlabelled)
+model = dict(
+    data_preprocessor=data_preprocessor,
+    backbone=dict(
+        arch=dict(embed_dims=64, num_layers=4, num_heads=2, feedforward_channels=256),
+        img_size=224,
+        patch_size=8,
+        out_indices=[0, 1, 2, 3],
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-micro-p8_1xb64-coslr-2e_camvid-cifar10-64px/epoch_2.pth')),
+    neck=dict(embed_dim=64, norm_cfg=norm_cfg),
+    decode_head=dict(
+        in_channels=[64, 64, 64, 64], channels=48, num_classes=11, ignore_index=_base_.unlabelled, norm_cfg=norm_cfg),
+    auxiliary_head=dict(in_channels=64, channels=32, num_classes=11, ignore_index=_base_.unlabelled, norm_cfg=norm_cfg),
+    test_cfg=dict(mode='slide', crop_size=_base_.crop_size, stride=(136, 128)))
+
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor='nepa_mm.LayerDecayOptimWrapperConstructor')  # without decay by layer, as in classification
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=40),
+    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=40, end=400),
+]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=400, val_interval=400)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=400))

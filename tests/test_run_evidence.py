@@ -1,0 +1,175 @@
+"""The experiments of docs/evidence.md: configs that fit each other, lists, tables, and the command itself."""
+import json
+import runpy
+import statistics
+import sys
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope, init_default_scope
+
+from nepa_mm.engine.launch import value_at
+from tiny import ROOT
+
+PATH = ROOT / 'tools/analysis_tools/run_evidence.py'
+TOOL = runpy.run_path(str(PATH))
+CELLS = {training.name: training for rows in TOOL['EXPERIMENTS'].values() for row in rows() for training, _ in row.cells.values()}
+STARTS = {training.start.name: training.start for training in CELLS.values() if training.start}
+
+
+def built(training, folder):
+    """Its model, on no device, with the options of the training."""
+    cfg = Config.fromfile(TOOL['configured'](training, folder))
+    for option in training.options:
+        key, value = option.split('=')
+        *parts, last = key.split('.')
+        value_at(cfg, '.'.join(parts))[last] = type(value_at(cfg, key))(eval(value))
+    cfg.model.backbone.init_cfg = None
+    init_default_scope(cfg.default_scope)
+    try:
+        with torch.device('meta'):
+            return cfg, MODELS.build(cfg.model)
+    finally:
+        DefaultScope._instance_dict.clear()
+
+
+@pytest.mark.parametrize('name', CELLS)
+def test_a_pretraining_fits_what_starts_from_it(name, tmp_path, monkeypatch):
+    """Every tensor of the pretrained backbone has its place in the other, whose config says where it begins."""
+    monkeypatch.chdir(ROOT)
+    training = CELLS[name]
+    cfg, model = built(training, tmp_path)
+    path = TOOL['configured'](training, tmp_path)
+    if training.start is None:
+        assert Config.fromfile(path).model.backbone.get('init_cfg') is None
+        return
+    assert 'checkpoint' in Config.fromfile(path).model.backbone.init_cfg
+    pretrained = built(training.start, tmp_path)[1].backbone.state_dict()
+    own = model.backbone.state_dict()
+    assert {key: value.shape for key, value in pretrained.items()}.items() <= {k: v.shape for k, v in own.items()}.items()
+    new = set(own) - set(pretrained)
+    assert all('q_norm' in key or 'k_norm' in key or 'fc_norm' in key for key in new), new
+
+
+@pytest.mark.parametrize('training', [t for t in [*CELLS.values(), *STARTS.values()] if t.change], ids=lambda t: t.name)
+def test_a_change_lands(training, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    cfg = Config.fromfile(TOOL['configured'](training, tmp_path))
+    changes = runpy.run_path(f'configs/{training.change}').get('model', {})
+    for part, values in changes.items():
+        if isinstance(values, dict):
+            values = {key: value for key, value in values.items() if key != 'init_cfg'}
+            assert values.items() <= dict(value_at(cfg, f'model.{part}')).items()
+        else:
+            assert cfg.model[part] == values
+
+
+def test_methods_differ_in_nothing_else(tmp_path, monkeypatch):
+    """NEPA and MAE see the same images, crops and epochs and have the same encoder; what follows is the same training."""
+    monkeypatch.chdir(ROOT)
+    rows = {row.name.strip('*'): row for row in TOOL['EXPERIMENTS']['pretraining']()}
+    for share in TOOL['FINETUNINGS']:
+        nepa, mae = (rows[name].cells[share][0] for name in ('NEPA', 'MAE'))
+        assert (nepa.config, nepa.change, nepa.options, nepa.labels) == (mae.config, mae.change, mae.options, mae.labels)
+        scratch, tuned = (Config.fromfile(TOOL['configured'](rows[name].cells[share][0], tmp_path))
+                          for name in ('from scratch', 'NEPA'))
+        for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'val_dataloader'):
+            assert scratch[key] == tuned[key], key
+    nepa, mae = (Config.fromfile(f'configs/{TOOL[name].config}') for name in ('NEPA', 'MAE'))
+    for key in ('train_dataloader', 'train_cfg', 'param_scheduler'):
+        assert nepa[key] == mae[key], key
+    assert nepa.optim_wrapper.optimizer == mae.optim_wrapper.optimizer
+    encoders = [dict(cfg.model.backbone) for cfg in (nepa, mae)]
+    assert [encoder.pop('type') for encoder in encoders] == ['nepa_mm.NEPAViT', 'nepa_mm.MAENEPAViT']
+    assert encoders[1].pop('mask_ratio') == 0.75 and encoders[0] == encoders[1]
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A folder with ten classes of 20 images of noise, as CIFAR-10 lies."""
+    noise = np.random.default_rng(0)
+    for split in ('train', 'test'):
+        for label in range(10):
+            folder = tmp_path / f'data/cifar10/{split}/{label}_class'
+            folder.mkdir(parents=True)
+            for i in range(20 if split == 'train' else 2):
+                cv2.imwrite(str(folder / f'{i}.png'), noise.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_lists_of_labels(work):
+    path = TOOL['list_of_labels']('10pct', 0, Path('out'))
+    lines = path.read_text().splitlines()
+    assert Counter(line.split('/')[0] for line in lines) == {f'{label}_class': 2 for label in range(10)}
+    assert all((work / 'data/cifar10/train' / line.split()[0]).is_file() for line in lines)
+    assert all(line[0] == line.split()[1] for line in lines)
+    assert TOOL['list_of_labels']('10pct', 1, Path('out')).read_text() != path.read_text()
+    before = path.read_text()
+    path.unlink()
+    assert TOOL['list_of_labels']('10pct', 0, Path('out')).read_text() == before
+
+
+def test_spread_by_hand():
+    assert TOOL['spread']([60., 62., 67.]) == '63.0 ± 3.6'
+    assert TOOL['spread']([-0.9, -0.8]) == '-0.850 ± 0.071'
+    assert TOOL['spread']([41.25]) == '41.2'
+    assert abs(statistics.stdev([60, 62, 67]) - 13**0.5) < 1e-12
+
+
+@pytest.fixture
+def tool(work, monkeypatch):
+    """The tool with one short experiment and a page of its own; call it with options."""
+    tool = runpy.run_path(str(PATH))
+    short = ('train_dataloader.batch_size=8', 'auto_scale_lr.base_batch_size=8', 'train_cfg.max_epochs=1', 'param_scheduler.end=1',
+             'param_scheduler.warmup=0', 'default_hooks.logger.interval=1', 'train_dataloader.num_workers=0',
+             'train_dataloader.persistent_workers=False')
+    start = tool['Training']('short', tool['NEPA'].config, options=short)
+    tuned = tool['Training']('tuned', tool['FINETUNINGS']['10 %'][0], start=start, labels='10pct', options=(
+        *short, 'train_cfg.val_interval=1', 'default_hooks.checkpoint.interval=1'))
+    rows = [tool['Row']('NEPA', '83.8', {'loss': (start, 'loss'), 'top-1': (tuned, 'accuracy/top1')}),
+            tool['Row']('other', '', {'loss': (start, 'collapse')})]
+    page = work / 'docs/evidence.md'
+    (work / 'docs/evidence').mkdir(parents=True)
+    page.write_text('before\n<!-- results of short -->\nold\n<!-- end of results -->\nafter\n<!-- end of results -->\n')
+    globals_ = tool['main'].__globals__
+    globals_.update(EXPERIMENTS={'short': lambda: rows}, PAGE=page)
+
+    def run(*options):
+        monkeypatch.setattr(sys, 'argv', [str(PATH), 'short', '--seeds', '2', '--jobs', '2', *options])
+        tool['main']()
+        return page
+
+    return run
+
+
+def test_an_experiment_from_the_command_to_the_page(tool, work, capfd):
+    page = tool('--docs')
+    out = capfd.readouterr()
+    assert out.out.count('tools/train.py') == 4
+    records = [json.loads(line) for line in (work / 'docs/evidence/short.jsonl').read_text().splitlines()]
+    assert [(record['training'], record['seed']) for record in records] == [('short', 0), ('short', 1), ('tuned', 0), ('tuned', 1)]
+    for record in records:
+        assert record['command'].startswith('python tools/train.py configs/evidence/') and str(work) not in record['command']
+        assert f'randomness.seed={record["seed"]}' in record['command'] and record['wall_s'] > 0
+        assert [point['step'] for point in record['curve']] == list(range(1, len(record['curve']) + 1))
+    assert len(records[0]['curve']) == 25 and records[0]['curve'][-1]['loss'] == records[0]['results']['loss']
+    assert records[0]['curve'] != records[1]['curve']
+    assert 'short/seed1/epoch_1.pth' in records[3]['command'] and '10pct_seed1.txt' in records[3]['command']
+    loss, top1, collapse = (statistics.mean(record['results'][key] for record in part) for part, key in (
+        (records[:2], 'loss'), (records[2:], 'accuracy/top1'), (records[:2], 'collapse')))
+    text = page.read_text()
+    assert text.startswith('before\n<!-- results of short -->\n| | loss | top-1 | paper |\n| --- | ---: | ---: | --- |\n')
+    assert f'| NEPA | {loss:.3f} ± ' in text and f' | {top1:.1f} ± ' in text and f'| other | {collapse:.3f} ± ' in text
+    assert text.endswith('of one core.\n<!-- end of results -->\nafter\n<!-- end of results -->\n') and 'old' not in text
+
+    tool()  # once more: nothing is trained again
+    out = capfd.readouterr()
+    assert out.out.count('finished before, kept') == 4 and 'tools/train.py' not in out.out
+    assert page.read_text() == text
