@@ -3,8 +3,6 @@ import json
 import runpy
 import statistics
 import sys
-from collections import Counter
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,18 +11,18 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 
+from nepa_mm.analysis.experiment import Row, Training, configured, trainings_of
 from nepa_mm.engine.launch import value_at
 from tiny import ROOT
 
 PATH = ROOT / 'tools/analysis_tools/run_evidence.py'
 TOOL = runpy.run_path(str(PATH))
-CELLS = {training.name: training for rows in TOOL['EXPERIMENTS'].values() for row in rows() for training, _ in row.cells.values()}
-STARTS = {training.start.name: training.start for training in CELLS.values() if training.start}
+TRAININGS = {training.name: training for rows in TOOL['EXPERIMENTS'].values() for training in trainings_of(rows())}
 
 
 def built(training, folder):
     """Its model, on no device, with the options of the training."""
-    cfg = Config.fromfile(TOOL['configured'](training, folder))
+    cfg = Config.fromfile(configured(training, folder))
     for option in training.options:
         key, value = option.split('=')
         *parts, last = key.split('.')
@@ -38,13 +36,13 @@ def built(training, folder):
         DefaultScope._instance_dict.clear()
 
 
-@pytest.mark.parametrize('name', CELLS)
+@pytest.mark.parametrize('name', TRAININGS)
 def test_a_pretraining_fits_what_starts_from_it(name, tmp_path, monkeypatch):
     """Every tensor of the pretrained backbone has its place in the other, whose config says where it begins."""
     monkeypatch.chdir(ROOT)
-    training = CELLS[name]
+    training = TRAININGS[name]
     cfg, model = built(training, tmp_path)
-    path = TOOL['configured'](training, tmp_path)
+    path = configured(training, tmp_path)
     if training.start is None:
         assert Config.fromfile(path).model.backbone.get('init_cfg') is None
         return
@@ -56,10 +54,10 @@ def test_a_pretraining_fits_what_starts_from_it(name, tmp_path, monkeypatch):
     assert all('q_norm' in key or 'k_norm' in key or 'fc_norm' in key for key in new), new
 
 
-@pytest.mark.parametrize('training', [t for t in [*CELLS.values(), *STARTS.values()] if t.change], ids=lambda t: t.name)
+@pytest.mark.parametrize('training', [t for t in TRAININGS.values() if t.change], ids=lambda t: t.name)
 def test_a_change_lands(training, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    cfg = Config.fromfile(TOOL['configured'](training, tmp_path))
+    cfg = Config.fromfile(configured(training, tmp_path))
     changes = runpy.run_path(f'configs/{training.change}').get('model', {})
     for part, values in changes.items():
         if isinstance(values, dict):
@@ -76,7 +74,7 @@ def test_methods_differ_in_nothing_else(tmp_path, monkeypatch):
     for share in TOOL['FINETUNINGS']:
         nepa, mae = (rows[name].cells[share][0] for name in ('NEPA', 'MAE'))
         assert (nepa.config, nepa.change, nepa.options, nepa.labels) == (mae.config, mae.change, mae.options, mae.labels)
-        scratch, tuned = (Config.fromfile(TOOL['configured'](rows[name].cells[share][0], tmp_path))
+        scratch, tuned = (Config.fromfile(configured(rows[name].cells[share][0], tmp_path))
                           for name in ('from scratch', 'NEPA'))
         for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'val_dataloader'):
             assert scratch[key] == tuned[key], key
@@ -104,37 +102,18 @@ def work(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_lists_of_labels(work):
-    path = TOOL['list_of_labels']('10pct', 0, Path('out'))
-    lines = path.read_text().splitlines()
-    assert Counter(line.split('/')[0] for line in lines) == {f'{label}_class': 2 for label in range(10)}
-    assert all((work / 'data/cifar10/train' / line.split()[0]).is_file() for line in lines)
-    assert all(line[0] == line.split()[1] for line in lines)
-    assert TOOL['list_of_labels']('10pct', 1, Path('out')).read_text() != path.read_text()
-    before = path.read_text()
-    path.unlink()
-    assert TOOL['list_of_labels']('10pct', 0, Path('out')).read_text() == before
-
-
-def test_spread_by_hand():
-    assert TOOL['spread']([60., 62., 67.]) == '63.0 ± 3.6'
-    assert TOOL['spread']([-0.9, -0.8]) == '-0.850 ± 0.071'
-    assert TOOL['spread']([41.25]) == '41.2'
-    assert abs(statistics.stdev([60, 62, 67]) - 13**0.5) < 1e-12
-
-
 @pytest.fixture
 def tool(work, monkeypatch):
     """The tool with one short experiment and a page of its own; call it with options."""
     tool = runpy.run_path(str(PATH))
-    short = ('train_dataloader.batch_size=8', 'auto_scale_lr.base_batch_size=8', 'train_cfg.max_epochs=1', 'param_scheduler.end=1',
-             'param_scheduler.warmup=0', 'default_hooks.logger.interval=1', 'train_dataloader.num_workers=0',
-             'train_dataloader.persistent_workers=False')
-    start = tool['Training']('short', tool['NEPA'].config, options=short)
-    tuned = tool['Training']('tuned', tool['FINETUNINGS']['10 %'][0], start=start, labels='10pct', options=(
+    short = ('train_dataloader.batch_size=8', 'auto_scale_lr.base_batch_size=8', 'train_cfg.max_epochs=1',
+             'param_scheduler.end=1', 'param_scheduler.warmup=0', 'default_hooks.logger.interval=1',
+             'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False')
+    start = Training('short', tool['NEPA'].config, options=short)
+    tuned = Training('tuned', tool['FINETUNINGS']['10 %'][0], start=start, labels='10pct', options=(
         *short, 'train_cfg.val_interval=1', 'default_hooks.checkpoint.interval=1'))
-    rows = [tool['Row']('NEPA', '83.8', {'loss': (start, 'loss'), 'top-1': (tuned, 'accuracy/top1')}),
-            tool['Row']('other', '', {'loss': (start, 'collapse')})]
+    rows = [Row('NEPA', '83.8', {'loss': (start, 'loss'), 'top-1': (tuned, 'accuracy/top1')}),
+            Row('other', '', {'loss': (start, 'collapse')})]
     page = work / 'docs/evidence.md'
     (work / 'docs/evidence').mkdir(parents=True)
     page.write_text('before\n<!-- results of short -->\nold\n<!-- end of results -->\nafter\n<!-- end of results -->\n')
@@ -154,7 +133,8 @@ def test_an_experiment_from_the_command_to_the_page(tool, work, capfd):
     out = capfd.readouterr()
     assert out.out.count('tools/train.py') == 4
     records = [json.loads(line) for line in (work / 'docs/evidence/short.jsonl').read_text().splitlines()]
-    assert [(record['training'], record['seed']) for record in records] == [('short', 0), ('short', 1), ('tuned', 0), ('tuned', 1)]
+    assert [(record['training'], record['seed']) for record in records] == [
+        ('short', 0), ('short', 1), ('tuned', 0), ('tuned', 1)]
     for record in records:
         assert record['command'].startswith('python tools/train.py configs/evidence/') and str(work) not in record['command']
         assert f'randomness.seed={record["seed"]}' in record['command'] and record['wall_s'] > 0
@@ -167,7 +147,7 @@ def test_an_experiment_from_the_command_to_the_page(tool, work, capfd):
     text = page.read_text()
     assert text.startswith('before\n<!-- results of short -->\n| | loss | top-1 | paper |\n| --- | ---: | ---: | --- |\n')
     assert f'| NEPA | {loss:.3f} ± ' in text and f' | {top1:.1f} ± ' in text and f'| other | {collapse:.3f} ± ' in text
-    assert text.endswith('of one core.\n<!-- end of results -->\nafter\n<!-- end of results -->\n') and 'old' not in text
+    assert text.endswith('of one core in all.\n<!-- end of results -->\nafter\n<!-- end of results -->\n') and 'old' not in text
 
     tool()  # once more: nothing is trained again
     out = capfd.readouterr()

@@ -6,63 +6,21 @@ Images are looked for in data/cifar10/{train,test}/<class>/ and data/camvid/{ima
 its own, tools/train.py with a config of configs/evidence, into DIR/<training>/seed<N>; for some, settings of another config of
 this repository are put on it, such as an ablation's. Called again, the command keeps what is finished and resumes what was begun,
 and trainings that several experiments need are run once. At the end come the table, mean and standard deviation over the seeds,
-and DIR/<experiment>.jsonl: command, result, curve and time of every training.
+DIR/<experiment>.jsonl with command, result, curve and time of every training, and for some a picture.
 """
 import argparse
 import json
 import os
-import random
-import runpy
-import statistics
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
-from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
 from rich.markdown import Markdown
 
-from nepa_mm.engine.training_process import logged, train_to_the_end
+from nepa_mm.analysis.experiment import Row, Training, train_all, trainings_of
+from nepa_mm.analysis.experiment_results import draw_curves, draw_points, record_of, table_of
 from nepa_mm.errors import one_line_errors
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / 'docs/evidence.md'
-LISTS = {'10pct': 0.1, '1pct': 0.01}
-POINTS = 40  # of a curve that is kept
-
-
-@dataclass(frozen=True)
-class Training:
-    """A training, of which there is one for each seed.
-
-    Args:
-        name: Its folder in the work dir.
-        config: Below configs/.
-        change: Config below configs/ whose own settings, without those of its bases, are put on it.
-        options: As for ``--cfg-options``.
-        start: Pretraining that it begins from.
-        start_epoch: Its epoch; None takes the last.
-        labels: List of the images that keep their label; None leaves all.
-    """
-    name: str
-    config: str
-    change: str | None = None
-    options: tuple[str, ...] = ()
-    start: 'Training | None' = None
-    start_epoch: int | None = None
-    labels: str | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a table: its name, what the paper reports, and by column the training and the number that it logged last."""
-    name: str
-    paper: str
-    cells: dict[str, tuple[Training, str]]
-
-
-# What is trained
+PAGE = Path(__file__).resolve().parents[2] / 'docs/evidence.md'
 
 SMALL = 'evidence/nepa_vit-micro-p4_1xb64-coslr'
 LARGE = 'nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k-paper'
@@ -203,127 +161,7 @@ def camvid() -> list[Row]:
 
 EXPERIMENTS = {function.__name__: function
                for function in (pretraining, table1a, table1b, table1c, table1de, linear, epochs, sizes, camvid)}
-
-
-# How it is trained
-
-def configured(training: Training, folder: Path) -> Path:
-    """The config of a training: the repository's, or one in ``folder`` that puts the change on it."""
-    config = Path('configs') / training.config
-    if training.change is None:
-        return config
-    settings = runpy.run_path(f'configs/{training.change}')
-    settings = {key: value for key, value in settings.items() if isinstance(value, dict) and not key.startswith('_')}
-    path = folder / f'{training.name}.py'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [f'_base_ = {os.path.relpath(config, path.parent)!r}', *(f'{key} = {value!r}' for key, value in settings.items())]
-    path.write_text('\n'.join(lines) + '\n')
-    return path
-
-
-def list_of_labels(name: str, seed: int, folder: Path) -> Path:
-    """Draw the training images of CIFAR-10 that keep their label, as many of each class, and write their list once."""
-    path = folder / 'lists' / f'{name}_seed{seed}.txt'
-    if not path.exists():
-        images, draw = Path('data/cifar10/train'), random.Random(seed)
-        classes = sorted(entry for entry in images.iterdir() if entry.is_dir())
-        lines = []
-        for label, entry in enumerate(classes):
-            names = sorted(os.listdir(entry))
-            lines += [f'{entry.name}/{name_} {label}' for name_ in draw.sample(names, round(LISTS[name] * len(names)))]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text('\n'.join(lines) + '\n')
-    return path
-
-
-def settings_of(training: Training, seed: int, folder: Path) -> tuple[Path, Path, list[str]]:
-    """Config, work dir and options of one training of one seed; the one that it starts from has ended."""
-    options = [f'randomness.seed={seed}', *training.options]
-    if training.labels:
-        options.append(f'train_dataloader.dataset.ann_file={list_of_labels(training.labels, seed, folder)}')
-    if training.start:
-        start = folder / training.start.name / f'seed{seed}'
-        checkpoint = Path((start / 'last_checkpoint').read_text()).name
-        if training.start_epoch:
-            checkpoint = f'epoch_{training.start_epoch}.pth'
-        options.append(f'model.backbone.init_cfg.checkpoint={start / checkpoint}')
-    return configured(training, folder), folder / training.name / f'seed{seed}', options
-
-
-def train(training: Training, seed: int, folder: Path) -> None:
-    """Run one training of one seed to its end."""
-    config, place, options = settings_of(training, seed, folder)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    train_to_the_end(config, place, options, output=place.with_suffix('.log'))
-
-
-def train_all(wanted: list[Training], seeds: int, jobs: int, folder: Path) -> None:
-    """Run trainings, ``jobs`` at a time, pretrainings first.
-
-    Raises:
-        SystemExit: Of the first that failed; those that run then are finished, no other is begun.
-    """
-    starts = list(dict.fromkeys(training.start for training in wanted if training.start))
-    for stage in (starts, [training for training in wanted if training not in starts]):
-        with ThreadPoolExecutor(jobs) as pool:
-            runs = [pool.submit(train, training, seed, folder) for seed in range(seeds) for training in stage]
-            try:
-                for run in runs:
-                    run.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-
-
-# What came of it
-
-def record_of(training: Training, seed: int, folder: Path) -> dict:
-    """Command, last numbers, curve and wall time, in seconds, of a training that has ended."""
-    config, place, options = settings_of(training, seed, folder)
-    records = logged(place)
-    last = dict(chain.from_iterable(record.items() for record in records))
-    curve = [{key: record[key] for key in ('step', 'loss', 'collapse') if key in record}
-             for record in records if 'loss' in record]
-    return dict(
-        training=training.name,
-        seed=seed,
-        command=f'python tools/train.py {config} --work-dir {place} --cfg-options {" ".join(options)}',
-        results={key: last[key] for key in ('loss', 'cosine', 'collapse', TOP1, 'mIoU') if key in last},
-        wall_s=round(sum(map(duration, place.glob('2*_*')))),
-        curve=curve[::-max(1, len(curve) // POINTS)][::-1])  # thinned from its end
-
-
-def duration(start: Path) -> float:
-    """Seconds from the start of a process of a training, which its folder is named after, to its last line."""
-    return max(path.stat().st_mtime for path in start.rglob('*')) - datetime.strptime(start.name, '%Y%m%d_%H%M%S').timestamp()
-
-
-def spread(numbers: list[float]) -> str:
-    """Mean and, of several, sample standard deviation; percentages with one digit, others with three."""
-    digits = 1 if max(map(abs, numbers)) > 1.5 else 3
-    text = f'{statistics.mean(numbers):.{digits}f}'
-    return text if len(numbers) == 1 else f'{text} ± {statistics.stdev(numbers):.{digits}f}'
-
-
-def table_of(rows: list[Row], records: list[dict]) -> str:
-    """Markdown table of an experiment."""
-    found = {}
-    for record in records:
-        for key, value in record['results'].items():
-            found.setdefault((record['training'], key), []).append(value)
-    columns = list(rows[0].cells)
-    lines = [f"| | {' | '.join(columns)} | paper |", f"| --- |{' ---: |' * len(columns)} --- |"]
-    for row in rows:
-        numbers = [spread(found[row.cells[column][0].name, row.cells[column][1]]) if column in row.cells else ''
-                   for column in columns]
-        lines.append(f"| {' | '.join([row.name, *numbers, row.paper])} |")
-    return '\n'.join(lines)
-
-
-def summary_of(records: list[dict], seeds: int) -> str:
-    """What it took."""
-    hours = sum(record['wall_s'] for record in records) / 3600
-    return f'{len(records)} trainings, {seeds} seeds, {hours:.1f} hours of one core.'
+PICTURES = dict(table1a=draw_curves, table1b=draw_curves, table1c=draw_curves, epochs=draw_points, sizes=draw_points)
 
 
 def write_page(experiment: str, text: str) -> None:
@@ -342,21 +180,18 @@ def main() -> None:
     parser.add_argument('--docs', action='store_true', help='write the results into docs/evidence and docs/evidence.md, too')
     args = parser.parse_args()
     rows = EXPERIMENTS[args.experiment]()
-    cells = list(dict.fromkeys(training for row in rows for training, _ in row.cells.values()))
-    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, len(os.sched_getaffinity(0)) // args.jobs)))
-    train_all(cells, args.seeds, args.jobs, args.work_dir)
-    starts = [training.start for training in cells if training.start]
-    records = [record_of(training, seed, args.work_dir)
-               for training in dict.fromkeys(starts + cells) for seed in range(args.seeds)]
+    trainings = trainings_of(rows)
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // args.jobs)))
+    train_all(trainings, args.seeds, args.jobs, args.work_dir)
+    records = [record_of(training, seed, args.work_dir) for training in trainings for seed in range(args.seeds)]
     table = table_of(rows, records)
     Console().print(Markdown(table))
-    summary = summary_of(records, args.seeds)
-    print(summary)
-    lines = ''.join(json.dumps(record) + '\n' for record in records)
     for folder in [args.work_dir, *([PAGE.with_suffix('')] if args.docs else [])]:
-        (folder / f'{args.experiment}.jsonl').write_text(lines)
+        (folder / f'{args.experiment}.jsonl').write_text(''.join(json.dumps(record) + '\n' for record in records))
+        if args.experiment in PICTURES:
+            PICTURES[args.experiment](rows, records).savefig(folder / f'{args.experiment}.png')
     if args.docs:
-        write_page(args.experiment, f'{table}\n\n{summary}\n')
+        write_page(args.experiment, table)
 
 
 if __name__ == '__main__':
