@@ -5,6 +5,7 @@ have seen; and since the order of images is dealt out to the processes in turn, 
 """
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 
@@ -18,7 +19,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from ..errors import DataError, first_line
 from ..registry import DATA_SAMPLERS, DATASETS
-from ..seeding import seeded
+from ..seeding import seed_all, seeded
 
 WORKERS = 256  # the most of one loader whose images are told when they hang
 
@@ -106,7 +107,9 @@ class SeededDataset(Dataset):
         worker = get_worker_info()
         row = self.at_work[worker.id if worker and worker.id < WORKERS else 0]
         row[:] = os.getpid(), index
-        with seeded('sample', self.seed, index.epoch, index.position, index):
+        draw = 'sample', self.seed, index.epoch, index.position, index
+        # In a worker nothing else draws, and to note where three generators were would cost as much as to decode a small image.
+        with nullcontext(seed_all(*draw)) if worker else seeded(*draw):
             sample = self.readable(int(index), row) if self.bad_images else self.dataset[int(index)]
         row[1] = -1
         return sample
