@@ -57,39 +57,40 @@ def linear() -> list[Row]:
     """Linear probing, Table 6."""
     config, last = f'{SMALL}-3e_cifar10-32px-linear.py', 'classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k-linear-last.py'
 
-    def probed(name: str, start: Training, **settings) -> dict:
-        return {'average': (Training(f'linear_{name}', config, start=start, **settings), TOP1),
-                'last': (Training(f'linear_last_{name}', config, last, start=start, **settings), TOP1)}
+    def probed(name: str, start: Training | None, *options: str) -> dict[str, tuple[Training, str]]:
+        return {'average': (Training(f'linear_{name}', config, options=options, start=start), TOP1),
+                'last': (Training(f'linear_last_{name}', config, last, options=options, start=start), TOP1)}
 
     return [
-        Row('NEPA', 'poor', probed('nepa', NEPA)),
-        Row('MAE', '', probed('mae', MAE, options=('model.backbone.causal=False',))),
+        Row('random weights', '', probed('random', None, 'model.backbone.init_cfg=None')),
+        Row('MAE', '', probed('mae', MAE, 'model.backbone.causal=False')),
+        Row('**NEPA**', 'poor', probed('nepa', NEPA)),
     ]
 
 
 def epochs() -> list[Row]:
     """Accuracy over pretraining epochs, Figure 4."""
-    return [Row(f'{epoch}', 'rises', {'10 %': finetuned(f'from_nepa_{epoch}e', '10 %', NEPA, start_epoch=epoch)})
-            for epoch in (1, 2, 4)] + [Row('8', 'rises', {'10 %': finetuned('from_nepa', '10 %', NEPA)})]
+    cells = {str(epoch): finetuned(f'from_nepa_{epoch}e', '10 %', NEPA, start_epoch=epoch) for epoch in (1, 2, 4)}
+    cells['8'] = finetuned('from_nepa', '10 %', NEPA)
+    return [Row(epoch, 'rises', {'top-1': cell}) for epoch, cell in cells.items()]
 
 
 def sizes() -> list[Row]:
     """Accuracy over model size."""
-    rows = []
-    for name, width in (('nano', 32), ('micro', 64), ('mini', 128)):
+    return [sized('nano', 32, 'nano_'), sized('micro', 64, ''), sized('mini', 128, 'mini_')]
+
+
+def sized(name: str, width: int, prefix: str) -> Row:
+    """A size against the same from scratch; without prefix, the trainings of the first experiment."""
+    start, options = NEPA, ()
+    if prefix:
         arch = dict(embed_dims=width, num_layers=4, num_heads=width // 32, feedforward_channels=4 * width)
         options = tuple(f'model.backbone.arch.{key}={value}' for key, value in arch.items())
-        start, prefix = NEPA, ''
-        if width != 64:
-            prefix = f'{name}_'
-            start = Training(f'{prefix}nepa', NEPA.config, options=options)
-            options += (f'model.head.in_channels={width}',)
-        else:
-            options = ()
-        rows.append(Row(f'{name}, width {width}', 'L above B', {
-            'from scratch': finetuned(f'{prefix}scratch', '10 %', None, SCRATCH, options=options),
-            'NEPA': finetuned(f'{prefix}from_nepa', '10 %', start, options=options)}))
-    return rows
+        start = Training(f'{prefix}nepa', NEPA.config, options=options)
+        options += (f'model.head.in_channels={width}',)
+    return Row(f'{name}, width {width}', 'L above B', {
+        'from scratch': finetuned(f'{prefix}scratch', '10 %', None, SCRATCH, options=options),
+        'NEPA': finetuned(f'{prefix}from_nepa', '10 %', start, options=options)})
 
 
 # The paper's variant and recipe, which its Table 1 and 8 ablate
@@ -179,6 +180,8 @@ def main() -> None:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/evidence'), help='DIR; default: work_dirs/evidence')
     parser.add_argument('--docs', action='store_true', help='write the results into docs/evidence and docs/evidence.md, too')
     args = parser.parse_args()
+    if min(args.seeds, args.jobs) < 1:
+        parser.error(f'--seeds {args.seeds} --jobs {args.jobs}: give 1 or more of each')
     rows = EXPERIMENTS[args.experiment]()
     trainings = trainings_of(rows)
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // args.jobs)))
