@@ -30,7 +30,6 @@ ELSEWHERE = {
     'tools/analysis_tools/dry_run.py': 'test_dry_run.py',
     'tools/analysis_tools/measure_segmentation.py': 'test_measure_segmentation.py',
     'tools/analysis_tools/run_ablations.py': 'test_run_ablations.py',
-    'tools/analysis_tools/run_evidence.py': 'test_run_evidence.py',
     'tools/dataset_converters/pack_images.py': 'test_pack_images.py',
     'tools/misc/verify_dataset.py': 'test_verify_dataset.py',
     'tools/model_converters/vit_timm_to_mm.py': 'test_checkpoints/test_timm_keys.py',

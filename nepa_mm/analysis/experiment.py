@@ -99,7 +99,7 @@ def configured(training: Training, folder: Path) -> Path:
     settings = {key: value for key, value in settings.items() if isinstance(value, dict) and not key.startswith('_')}
     path = folder / f'{training.name}.py'
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [f'_base_ = {os.path.relpath(config, path.parent)!r}', *(f'{key} = {value!r}' for key, value in settings.items())]
+    lines = [f'_base_ = {str(config.resolve())!r}', *(f'{key} = {value!r}' for key, value in settings.items())]
     path.write_text('\n'.join(lines) + '\n')
     return path
 

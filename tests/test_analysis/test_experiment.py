@@ -54,7 +54,9 @@ def configs(tmp_path, monkeypatch):
 
 
 def test_a_change_is_put_on_a_config(configs):
-    path = configured(Training('changed', 'small.py', 'change.py'), Path('out'))
+    Path('elsewhere/deep').mkdir(parents=True)
+    Path('out/linked').symlink_to(Path('elsewhere/deep').resolve())  # as work_dirs/ often is
+    path = configured(Training('changed', 'small.py', 'change.py'), Path('out/linked'))
     cfg = read_config(str(path))
     assert cfg.model == dict(type='A', backbone=dict(depth=2, width=8)) and cfg.lr == 1.0  # variables are not settings
     assert configured(Training('plain', 'small.py'), Path('out')) == Path('configs/small.py')

@@ -127,7 +127,9 @@ def test_parameters_in_parts_are_refused(folder, tmp_path):
         QueryPatchesHook().before_train(made)
 
 
-def test_only_the_demo_is_watched_by_default():
-    watched = [path.name for path in (ROOT / 'configs').rglob('*.py') if 'QueryPatchesHook' in path.read_text()]
-    assert watched == ['nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py']
-    assert Config.fromfile(ROOT / 'configs/pretrain' / watched[0]).custom_hooks[1].type == 'nepa_mm.QueryPatchesHook'
+def test_only_laptop_runs_are_watched_by_default():
+    watched = sorted(path for path in (ROOT / 'configs').rglob('*.py') if 'QueryPatchesHook' in path.read_text())
+    assert [path.name for path in watched] == [
+        'nepa_vit-micro-p8_1xb64-coslr-2e_camvid-cifar10-64px.py', 'nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py']
+    for path in watched:
+        assert Config.fromfile(path).custom_hooks[-1].type == 'nepa_mm.QueryPatchesHook'

@@ -148,13 +148,14 @@ def table1de() -> list[Row]:
 
 def camvid() -> list[Row]:
     """UPerNet on CamVid, Table 3."""
-    images, config = 'p8_1xb64-coslr-2e_camvid-cifar10-64px.py', 'evidence/nepa_vit-micro-p8_upernet_1xb4-400i_camvid-224x224'
+    images, config = 'p8_1xb64-coslr-2e_camvid-cifar10-64px.py', 'evidence/nepa_vit-micro-p8_upernet_1xb4-400i_camvid-224x224.py'
 
-    def trained(name: str, start: Training | None, change: str | None = None) -> dict[str, tuple[Training, str]]:
-        return {'mIoU': (Training(f'camvid_from_{name}', f'{config}.py', change, start=start), 'mIoU')}
+    def trained(name: str, start: Training | None, *options: str) -> dict[str, tuple[Training, str]]:
+        return {'mIoU': (Training(f'camvid_from_{name}', config, options=options, start=start), 'mIoU')}
 
     return [
-        Row('from scratch', '', trained('scratch', None, f'{config}-scratch.py')),
+        Row('from scratch', '', trained(
+            'scratch', None, 'model.backbone.init_cfg=None', 'model.backbone.layer_scale_init_value=0.1')),
         Row('MAE', '48.1 on ADE20K (MAE)', trained('mae', Training('camvid_mae', f'evidence/mae_nepa-vit-micro-{images}'))),
         Row('**NEPA**', '48.3 on ADE20K', trained('nepa', Training('camvid_nepa', f'evidence/nepa_vit-micro-{images}'))),
     ]
