@@ -18,7 +18,7 @@ train_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(type='CustomDataset', data_root='data/cifar10', data_prefix='train', pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=250,
+    batch_size=50,  # on a CPU twice as fast as with 250, whose activations no cache holds
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),

@@ -1,6 +1,6 @@
 # UPerNet on CamVid with the small ViT of docs/evidence.md.
 #
-#   python tools/train.py configs/evidence/nepa_vit-micro-p8_upernet_1xb4-400i_camvid-224x224.py
+#   python tools/train.py configs/evidence/nepa_vit-micro-p8_upernet_1xb4-amp-400i_camvid-224x224.py
 #
 # Hardware: 1 CPU core, about 10 minutes.
 _base_ = [
@@ -18,7 +18,7 @@ model = dict(
         img_size=224,
         patch_size=8,
         out_indices=[0, 1, 2, 3],
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-micro-p8_1xb64-coslr-2e_camvid-cifar10-64px/epoch_2.pth')),
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-micro-p8_1xb32-amp-coslr-1e_camvid-cifar10-64px/epoch_1.pth')),
     neck=dict(embed_dim=64, norm_cfg=norm_cfg),
     decode_head=dict(
         in_channels=[64, 64, 64, 64], channels=48, num_classes=11, ignore_index=_base_.unlabelled, norm_cfg=norm_cfg),
@@ -26,6 +26,7 @@ model = dict(
     test_cfg=dict(mode='slide', crop_size=_base_.crop_size, stride=(136, 128)))
 
 optim_wrapper = dict(
+    type='nepa_mm.Bf16OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='nepa_mm.LayerDecayOptimWrapperConstructor')  # without decay by layer, as in classification
 param_scheduler = [

@@ -1,0 +1,12 @@
+# NEPA pretraining of a ViT of 4 blocks of width 64 on CIFAR-10 in one epoch of small batches, in bfloat16: docs/evidence.md, model size.
+#
+#   python tools/train.py configs/evidence/nepa_vit-micro-p4_1xb32-amp-coslr-1e_cifar10-32px.py
+#
+# Hardware: 1 CPU core, about 2 minutes.
+_base_ = './nepa_vit-micro-p4_1xb64-coslr-8e_cifar10-32px.py'
+
+train_dataloader = dict(batch_size=32)
+auto_scale_lr = dict(base_batch_size=32)
+optim_wrapper = dict(type='nepa_mm.Bf16OptimWrapper')
+param_scheduler = dict(warmup=0.1, end=1)  # 1562 iterations
+train_cfg = dict(max_epochs=1)
