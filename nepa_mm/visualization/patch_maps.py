@@ -3,13 +3,14 @@
 Shapes: B batch, H heads, L tokens (one before the patches, if any, then the patches), d width of a head, D width,
 h x w grid of patches, T = h * w patches, Q chosen tokens.
 """
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import ConfigError
@@ -56,6 +57,20 @@ class AttentionCalls(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
+@contextmanager
+def fused_attention(model: nn.Module) -> Iterator[None]:
+    """Let attention call ``scaled_dot_product_attention``, which computes the same, also where ``TIMM_FUSED_ATTN=0`` forbids it."""
+    switched = [(module, name) for module in model.modules() for name in ('fused', 'fused_attn')
+                if getattr(module, name, None) is False]
+    for module, name in switched:
+        setattr(module, name, True)
+    try:
+        yield
+    finally:
+        for module, name in switched:
+            setattr(module, name, False)
+
+
 class PatchMaps:
     """One pass of a model over images, in evaluation mode, and the maps that it shows: those of the paper's Figures 5 and 9.
 
@@ -85,7 +100,7 @@ class PatchMaps:
         self.patch_size = (side, side) if side else tuple(-(-pixels // cells) for pixels, cells in zip(size, self.grid))
         self.num_extra_tokens, self.causal = backbone.num_extra_tokens, backbone.causal
         self.predicts = isinstance(model, NEPA)
-        with evaluating(model), AttentionCalls() as seen:
+        with evaluating(model), fused_attention(backbone), AttentionCalls() as seen:
             # In mm's BGR, which the preprocessor turns as its config says
             x = model.data_preprocessor(dict(inputs=pixels.flip(1), data_samples=None), False)['inputs']
             self.z = backbone.embed(x)  # [B, L, D]

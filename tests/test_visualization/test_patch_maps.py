@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmpretrain.models import ImageClassifier, LinearClsHead
+from timm.layers import set_fused_attn
 
 from nepa_mm import NEPA, NEPAViT
 from nepa_mm.errors import ConfigError
@@ -43,6 +44,27 @@ def test_weights_times_values_equal_the_fast_path(variant, causal, with_cls_toke
         later = torch.ones_like(weights[0, 0]).triu(1).bool()
         assert bool(weights[..., later].any()) != causal
         torch.testing.assert_close(maps.attention(i, [1, 5]), weights[:, :, [1, 5]])
+
+
+@pytest.mark.parametrize('build', [
+    lambda: NEPAViT(**TINY),
+    lambda: CausalTIMMBackbone('vit_tiny_patch16_224', embed_dim=16, depth=3, num_heads=2, img_size=28, patch_size=7),
+], ids=['NEPAViT', 'timm'])
+def test_maps_are_seen_where_attention_is_not_fused(build):
+    set_fused_attn(False)  # as TIMM_FUSED_ATTN=0 does
+    try:
+        backbone = build()
+    finally:
+        set_fused_attn(True)
+    model, pixels = nepa(backbone), images()
+    x = model.data_preprocessor(dict(inputs=pixels.flip(1), data_samples=None), False)['inputs']
+    before = backbone.predict(backbone.embed(x), (28, 28))
+    maps = PatchMaps(model, pixels)
+    assert maps.num_layers == 3
+    torch.testing.assert_close(maps.z_hat, before, atol=1e-5, rtol=1e-5)
+    with AttentionCalls() as seen:
+        assert torch.equal(backbone.predict(backbone.embed(x), (28, 28)), before)
+    assert not seen.calls  # as it was
 
 
 @pytest.mark.parametrize('arguments', [

@@ -186,7 +186,7 @@ def main() -> None:
     rows = EXPERIMENTS[args.experiment]()
     trainings = trainings_of(rows)
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // args.jobs)))
-    if not torch.cuda.is_available():  # there the backward pass of torch's flash attention is ten times as slow in bfloat16
+    if not torch.cuda.is_available():  # there torch's fused attention has a backward pass that is slow in bfloat16
         os.environ.setdefault('TIMM_FUSED_ATTN', '0')
     train_all(trainings, args.seeds, args.jobs, args.work_dir)
     records = [record_of(training, seed, args.work_dir) for training in trainings for seed in range(args.seeds)]
