@@ -38,8 +38,8 @@ def compiled(function: Callable) -> Callable:
                           'install it or set TORCH_COMPILE_DISABLE=1')
     # DDP's own optimizer would cut each block where a bucket ends. Between blocks gradients are handed over anyway.
     torch._dynamo.config.optimize_ddp = False
-    # Torch before 2.5 would compile anew for each block, and after eight of them no more.
-    torch._dynamo.config.inline_inbuilt_nn_modules = True
+    if torch.__version__ < (2, 5):  # which would compile anew for each block, and after eight of them no more
+        torch._dynamo.config.inline_inbuilt_nn_modules = True
     return torch.compile(function)
 
 
