@@ -40,10 +40,10 @@ NEPA = Training('nepa', f'{SMALL}-8e_cifar10-32px.py')
 MAE = Training('mae', 'evidence/mae_nepa-vit-micro-p4_1xb64-coslr-8e_cifar10-32px.py')
 
 
-def finetuned(name: str, share: str, start: Training | None, change: str | None = None, **settings) -> tuple[Training, str]:
+def finetuned(name: str, share: str, start: Training | None, change: str | None = None) -> tuple[Training, str]:
     """Top-1 after fine-tuning by the release's recipe."""
     config, labels = FINETUNINGS[share]
-    return Training(f'{name}_{labels or "100pct"}', config, change, start=start, labels=labels, **settings), TOP1
+    return Training(f'{name}_{labels or "100pct"}', config, change, start=start, labels=labels), TOP1
 
 
 def pretraining() -> list[Row]:
@@ -69,11 +69,17 @@ def linear() -> list[Row]:
     ]
 
 
+def shortly_tuned(name: str, start: Training | None, options: tuple[str, ...] = (), change: str | None = None,
+                  start_epoch: int | None = None) -> tuple[Training, str]:
+    """Top-1 after a short fine-tuning with 10 % of the labels, as a short pretraining has."""
+    config = f'{SHORT}-5e_cifar10-10pct-32px.py'
+    return Training(f'{name}_short_10pct', config, change, options, start, start_epoch, '10pct'), TOP1
+
+
 def epochs() -> list[Row]:
     """Accuracy over pretraining epochs, Figure 4."""
-    cells = {str(epoch): finetuned(f'from_nepa_{epoch}e', '10 %', NEPA, start_epoch=epoch) for epoch in (1, 2, 4)}
-    cells['8'] = finetuned('from_nepa', '10 %', NEPA)
-    return [Row(epoch, 'rises', {'top-1': cell}) for epoch, cell in cells.items()]
+    return [Row(str(epoch), 'rises', {'top-1': shortly_tuned(f'from_nepa_{epoch}e', NEPA, start_epoch=epoch)})
+            for epoch in (1, 2, 4, 8)]
 
 
 def sizes() -> list[Row]:
@@ -91,20 +97,13 @@ def sized(name: str, width: int) -> Row:
         'NEPA': shortly_tuned(f'{name}_from_nepa', Training(f'{name}_nepa', f'{SHORT}-1e_cifar10-32px.py', options=options), tuning)})
 
 
-def shortly_tuned(name: str, start: Training | None, options: tuple[str, ...] = (), change: str | None = None
-                  ) -> tuple[Training, str]:
-    """Top-1 after a short fine-tuning with 10 % of the labels, as a short pretraining has."""
-    config = f'{SHORT}-5e_cifar10-10pct-32px.py'
-    return Training(f'{name}_10pct', config, change, options=options, start=start, labels='10pct'), TOP1
-
-
 def targets() -> list[Row]:
     """MAE with and without its normalised pixels against NEPA, by short trainings: is it the target that puts MAE ahead?"""
     config = 'evidence/mae_nepa-vit-micro-p4_1xb32-amp-coslr-1e_cifar10-32px.py'
     plain = Training('short_mae_plain', config, options=('model.head.norm_pix=False',))
     return [
-        Row('MAE', '', {'top-1': shortly_tuned('short_from_mae', Training('short_mae', config))}),
-        Row('MAE, pixels as they are', 'lower (MAE)', {'top-1': shortly_tuned('short_from_mae_plain', plain)}),
+        Row('MAE', '', {'top-1': shortly_tuned('from_mae', Training('short_mae', config))}),
+        Row('MAE, pixels as they are', 'lower (MAE)', {'top-1': shortly_tuned('from_mae_plain', plain)}),
         Row('**NEPA**', '', {'top-1': sized('micro', 64).cells['NEPA']}),
     ]
 
@@ -114,9 +113,10 @@ def targets() -> list[Row]:
 PAPER = Training('paper', f'{SHORT}-1e_cifar10-32px-paper.py')
 
 
-def ablated(name: str, change: str | None, tuning: str | None = None) -> dict[str, tuple[Training, str]]:
+def ablated(name: str, change: str | None, tuning: str | None = None, options: tuple[str, ...] = ()
+            ) -> dict[str, tuple[Training, str]]:
     """Numbers of a pretraining with a change, and top-1 after fine-tuning with another."""
-    start = Training(f'paper_{name}', PAPER.config, change) if change else PAPER
+    start = Training(f'paper_{name}', PAPER.config, change, options) if change or options else PAPER
     return {'loss': (start, 'loss'), 'collapse': (start, 'collapse'), 'top-1': tuned(name, start, tuning)}
 
 
@@ -126,12 +126,16 @@ def tuned(name: str, start: Training | None, change: str | None = None) -> tuple
 
 
 def table1a() -> list[Row]:
+    """Shift, causal mask and stop-gradient; the mask also in a longer pretraining, since a short one does not show its use."""
+    no_causal, longer = f'ablation/{LARGE}-no-causal.py', ('train_cfg.max_epochs=4', 'param_scheduler.end=4')
     return [
         Row('NEPA', '', ablated('nepa', None)),
         Row('no shift', 'fails', ablated('no_shift', f'ablation/{LARGE}-no-shift.py')),
-        Row('no causal mask', 'worse', ablated('no_causal', f'ablation/{LARGE}-no-causal.py')),
+        Row('no causal mask', 'worse', ablated('no_causal', no_causal)),
         Row('no stop-gradient', 'fails', ablated('no_stopgrad', f'ablation/{LARGE}-no-stopgrad.py')),
         Row('no pretraining', '', {'top-1': tuned('scratch', None, SCRATCH)}),
+        Row('NEPA, 4 epochs', '', ablated('nepa_4e', None, options=longer)),
+        Row('no causal mask, 4 epochs', 'worse', ablated('no_causal_4e', no_causal, options=longer)),
     ]
 
 
