@@ -59,7 +59,7 @@ class AttentionCalls(TorchFunctionMode):
 
 @contextmanager
 def fused_attention(model: nn.Module) -> Iterator[None]:
-    """Let attention call ``scaled_dot_product_attention``, which computes the same, also where ``TIMM_FUSED_ATTN=0`` forbids it."""
+    """Let attention call ``scaled_dot_product_attention``, with the same result, also where ``TIMM_FUSED_ATTN=0`` forbids it."""
     switched = [(module, name) for module in model.modules() for name in ('fused', 'fused_attn')
                 if getattr(module, name, None) is False]
     for module, name in switched:

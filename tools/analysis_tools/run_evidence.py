@@ -91,10 +91,11 @@ def sized(name: str, width: int) -> Row:
     """A size against the same from scratch."""
     arch = dict(embed_dims=width, num_layers=4, num_heads=width // 32, feedforward_channels=4 * width)
     options = tuple(f'model.backbone.arch.{key}={value}' for key, value in arch.items())
-    tuning = (*options, f'model.head.in_channels={width}')
+    start = Training(f'{name}_nepa', f'{SHORT}-1e_cifar10-32px.py', options=options)
+    options += f'model.head.in_channels={width}',
     return Row(f'{name}, width {width}', 'L above B', {
-        'from scratch': shortly_tuned(f'{name}_scratch', None, tuning, SCRATCH),
-        'NEPA': shortly_tuned(f'{name}_from_nepa', Training(f'{name}_nepa', f'{SHORT}-1e_cifar10-32px.py', options=options), tuning)})
+        'from scratch': shortly_tuned(f'{name}_scratch', None, options, SCRATCH),
+        'NEPA': shortly_tuned(f'{name}_from_nepa', start, options)})
 
 
 def targets() -> list[Row]:
