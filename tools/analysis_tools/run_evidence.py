@@ -78,7 +78,7 @@ def shortly_tuned(name: str, start: Training | None, options: tuple[str, ...] = 
 
 def epochs() -> list[Row]:
     """Accuracy over pretraining epochs, Figure 4."""
-    return [Row(str(epoch), 'rises', {'top-1': shortly_tuned(f'from_nepa_{epoch}e', NEPA, start_epoch=epoch)})
+    return [Row(f'epoch {epoch}', 'rises', {'top-1': shortly_tuned(f'from_nepa_{epoch}e', NEPA, start_epoch=epoch)})
             for epoch in (1, 2, 4, 8)]
 
 
