@@ -56,7 +56,8 @@ def table_of(rows: list[Row], records: list[dict]) -> str:
     lines += [f"| {' | '.join([row.name, *(spread(numbers_of(row, column, records)) for column in columns), row.paper])} |"
               for row in rows]
     seeds, hours = len({record['seed'] for record in records}), sum(record['wall_s'] for record in records) / 3600
-    return '\n'.join([*lines, '', f'{len(records)} trainings by {seeds} seeds, {hours:.1f} hours of one core in all.', ''])
+    by = '1 seed' if seeds == 1 else f'{seeds} seeds'
+    return '\n'.join([*lines, '', f'{len(records)} trainings by {by}, {hours:.1f} hours of one core in all.', ''])
 
 
 def draw_curves(rows: list[Row], records: list[dict]) -> Figure:

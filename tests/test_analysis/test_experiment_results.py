@@ -41,6 +41,7 @@ def test_table_by_hand():
         '4 trainings by 2 seeds, 2.0 hours of one core in all.',
     ]
     assert numbers_of(ROWS[0], 'top-1', RECORDS) == [60., 64.]
+    assert table_of(ROWS, RECORDS[::2]).endswith('\n\n2 trainings by 1 seed, 1.0 hours of one core in all.\n')
 
 
 def test_record_of_a_training_that_was_cut_off_once(tmp_path, monkeypatch):
