@@ -121,6 +121,9 @@ def tool(work, monkeypatch):
     globals_ = tool['main'].__globals__
     globals_.update(EXPERIMENTS={'short': lambda: rows}, PAGE=page)
 
+    for name in ('OMP_NUM_THREADS', 'TIMM_FUSED_ATTN'):  # what it sets for its trainings, and no other test is to see
+        monkeypatch.setenv(name, '1')
+
     def run(*options):
         monkeypatch.setattr(sys, 'argv', [str(PATH), 'short', '--seeds', '2', '--jobs', '2', *options])
         tool['main']()
