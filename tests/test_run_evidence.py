@@ -1,6 +1,7 @@
 """The experiments of docs/evidence.md: configs that fit each other, lists, tables, and the command itself."""
 import json
 import runpy
+import shutil
 import statistics
 import sys
 from ast import literal_eval
@@ -157,3 +158,12 @@ def test_an_experiment_from_the_command_to_the_page(tool, work, capfd):
     out = capfd.readouterr()
     assert out.out.count('finished before, kept') == 4 and 'tools/train.py' not in out.out
     assert page.read_text() == text
+
+    shutil.rmtree(work / 'work_dirs')  # in a new clone, of a training that has no record: it and what it starts from
+    path = work / 'docs/evidence/short.jsonl'
+    path.write_text(''.join(path.read_text().splitlines(keepends=True)[:3]))
+    tool('--docs', '--keep-records')
+    assert capfd.readouterr().out.count('tools/train.py') == 2
+    again = [json.loads(line) for line in path.read_text().splitlines()]
+    assert again[:3] == records[:3] and again[3]['results'] == records[3]['results']
+    assert page.read_text().splitlines()[:6] == text.splitlines()[:6]

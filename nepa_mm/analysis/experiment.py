@@ -49,18 +49,17 @@ def trainings_of(rows: list[Row]) -> list[Training]:
     return list(dict.fromkeys([training.start for training in trainings if training.start] + trainings))
 
 
-def train_all(trainings: list[Training], seeds: int, jobs: int, folder: Path) -> None:
-    """Run trainings, ``jobs`` at a time, those that others start from before any other.
+def train_all(trainings: list[tuple[Training, int]], jobs: int, folder: Path) -> None:
+    """Run trainings, each of a seed, ``jobs`` at a time; first what others of them start from, whether it is given or not.
 
     Raises:
         DataError: If there are no images to draw a list of labels from.
         SystemExit: Of the first that failed; those that run then are finished, no other is begun.
     """
-    starts = {training.start for training in trainings}
-    for stage in (True, False):
+    starts = [(training.start, seed) for training, seed in trainings if training.start]
+    for stage in (dict.fromkeys(starts), [pair for pair in trainings if pair not in starts]):
         with ThreadPoolExecutor(jobs) as pool:
-            runs = [pool.submit(train, training, seed, folder)
-                    for seed in range(seeds) for training in trainings if (training in starts) is stage]
+            runs = [pool.submit(train, training, seed, folder) for training, seed in stage]
             try:
                 for run in runs:
                     run.result()

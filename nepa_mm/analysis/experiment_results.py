@@ -1,4 +1,5 @@
 """What came of an experiment: a record of each training, a table with mean and spread over seeds, curves."""
+import json
 import statistics
 from datetime import datetime
 from itertools import chain
@@ -27,6 +28,12 @@ def record_of(training: Training, seed: int, folder: Path) -> dict:
         results={key: last[key] for key in KEPT if key in last},
         wall_s=round(sum(map(duration, place.glob('2*_*')))),
         curve=curve[::-max(1, len(curve) // POINTS)][::-1])  # thinned from its end
+
+
+def records_in(path: Path) -> dict[tuple[str, int], dict]:
+    """The records of a file, by training and seed; none where it does not exist."""
+    records = map(json.loads, path.read_text().splitlines()) if path.exists() else []
+    return {(record['training'], record['seed']): record for record in records}
 
 
 def duration(start: Path) -> float:

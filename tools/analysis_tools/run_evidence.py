@@ -5,8 +5,9 @@
 Images are looked for in data/cifar10/{train,test}/<class>/ and data/camvid/{images,annotations}/. Each training is a process of
 its own, tools/train.py with a config of configs/evidence, into DIR/<training>/seed<N>; for some, settings of another config of
 this repository are put on it, such as an ablation's. Called again, the command keeps what is finished and resumes what was begun,
-and trainings that several experiments need are run once. At the end come the table, mean and standard deviation over the seeds,
-DIR/<experiment>.jsonl with command, result, curve and time of every training, and for some a picture.
+and trainings that several experiments need are run once; with --keep-records it trains nothing of which
+docs/evidence/<experiment>.jsonl tells, so that a new clone can add a seed. At the end come the table, mean and standard deviation
+over the seeds, DIR/<experiment>.jsonl with command, result, curve and time of every training, and for some a picture.
 """
 import argparse
 import json
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from nepa_mm.analysis.experiment import Row, Training, train_all, trainings_of
-from nepa_mm.analysis.experiment_results import draw_curves, draw_points, record_of, table_of
+from nepa_mm.analysis.experiment_results import draw_curves, draw_points, record_of, records_in, table_of
 from nepa_mm.errors import one_line_errors
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs/evidence.md'
@@ -208,20 +209,24 @@ def main() -> None:
     parser.add_argument('--jobs', type=int, default=1, help='trainings at a time, each with its share of the cores; default: 1')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/evidence'), help='DIR; default: work_dirs/evidence')
     parser.add_argument('--docs', action='store_true', help='write the results into docs/evidence and docs/evidence.md, too')
+    parser.add_argument('--keep-records', action='store_true', help='train nothing of which docs/evidence has a record')
     args = parser.parse_args()
     if min(args.seeds, args.jobs) < 1:
         parser.error(f'--seeds {args.seeds} --jobs {args.jobs}: give 1 or more of each')
     rows = EXPERIMENTS[args.experiment]()
-    trainings = trainings_of(rows)
+    name = f'{args.experiment}.jsonl'
+    kept = records_in(PAGE.with_suffix('') / name) if args.keep_records else {}
+    trainings = [(training, seed) for training in trainings_of(rows) for seed in range(args.seeds)]
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // args.jobs)))
     if not torch.cuda.is_available():  # there torch's fused attention has a backward pass that is slow in bfloat16
         os.environ.setdefault('TIMM_FUSED_ATTN', '0')
-    train_all(trainings, args.seeds, args.jobs, args.work_dir)
-    records = [record_of(training, seed, args.work_dir) for training in trainings for seed in range(args.seeds)]
+    train_all([(training, seed) for training, seed in trainings if (training.name, seed) not in kept], args.jobs, args.work_dir)
+    records = [kept.get((training.name, seed)) or record_of(training, seed, args.work_dir) for training, seed in trainings]
     table = table_of(rows, records)
     Console().print(Markdown(table))
     for folder in [args.work_dir, *([PAGE.with_suffix('')] if args.docs else [])]:
-        (folder / f'{args.experiment}.jsonl').write_text(''.join(json.dumps(record) + '\n' for record in records))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(''.join(json.dumps(record) + '\n' for record in records))
         if args.experiment in PICTURES:
             PICTURES[args.experiment](rows, records).savefig(folder / f'{args.experiment}.png')
     if args.docs:
