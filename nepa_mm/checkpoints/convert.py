@@ -125,6 +125,9 @@ def mm_to_hf(src: str, dst: Path, ema: bool = False) -> str:
         left_out = [name for name in ours if name.startswith(OUTSIDE_RELEASE)]
         places = released_parts(name for name in ours if name not in left_out)
         num_classes = len(ours['head.fc.weight']) if 'head.fc.weight' in ours else None
+        if num_classes and any(name.startswith('neck.') for name in left_out):
+            raise CheckpointError('its classifier needs the neck before it, which the release has no place for', 'its weights',
+                                  'convert the pretraining that it was made of')
         model = model_in(meta)
         if model is None:
             model = model_config(inferred_backbone(ours, f'{src} carries no config'), num_classes)['model']

@@ -167,18 +167,21 @@ def test_refusals(training, tmp_path):
     torch.save({f'blocks.{i}.norm1.weight': torch.ones(1) for i in range(7)}, tmp_path / 'mae.pth')
     paper = NEPA(NEPAViT(**TINY, with_cls_token=False, use_abs_pos_embed=True)).state_dict()
     torch.save(dict(state_dict=paper), tmp_path / 'paper.pth')
+    classifier = torch.load(path, weights_only=True)['state_dict']
+    torch.save(dict(state_dict={**classifier, 'neck.bn.running_mean': torch.ones(1)}), tmp_path / 'probe.pth')
     first = r"first keys: \['blocks.0.norm1.weight', .*'blocks.4.norm1.weight'\]"
     for convert, src, dst, message in [
             (hf_to_mm, 'mae.pth', 'new.pth', rf'it holds no NEPA model; {first} \| .*mae.pth'),
             (mm_to_hf, 'mae.pth', 'new', rf'it holds no NEPA model; {first} \| .*mae.pth'),
             (publish, 'mae.pth', 'new', rf'it holds no NEPA model; {first} \| .*mae.pth'),
+            (mm_to_hf, 'probe.pth', 'new', r'needs the neck before it, .* \| .*probe.pth.*convert the pretraining'),
             (hf_to_mm, 'paper.pth', 'new.bin', r"new.bin' is of a kind .* \| DST \| end it in .pth or .safetensors"),
             (hf_to_mm, 'paper.pth', 'mae.pth', r"exists and would be written over.* \| .*mae.pth"),
             (mm_to_hf, 'paper.pth', 'new', r"have no place in a NEPA model: \['backbone.pos_embed'\]")]:
         with pytest.raises(CheckpointError, match=message) as error:
             convert(str(tmp_path / src), tmp_path / dst)
         assert '\n' not in str(error.value)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ['epoch_3.pth', 'mae.pth', 'paper.pth']
+    assert sorted(file.name for file in tmp_path.iterdir()) == ['epoch_3.pth', 'mae.pth', 'paper.pth', 'probe.pth']
 
 
 def test_formats_are_not_taken_for_each_other(training, tmp_path):

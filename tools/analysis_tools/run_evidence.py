@@ -67,6 +67,7 @@ def linear() -> list[Row]:
     return [
         Row('random weights', '', probed('random', None, 'model.backbone.init_cfg=None')),
         Row('**NEPA**', 'poor', probed('nepa', NEPA)),
+        Row('NEPA, second block of four', '', probed('middle', NEPA, 'model.backbone.out_indices=1')),
     ]
 
 
