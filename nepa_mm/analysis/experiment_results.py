@@ -19,11 +19,13 @@ def record_of(training: Training, seed: int, folder: Path) -> dict:
     config, place, options = settings_of(training, seed, folder)
     records = logged(place)
     last = dict(chain.from_iterable(record.items() for record in records))
-    curve = [{key: record[key] for key in ('step', 'loss', 'collapse') if key in record}
-             for record in records if 'loss' in record]
+    points = {record['step']: {key: record[key] for key in ('step', 'loss', 'collapse') if key in record}
+              for record in records if 'loss' in record}  # what is done again after a resume takes the place of the first
+    curve = [points[step] for step in sorted(points)]
     return dict(
         training=training.name,
         seed=seed,
+        change=training.change,
         command=f'python tools/train.py {config} --work-dir {place} --cfg-options {" ".join(options)}',
         results={key: last[key] for key in KEPT if key in last},
         wall_s=round(sum(map(duration, place.glob('2*_*')))),
