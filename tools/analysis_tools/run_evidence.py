@@ -34,23 +34,29 @@ FINETUNINGS = {  # by the share of labels: config and list
     '10 %': (f'{SMALL}-12e_cifar10-10pct-32px.py', '10pct'),
     '1 %': (f'{SMALL}-40e_cifar10-1pct-32px.py', '1pct'),
 }
-SCRATCH = f'{SMALL}-3e_cifar10-32px-scratch.py'
+SCRATCH = f'{SMALL}-3e_cifar10-32px-scratch.py'  # what spares random weights what would handicap them
+RANDOM = ('model.backbone.init_cfg=None',)
 
 # The released variant and recipe
 NEPA = Training('nepa', f'{SMALL}-8e_cifar10-32px.py')
 MAE = Training('mae', 'evidence/mae_nepa-vit-micro-p4_1xb64-coslr-8e_cifar10-32px.py')
 
 
-def finetuned(name: str, share: str, start: Training | None, change: str | None = None) -> tuple[Training, str]:
+def finetuned(name: str, share: str, start: Training | None, change: str | None = None, options: tuple[str, ...] = ()
+              ) -> tuple[Training, str]:
     """Top-1 after fine-tuning by the release's recipe."""
     config, labels = FINETUNINGS[share]
-    return Training(f'{name}_{labels or "100pct"}', config, change, start=start, labels=labels), TOP1
+    return Training(f'{name}_{labels or "100pct"}', config, change, options, start, labels=labels), TOP1
 
 
 def pretraining() -> list[Row]:
     """Pretraining against none and against MAE, by the share of labels."""
+    ends = 'train_cfg.max_epochs', 'train_cfg.val_interval', 'param_scheduler.end', 'default_hooks.checkpoint.interval'
+    longer_ones = {share: finetuned('long_scratch', share, None, SCRATCH, tuple(f'{key}={epochs}' for key in ends))
+                   for share, epochs in {'10 %': 36, '1 %': 120}.items()}
     return [
         Row('from scratch', '', {share: finetuned('scratch', share, None, SCRATCH) for share in FINETUNINGS}),
+        Row('from scratch, three times as long', '', longer_ones),
         Row('MAE', '83.6 on ImageNet (MAE)', {share: finetuned('from_mae', share, MAE) for share in FINETUNINGS}),
         Row('**NEPA**', '83.8 on ImageNet', {share: finetuned('from_nepa', share, NEPA) for share in FINETUNINGS}),
     ]
@@ -65,7 +71,7 @@ def linear() -> list[Row]:
                 'last': (Training(f'linear_last_{name}', config, last, options=options, start=start), TOP1)}
 
     return [
-        Row('random weights', '', probed('random', None, 'model.backbone.init_cfg=None')),
+        Row('random weights', '', probed('random', None, *RANDOM)),
         Row('**NEPA**', 'poor', probed('nepa', NEPA)),
         Row('NEPA, second block of four', '', probed('middle', NEPA, 'model.backbone.out_indices=1')),
     ]
@@ -116,16 +122,17 @@ def targets() -> list[Row]:
 PAPER = Training('paper', f'{SHORT}-1e_cifar10-32px-paper.py')
 
 
-def ablated(name: str, change: str | None, tuning: str | None = None, options: tuple[str, ...] = ()
-            ) -> dict[str, tuple[Training, str]]:
+def ablated(name: str, change: str | None, tuning: str | None = None, options: tuple[str, ...] = (),
+            tuning_options: tuple[str, ...] = ()) -> dict[str, tuple[Training, str]]:
     """Numbers of a pretraining with a change, and top-1 after fine-tuning with another."""
     start = Training(f'paper_{name}', PAPER.config, change, options) if change or options else PAPER
-    return {'loss': (start, 'loss'), 'collapse': (start, 'collapse'), 'top-1': tuned(name, start, tuning)}
+    return {'loss': (start, 'loss'), 'collapse': (start, 'collapse'), 'top-1': tuned(name, start, tuning, tuning_options)}
 
 
-def tuned(name: str, start: Training | None, change: str | None = None) -> tuple[Training, str]:
+def tuned(name: str, start: Training | None, change: str | None = None, options: tuple[str, ...] = ()) -> tuple[Training, str]:
     """Top-1 after fine-tuning by the paper's recipe, with 10 % of the labels."""
-    return Training(f'paper_{name}_10pct', f'{SHORT}-5e_cifar10-10pct-32px-paper.py', change, start=start, labels='10pct'), TOP1
+    config = f'{SHORT}-5e_cifar10-10pct-32px-paper.py'
+    return Training(f'paper_{name}_10pct', config, change, options, start, labels='10pct'), TOP1
 
 
 def table1a() -> list[Row]:
@@ -135,7 +142,8 @@ def table1a() -> list[Row]:
         Row('no shift', 'fails', ablated('no_shift', f'ablation/{LARGE}-no-shift.py')),
         Row('no causal mask', 'worse', ablated('no_causal', f'ablation/{LARGE}-no-causal.py')),
         Row('no stop-gradient', 'fails', ablated('no_stopgrad', f'ablation/{LARGE}-no-stopgrad.py')),
-        Row('no pretraining', '', {'top-1': tuned('scratch', None, SCRATCH)}),
+        Row('no pretraining, fine-tuned likewise', '', {'top-1': tuned('random', None, options=RANDOM)}),
+        Row('no pretraining, spared what handicaps it', '', {'top-1': tuned('scratch', None, SCRATCH)}),
     ]
 
 
@@ -149,10 +157,21 @@ def longer() -> list[Row]:
 
 
 def table1b() -> list[Row]:
+    """Parts of the ViT, step by step; and what tells apart what RoPE and QK-norm do."""
+    no_rope, fixed_rope = ('model.backbone.rope=None',), ('model.backbone.rope.theta=100.', 'model.backbone.rope.rescale=None')
+    rope = Training('paper_ls-rope', PAPER.config, f'ablation/{LARGE}-ls-rope.py')
     steps = {'plain ViT': 'plain', '+ LayerScale': 'ls', '+ RoPE': 'ls-rope', '+ QK-norm': 'gelu'}
     rows = [Row(name, 'in the paper', ablated(part, f'ablation/{LARGE}-{part}.py', f'ablation/{TUNED}-{part}.py'))
             for name, part in steps.items()]
-    return [*rows, Row('+ gated MLP (NEPA)', 'in the paper', ablated('nepa', None))]
+    return [
+        *rows,
+        Row('+ gated MLP (NEPA)', 'in the paper', ablated('nepa', None)),
+        Row('plain ViT, no pretraining', '', {'top-1': tuned('plain_random', None, f'ablation/{TUNED}-plain.py', RANDOM)}),
+        Row('LayerScale, RoPE not rescaled in fine-tuning', '', {
+            'top-1': tuned('ls-rope_fixed', rope, f'ablation/{TUNED}-ls-rope.py', fixed_rope)}),
+        Row('LayerScale, QK-norm', '', ablated(
+            'ls-qk', f'ablation/{LARGE}-gelu.py', f'ablation/{TUNED}-gelu.py', no_rope, no_rope)),
+    ]
 
 
 def table1c() -> list[Row]:
@@ -184,8 +203,7 @@ def camvid() -> list[Row]:
         return {'mIoU': (Training(f'camvid_from_{name}', config, options=options, start=start), 'mIoU')}
 
     return [
-        Row('from scratch', '', trained(
-            'scratch', None, 'model.backbone.init_cfg=None', 'model.backbone.layer_scale_init_value=0.1')),
+        Row('from scratch', '', trained('scratch', None, *RANDOM, 'model.backbone.layer_scale_init_value=0.1')),
         Row('MAE', '48.1 on ADE20K (MAE)', trained('mae', Training('camvid_mae', f'evidence/mae_nepa-vit-micro-{images}'))),
         Row('**NEPA**', '48.3 on ADE20K', trained('nepa', Training('camvid_nepa', f'evidence/nepa_vit-micro-{images}'))),
     ]
