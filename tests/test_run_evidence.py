@@ -152,7 +152,7 @@ def test_an_experiment_from_the_command_to_the_page(tool, work, capfd):
     text = page.read_text()
     assert text.startswith('before\n<!-- results of short -->\n| | loss | top-1 | paper |\n| --- | ---: | ---: | --- |\n')
     assert f'| NEPA | {loss:.3f} ± ' in text and f' | {top1:.1f} ± ' in text and f'| other | {collapse:.3f} ± ' in text
-    assert text.endswith('of one core in all.\n<!-- end of results -->\nafter\n<!-- end of results -->\n') and 'old' not in text
+    assert text.endswith('each on one core.\n<!-- end of results -->\nafter\n<!-- end of results -->\n') and 'old' not in text
 
     tool()  # once more: nothing is trained again
     out = capfd.readouterr()

@@ -66,7 +66,7 @@ def table_of(rows: list[Row], records: list[dict]) -> str:
               for row in rows]
     seeds, hours = len({record['seed'] for record in records}), sum(record['wall_s'] for record in records) / 3600
     by = '1 seed' if seeds == 1 else f'{seeds} seeds'
-    return '\n'.join([*lines, '', f'{len(records)} trainings by {by}, {hours:.1f} hours of one core in all.', ''])
+    return '\n'.join([*lines, '', f'{len(records)} trainings in all ({by}), {hours:.1f} hours, each on one core.', ''])
 
 
 def draw_curves(rows: list[Row], records: list[dict]) -> Figure:

@@ -38,10 +38,10 @@ def test_table_by_hand():
         '| NEPA | -0.850 ± 0.071 | 62.0 ± 2.8 | 83.8 |',
         '| scratch |  | 62.0 ± 2.8 |  |',
         '',
-        '4 trainings by 2 seeds, 2.0 hours of one core in all.',
+        '4 trainings in all (2 seeds), 2.0 hours, each on one core.',
     ]
     assert numbers_of(ROWS[0], 'top-1', RECORDS) == [60., 64.]
-    assert table_of(ROWS, RECORDS[::2]).endswith('\n\n2 trainings by 1 seed, 1.0 hours of one core in all.\n')
+    assert table_of(ROWS, RECORDS[::2]).endswith('\n\n2 trainings in all (1 seed), 1.0 hours, each on one core.\n')
 
 
 def test_record_of_a_training_that_was_cut_off_once(tmp_path, monkeypatch):

@@ -161,11 +161,11 @@ def table1b() -> list[Row]:
     no_rope, fixed_rope = ('model.backbone.rope=None',), ('model.backbone.rope.theta=100.', 'model.backbone.rope.rescale=None')
     rope = Training('paper_ls-rope', PAPER.config, f'ablation/{LARGE}-ls-rope.py')
     steps = {'plain ViT': 'plain', '+ LayerScale': 'ls', '+ RoPE': 'ls-rope', '+ QK-norm': 'gelu'}
-    rows = [Row(name, 'in the paper', ablated(part, f'ablation/{LARGE}-{part}.py', f'ablation/{TUNED}-{part}.py'))
+    rows = [Row(name, 'not at hand', ablated(part, f'ablation/{LARGE}-{part}.py', f'ablation/{TUNED}-{part}.py'))
             for name, part in steps.items()]
     return [
         *rows,
-        Row('+ gated MLP (NEPA)', 'in the paper', ablated('nepa', None)),
+        Row('+ gated MLP (NEPA)', 'not at hand', ablated('nepa', None)),
         Row('plain ViT, no pretraining', '', {'top-1': tuned('plain_random', None, f'ablation/{TUNED}-plain.py', RANDOM)}),
         Row('LayerScale, RoPE not rescaled in fine-tuning', '', {
             'top-1': tuned('ls-rope_fixed', rope, f'ablation/{TUNED}-ls-rope.py', fixed_rope)}),
@@ -186,9 +186,9 @@ def table1de() -> list[Row]:
     """Frozen embedding and attention in fine-tuning; Table 8 too, whose decay is fixed."""
     return [
         Row('embedding frozen, bidirectional, decay rising', '83.8', {'top-1': tuned('nepa', PAPER)}),
-        Row('1d: embedding trained', 'in the paper', {'top-1': tuned('unfrozen', PAPER, f'ablation/{TUNED}-unfrozen.py')}),
+        Row('1d: embedding trained', 'not at hand', {'top-1': tuned('unfrozen', PAPER, f'ablation/{TUNED}-unfrozen.py')}),
         Row('1e: causal', '82.5', {'top-1': tuned('causal', PAPER, f'classification/{TUNED}-causal.py')}),
-        Row('8: decay fixed at 0.65', 'in the paper', {'top-1': tuned('fixed_decay', PAPER, f'ablation/{TUNED}-fixed-decay.py')}),
+        Row('8: decay fixed at 0.65', 'not at hand', {'top-1': tuned('fixed_decay', PAPER, f'ablation/{TUNED}-fixed-decay.py')}),
     ]
 
 
