@@ -66,6 +66,17 @@ def test_record_of_a_training_that_was_cut_off_once(tmp_path, monkeypatch):
     assert steps == list(range(2, 101, 2)) and found['curve'][-1] == dict(step=100, loss=-1.0, collapse=0.5)
 
 
+def test_a_step_that_is_done_again_after_a_resume_counts_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for start, loss, steps in (('20300101_100000', -0.1, range(1, 31)), ('20300101_110000', -0.9, range(21, 41))):
+        path = Path('out/start/seed3') / start / 'vis_data/scalars.json'
+        path.parent.mkdir(parents=True)
+        path.write_text('\n'.join(json.dumps(dict(loss=loss, step=step)) for step in steps) + '\n')
+    found = record_of(START, 3, Path('out'))
+    assert found['curve'] == [dict(step=step, loss=-0.1 if step < 21 else -0.9) for step in range(1, 41)]
+    assert 'change' in found and found['change'] is START.change
+
+
 def test_curves_of_every_seed_are_drawn():
     panels = draw_curves(ROWS, RECORDS).axes
     assert [len(axes.lines) for axes in panels] == [2, 0]  # no row has a collapse

@@ -34,7 +34,7 @@ FINETUNINGS = {  # by the share of labels: config and list
     '10 %': (f'{SMALL}-12e_cifar10-10pct-32px.py', '10pct'),
     '1 %': (f'{SMALL}-40e_cifar10-1pct-32px.py', '1pct'),
 }
-SCRATCH = f'{SMALL}-3e_cifar10-32px-scratch.py'  # what spares random weights what would handicap them
+SCRATCH = f'{SMALL}-3e_cifar10-32px-scratch.py'  # spares random weights what would handicap them
 RANDOM = ('model.backbone.init_cfg=None',)
 FOUR_EPOCHS = ('train_cfg.max_epochs=4', 'param_scheduler.end=4')  # instead of one
 
@@ -159,12 +159,11 @@ def longer() -> list[Row]:
 def table1b() -> list[Row]:
     """Parts of the ViT, step by step; and what tells apart what RoPE and QK-norm do."""
     no_rope, fixed_rope = ('model.backbone.rope=None',), ('model.backbone.rope.theta=100.', 'model.backbone.rope.rescale=None')
-    rope = Training('paper_ls-rope', PAPER.config, f'ablation/{LARGE}-ls-rope.py')
     steps = {'plain ViT': 'plain', '+ LayerScale': 'ls', '+ RoPE': 'ls-rope', '+ QK-norm': 'gelu'}
-    rows = [Row(name, 'not at hand', ablated(part, f'ablation/{LARGE}-{part}.py', f'ablation/{TUNED}-{part}.py'))
-            for name, part in steps.items()]
+    cells = {part: ablated(part, f'ablation/{LARGE}-{part}.py', f'ablation/{TUNED}-{part}.py') for part in steps.values()}
+    rope, _ = cells['ls-rope']['loss']
     return [
-        *rows,
+        *(Row(name, 'not at hand', cells[part]) for name, part in steps.items()),
         Row('+ gated MLP (NEPA)', 'not at hand', ablated('nepa', None)),
         Row('plain ViT, no pretraining', '', {'top-1': tuned('plain_random', None, f'ablation/{TUNED}-plain.py', RANDOM)}),
         Row('LayerScale, RoPE not rescaled in fine-tuning', '', {
