@@ -134,6 +134,7 @@ def test_pretraining_recipe(name, accumulated, epochs, warmup):
         backbone = cfg.model.backbone
         assert backbone.get('gated_mlp', False) == backbone.get('use_abs_pos_embed', False) == bool(variant)
         assert backbone.get('with_cls_token', True) != bool(variant) and backbone.get('causal', True)
+        assert backbone.get('qk_norm', 'plain') == ('affine' if 'large' in name else 'plain')  # as released
 
 
 @pytest.mark.parametrize('name, base_lr, epochs, warmup, decay, drop_path, crop_pct', [
@@ -161,6 +162,8 @@ def test_fine_tuning_recipe(name, base_lr, epochs, warmup, decay, drop_path, cro
     train, test = (loader.dataset.pipeline[1] for loader in (cfg.train_dataloader, cfg.test_dataloader))
     assert (train.auto_augment, train.interpolation, train.re_prob) == ('rand-m9-mstd0.5-inc1', 'bicubic', 0.25)
     assert (test.crop_pct, test.is_training) == (crop_pct, False) and cfg.val_dataloader == cfg.test_dataloader
+    assert test.get('crop_mode') == ('squash' if 'large' in name else None)
+    assert cfg.model.head.init_cfg == dict(type='Constant', layer='Linear', val=0., bias=0.)
     mixup, = cfg.model.train_cfg.augments
     assert (mixup.mixup_alpha, mixup.cutmix_alpha, mixup.label_smoothing) == (0.8, 1.0, 0.1)
     pretrained = Path(backbone.init_cfg.checkpoint).parent.name

@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope, init_default_scope
+from mmpretrain.structures import DataSample
 from PIL import Image
 from timm.data import Mixup, create_transform
 from torchvision import transforms
@@ -45,6 +46,20 @@ def recipe(tmp_path):
 def opened(dataset):
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     return [Image.open(info['img_path']).convert('RGB') for info in infos], torch.tensor([info['gt_label'] for info in infos])
+
+
+def test_the_first_loss_is_that_of_a_thousand_equal_classes():
+    """The head begins at zero, as the release's."""
+    cfg = Config.fromfile(ROOT / 'configs/classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k.py')
+    cfg.model.backbone.update(TINY, init_cfg=None)
+    cfg.model.head.in_channels = 16
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(cfg.model)
+    model.init_weights()
+    assert not model.head.fc.weight.any() and not model.head.fc.bias.any()
+    batch = default_collate([dict(inputs=torch.rand(3, 28, 28), data_samples=DataSample().set_gt_label(i)) for i in (3, 998)])
+    loss = model(**model.data_preprocessor(batch, training=True), mode='loss')['loss']
+    assert loss.item() == pytest.approx(6.9078, abs=1e-4)  # ln 1000
 
 
 def test_training_and_evaluation(recipe):

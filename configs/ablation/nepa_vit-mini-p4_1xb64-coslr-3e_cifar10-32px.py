@@ -21,7 +21,8 @@ model = dict(
         act='silu',
         gated_mlp=True,
         init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p4_1xb64-400i_cifar10-32px/iter_400.pth')),
-    head=dict(num_classes=10, in_channels=128),
+    # A list, which replaces the base's zeros: what is published was run so.
+    head=dict(num_classes=10, in_channels=128, init_cfg=[dict(type='TruncNormal', layer='Linear', std=0.02)]),
     train_cfg=None)
 
 optim_wrapper = dict(

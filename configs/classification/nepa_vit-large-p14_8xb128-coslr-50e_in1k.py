@@ -18,7 +18,7 @@ model = dict(
         init_cfg=dict(checkpoint='work_dirs/nepa_vit-large-p14_8xb256-amp-coslr-800e_in1k/epoch_800.pth')),
     head=dict(in_channels=1024))
 
-# A crop of 224 from 235: crop_pct 0.95
+# A crop of 224 from the image squashed to 235 x 235, as the release tests its large model
 test_pipeline = [
     dict(type='nepa_mm.LoadImage'),
     dict(
@@ -27,6 +27,7 @@ test_pipeline = [
         is_training=False,
         interpolation='bicubic',
         crop_pct=0.95,
+        crop_mode='squash',
         mean=[0.5] * 3,
         std=[0.5] * 3),
     dict(type='PackInputs'),

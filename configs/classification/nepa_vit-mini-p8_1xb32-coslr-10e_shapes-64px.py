@@ -13,7 +13,8 @@ model = dict(
         patch_size=8,
         frozen_stages=-1,
         init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px/epoch_18.pth')),
-    head=dict(num_classes=8, in_channels=128),
+    # A list, which replaces the base's zeros: what is published was run so.
+    head=dict(num_classes=8, in_channels=128, init_cfg=[dict(type='TruncNormal', layer='Linear', std=0.02)]),
     train_cfg=dict(augments=[dict(type='nepa_mm.TimmMixup', prob=0., label_smoothing=0.1, num_classes=8)]))  # smoothing alone
 
 classes = ['arrow', 'crescent', 'cross', 'disc', 'ring', 'square', 'star', 'triangle']

@@ -17,7 +17,8 @@ model = dict(
         img_size=32,
         patch_size=4,
         init_cfg=dict(checkpoint='work_dirs/nepa_vit-micro-p4_1xb64-coslr-8e_cifar10-32px/epoch_8.pth')),
-    head=dict(num_classes=10, in_channels=64),
+    # A list, which replaces the base's zeros: what is published was run so.
+    head=dict(num_classes=10, in_channels=64, init_cfg=[dict(type='TruncNormal', layer='Linear', std=0.02)]),
     train_cfg=None)  # no mixup: epochs are few
 
 optim_wrapper = dict(

@@ -1,4 +1,5 @@
-# NEPA pretraining of ViT-L/14 on ImageNet-1k as the release's script has it: 1600 epochs, twice the paper's.
+# NEPA pretraining of ViT-L/14 on ImageNet-1k as the release's script has it: 1600 epochs, twice the paper's. QK-norm has
+# weights, where base has none.
 #
 #   bash tools/dist_train.sh configs/pretrain/nepa_vit-large-p14_8xb256-amp-coslr-1600e_in1k.py 8
 #

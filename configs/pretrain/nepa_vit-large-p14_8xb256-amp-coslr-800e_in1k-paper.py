@@ -1,4 +1,5 @@
-# NEPA pretraining of ViT-L/14 on ImageNet-1k, the paper's variant: SwiGLU, learned position embedding, no [CLS].
+# NEPA pretraining of ViT-L/14 on ImageNet-1k, the paper's variant: SwiGLU, learned position embedding, no [CLS]. QK-norm has
+# weights, as in the released large model: which of the two the paper's own had was not published.
 #
 #   bash tools/dist_train.sh configs/pretrain/nepa_vit-large-p14_8xb256-amp-coslr-800e_in1k-paper.py 8
 #
@@ -13,7 +14,14 @@ _base_ = [
 
 model = dict(
     data_preprocessor=dict(compile=True),
-    backbone=dict(arch='large', with_cls_token=False, use_abs_pos_embed=True, act='silu', gated_mlp=True, compile=True),
+    backbone=dict(
+        arch='large',
+        with_cls_token=False,
+        use_abs_pos_embed=True,
+        qk_norm='affine',
+        act='silu',
+        gated_mlp=True,
+        compile=True),
     head=dict(compile=True))
 
 # 8 GPUs x 256 images x 2 accumulated = 4096

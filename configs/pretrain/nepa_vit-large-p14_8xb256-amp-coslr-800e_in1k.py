@@ -1,4 +1,5 @@
-# NEPA pretraining of ViT-L/14 on ImageNet-1k, the released variant: [CLS], GELU.
+# NEPA pretraining of ViT-L/14 on ImageNet-1k, the released variant: [CLS], GELU. QK-norm has weights,
+# where base has none.
 #
 #   bash tools/dist_train.sh configs/pretrain/nepa_vit-large-p14_8xb256-amp-coslr-800e_in1k.py 8
 #
@@ -12,7 +13,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(data_preprocessor=dict(compile=True), backbone=dict(arch='large', compile=True), head=dict(compile=True))
+model = dict(data_preprocessor=dict(compile=True), backbone=dict(arch='large', qk_norm='affine', compile=True), head=dict(compile=True))
 
 # 8 GPUs x 256 images x 2 accumulated = 4096
 train_dataloader = dict(batch_size=256)

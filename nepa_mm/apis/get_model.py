@@ -65,9 +65,7 @@ def built(checkpoint: dict, address: str, overrides: dict) -> BaseModel:
     model.load_state_dict(weights, strict=not model.backbone.allow_unmatched)
     print_log(str(fit), 'current')
     if isinstance(model, BaseSelfSupervisor) and not config.get('test_dataloader'):  # pretraining has no test
-        size = model_cfg['backbone'].get('img_size', 224)
-        pipeline = centre_pipeline(size if isinstance(size, int) else min(size))
-        config = dict(config, test_dataloader=dict(dataset=dict(pipeline=pipeline)))
+        config = dict(config, test_dataloader=dict(dataset=dict(pipeline=centre_pipeline(model_cfg['backbone']))))
     # Where the inferencers of the hosts look; of the rest of the config they would build whatever it names
     model._config = Config(dict(default_scope=scope_of(config), model=model_cfg, **pipeline_of(config)))
     if scope_of(config) == 'mmseg':  # as mmseg's own init_model does, for inference_model

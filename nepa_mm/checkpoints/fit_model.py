@@ -58,27 +58,33 @@ def fit_parts(own: dict[str, Tensor], state_dict: dict[str, Tensor], prefixes: t
     for part in dict.fromkeys(name.split('.')[0] for name in own):
         names = [name for name in own if name.split('.')[0] == part]
         missing = [name for name in names if name not in state_dict and not name.endswith('num_batches_tracked')]
+        start = start_of([own[name] for name in names])
         if not any(name in state_dict for name in names):
-            fit.new_parts.append(f'{part} ({len(names)}) at random')
+            fit.new_parts.append(f'{part} ({len(names)}) {start}')
             continue
         listed, unlisted = split_by(patterns, missing)
         if unlisted:
             refuse(fit.source, f'it lacks {len(unlisted)} of the {len(names)} tensors of {part}, such as {unlisted[0]} (list '
                    'them in allow_unmatched of the backbone to create them)', theirs)
-        fit.new_parts += [f'{name} at random' for name in listed]
+        fit.new_parts += [f'{name} {start}' for name in listed]
         for name in names:
             there, here = state_dict.get(name, own[name]).shape, own[name].shape
             if there != here:
                 if there[1:] != here[1:] and not split_by(patterns, [name])[0]:
                     refuse(fit.source, f'{name} is {list(there)} there and {list(here)} here', theirs)
-                fit.new_parts.append(f'{name} at random for {here[0]} classes ({there[0]} there)' if there[1:] == here[1:] else
-                                     f'{name} at random')
+                fit.new_parts.append(f'{name} {start} for {here[0]} classes ({there[0]} there)' if there[1:] == here[1:] else
+                                     f'{name} {start}')
                 del state_dict[name]
     unused = [name for name in theirs if name not in own]
     for part in dict.fromkeys(name.split('.')[0] for name in unused):
         fit.unused_parts.append(f'{part} ({sum(name.split(".")[0] == part for name in unused)})')
     for name in unused:
         del state_dict[name]
+
+
+def start_of(part: list[Tensor]) -> str:
+    """How a part begins that the checkpoint lacks: the recipes' classifiers as zeros, as the release's."""
+    return 'at random' if any(tensor.is_meta or tensor.any() for tensor in part) else 'as zeros'
 
 
 def require_all(fit: Fit, purpose: str, exactly: bool = False) -> None:

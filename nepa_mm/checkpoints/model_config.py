@@ -31,16 +31,27 @@ def model_config(backbone: dict, num_classes: int | None = None) -> dict:
                 in_channels=backbone['arch']['embed_dims'],
                 loss=dict(type='CrossEntropyLoss')),
             data_preprocessor=dict(type='ClsDataPreprocessor', num_classes=num_classes, **PIXELS))
-    pipeline = centre_pipeline(backbone['img_size'], is_large=backbone['arch']['num_layers'] == 24)
+    pipeline = centre_pipeline(backbone)
     return dict(default_scope='mmpretrain', model=model, test_dataloader=dict(dataset=dict(pipeline=pipeline)))
 
 
-def centre_pipeline(size: int, is_large: bool = False) -> list[dict]:
-    """The release's test pipeline, for models that normalise: the central square of an image, ``size`` pixels a side."""
-    crop = 0.95 if is_large else 0.875  # the release's, for its large and its base model
+def centre_pipeline(backbone: dict) -> list[dict]:
+    """The release's test pipeline, for models that normalise: the central square of an image, ``img_size`` pixels a side.
+
+    Its scripts resize the short side to ``img_size`` / 0.875 for their base model, and for the large one both sides to
+    ``img_size`` / 0.95, whatever the image's shape.
+
+    Args:
+        backbone: Arguments of the :class:`NEPAViT`.
+    """
+    size, arch = backbone.get('img_size', 224), backbone.get('arch')
+    size = size if isinstance(size, int) else min(size)
+    is_large = arch == 'large' or isinstance(arch, dict) and arch.get('num_layers') == 24
+    resize = dict(type='Resize', scale=(int(size / 0.95), ) * 2) if is_large else dict(
+        type='ResizeEdge', scale=int(size / 0.875), edge='short')
     return [
         dict(type='LoadImageFromFile'),
-        dict(type='ResizeEdge', scale=int(size / crop), edge='short', backend='pillow', interpolation='bicubic'),
+        dict(resize, backend='pillow', interpolation='bicubic'),
         dict(type='CenterCrop', crop_size=size),
         dict(type='PackInputs'),
     ]

@@ -23,7 +23,8 @@ class TimmTransform(BaseTransform):
     Args:
         **kwargs: Arguments of ``create_transform``: ``input_size``, ``is_training``, ``mean``, ``std`` (of pixels in [0, 1]),
             ``interpolation``; in training ``auto_augment``, ``re_prob``, ``re_mode``, ...; in evaluation ``crop_pct``:
-            the short side is resized to floor(``input_size`` / ``crop_pct``), 235 for 0.95 and 256 for 0.875.
+            the short side is resized to floor(``input_size`` / ``crop_pct``), 256 for 0.875; with ``crop_mode='squash'`` both
+            sides are, as the release tests its large model: 235 for 0.95.
 
     Raises:
         ConfigError: For an argument that ``create_transform`` does not have, or ``separate``, which makes three of it.

@@ -138,7 +138,7 @@ def naming_checkpoints(cfg: Config) -> Iterator[None]:
 
 def class_counts(cfg: Config, message: str) -> list[str]:
     """Keys and values of the heads that have another number of classes than a checkpoint, from the message that says so."""
-    found = re.findall(r'(\w+(?:\.\d+)?)\.\S+ at random for (\d+) classes', message)
+    found = re.findall(r'(\w+(?:\.\d+)?)\.\S+ (?:at random|as zeros) for (\d+) classes', message)
     model = 'model.module' if value_at(cfg, 'model.module') else 'model'  # as --tta wraps it
     return [f'model.{head}.num_classes={count}' for head, count in dict(found).items()
             if str(value_at(cfg, f'{model}.{head}.num_classes')) == count]

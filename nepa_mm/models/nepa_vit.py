@@ -52,7 +52,8 @@ class NEPAViT(PretrainedBackbone):
         with_cls_token: Prepend a [CLS] token.
         use_abs_pos_embed: Add a learned position embedding to the patches; resized for other image sizes.
         rope: Arguments of :class:`RoPE2D`; None for no rotary position embedding.
-        qk_norm: LayerNorm of queries and keys: None, 'plain' (pretraining), 'affine' (release's fine-tuning), 'affine_bias'.
+        qk_norm: LayerNorm of queries and keys: None, 'plain' (the release's base in pretraining), 'affine' (its large,
+            and both in fine-tuning), 'affine_bias'.
         qkv_bias: Bias of the query, key and value projections.
         layer_scale_init_value: Start of LayerScale; None for none.
         act: Activation of the MLP by its timm name: 'gelu' (exact), 'gelu_tanh', 'quick_gelu', 'relu' or 'silu'.

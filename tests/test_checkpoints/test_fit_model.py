@@ -40,6 +40,15 @@ def test_pretraining_to_classification_and_segmentation():
         'ignored: mask_token (1)')
 
 
+def test_a_head_that_begins_at_zero_is_said_to():
+    model = classifier()
+    for parameter in model.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    assert fit_model(model, NEPA(NEPAViT(**TINY)).state_dict()).new_parts == ['head (2) as zeros']
+    fit = fit_model(model, classifier(7).state_dict())
+    assert fit.new_parts == [f'head.fc.{kind} as zeros for 5 classes (7 there)' for kind in ('weight', 'bias')]
+
+
 def test_what_is_fitted_loads_strictly():
     tuned = randomize(classifier())
     for model, source in ((classifier(), NEPA(NEPAViT(**TINY))), (segmentor(), tuned), (classifier(7), tuned)):

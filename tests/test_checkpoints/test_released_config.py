@@ -1,14 +1,20 @@
 import json
 
+import numpy as np
 import pytest
-from mmengine.registry import MODELS
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import MODELS, DefaultScope
+from PIL import Image
+from torchvision import transforms
 
 from nepa_mm import NEPAViT
 from nepa_mm.checkpoints import backbone_kwargs
-from nepa_mm.checkpoints.model_config import inferred_backbone, model_config
+from nepa_mm.checkpoints.model_config import centre_pipeline, inferred_backbone, model_config
 from nepa_mm.checkpoints.released_config import classes_of, complete_arguments, preprocessing, released_config
 from nepa_mm.errors import CheckpointError
-from tiny import GOLDEN, TINY, needs_golden
+from tiny import GOLDEN, ROOT, TINY, needs_golden
 
 CONFIG = dict(
     model_type='vit_nepa', hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, image_size=28,
@@ -18,6 +24,50 @@ VARIANTS = [
     dict(), dict(use_gated_mlp=True, hidden_act='silu'), dict(qk_norm_affine=True, is_causal=False), dict(qk_norm=False),
     dict(layerscale_value=None, qkv_bias=False), dict(qk_norm_affine=True, qk_norm_bias=True), dict(pos_embed_rescale=None),
     dict(hidden_act='gelu_pytorch_tanh', rope_theta=10., layer_norm_eps=1e-6, num_channels=1, drop_path_prob=0.1)]
+
+
+# Every field of the authors' config.json files for pretraining and fine-tuning, base and large, but for the names of the classes,
+# the version of transformers, finetuning_task and num_prompt_token, which is 0 in all
+OF_ALL = dict(
+    model_type='vit_nepa', dtype='float32', image_size=224, patch_size=14, num_channels=3, hidden_act='gelu', use_gated_mlp=False,
+    qkv_bias=True, qk_norm=True, qk_norm_bias=False, layerscale_value=1e-5, layer_norm_eps=1e-12, initializer_range=0.02,
+    rope_theta=100., pos_embed_rescale=2., pos_embed_jitter=None, pos_embed_shift=None, add_pooling_layer=True,
+    hidden_dropout_prob=0., attention_probs_dropout_prob=0.)
+OF_BASE = dict(OF_ALL, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
+OF_LARGE = dict(OF_ALL, hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
+PRETRAINED = dict(architectures=['ViTNepaForPreTraining'], is_causal=True, drop_path_prob=0.)
+FINE_TUNED = dict(architectures=['ViTNepaForImageClassification'], is_causal=False, qk_norm_affine=True)
+
+
+@pytest.mark.parametrize('name, fields', [
+    ('pretrain/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k', dict(OF_BASE, **PRETRAINED, qk_norm_affine=False)),
+    ('pretrain/nepa_vit-large-p14_8xb256-amp-coslr-800e_in1k', dict(OF_LARGE, **PRETRAINED, qk_norm_affine=True)),
+    ('pretrain/nepa_vit-large-p14_8xb256-amp-coslr-1600e_in1k', dict(OF_LARGE, **PRETRAINED, qk_norm_affine=True)),
+    ('classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k', dict(OF_BASE, **FINE_TUNED, drop_path_prob=0.1)),
+    ('classification/nepa_vit-large-p14_8xb128-coslr-50e_in1k', dict(OF_LARGE, **FINE_TUNED, drop_path_prob=0.2)),
+    ('classification/nepa_vit-large-p14_8xb128-coslr-100e_in1k', dict(OF_LARGE, **FINE_TUNED, drop_path_prob=0.2)),
+])
+def test_every_field_of_the_released_configs_is_ours(name, fields):
+    model = Config.fromfile(ROOT / f'configs/{name}.py').model
+    ours = released_config(model, model.head.num_classes if 'classification' in name else None)
+    assert len(ours.pop('id2label', '')) == len(ours.pop('label2id', '')) == (1000 if 'classification' in name else 0)
+    assert ours == fields
+    assert backbone_kwargs(fields)['qk_norm'] == model.backbone.get('qk_norm', 'plain')  # so that the released weights fit
+
+
+@pytest.mark.parametrize('arch, resize', [('base', 256), ('large', (235, 235))])
+def test_the_test_pipeline_of_released_weights_is_the_release_s(arch, resize, tmp_path):
+    pipeline = centre_pipeline(complete_arguments(dict(arch=arch)))
+    assert pipeline == centre_pipeline(dict(arch=arch)) == model_config(complete_arguments(dict(arch=arch)))[
+        'test_dataloader']['dataset']['pipeline']
+    release = transforms.Compose([transforms.Resize(resize, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(224)])
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        pipeline = Compose(pipeline)
+    for width, height in ((320, 260), (241, 500)):
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+        image.save(tmp_path / 'image.png')
+        pixels = pipeline(dict(img_path=str(tmp_path / 'image.png')))['inputs']  # BGR
+        assert torch.equal(pixels.flip(0), transforms.functional.pil_to_tensor(release(image)))
 
 
 def test_backbone_kwargs_follow_the_config():

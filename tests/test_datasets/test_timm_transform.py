@@ -23,10 +23,12 @@ TRAIN = dict(input_size=224, is_training=True, auto_augment='rand-m9-mstd0.5-inc
 
 @pytest.fixture
 def pipelines():
-    """Those of the fine-tuning config: training, evaluation."""
+    """Of the fine-tuning configs: training, evaluation of base and large."""
     init_default_scope('mmpretrain')
-    cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/imagenet_224.py')
-    yield Compose(cfg.train_dataloader.dataset.pipeline), Compose(cfg.test_dataloader.dataset.pipeline)
+    base, large = (Config.fromfile(ROOT / f'configs/classification/nepa_vit-{name}_in1k.py') for name in (
+        'base-p14_8xb128-coslr-100e', 'large-p14_8xb128-coslr-50e'))
+    assert base.train_dataloader == large.train_dataloader
+    yield [Compose(loader.dataset.pipeline) for loader in (base.train_dataloader, base.test_dataloader, large.test_dataloader)]
     DefaultScope._instance_dict.clear()
 
 
@@ -94,10 +96,12 @@ def test_each_policy(policy, photo):
 
 
 def test_evaluation_pixels_are_the_releases(pipelines, photo):
-    expected = transforms.Compose([
-        transforms.Resize(256, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(224), transforms.ToTensor(),
-        transforms.Normalize(**NORMAL)])(Image.open(photo).convert('RGB'))
-    assert torch.equal(pipelines[1](dict(img_path=photo))['inputs'], expected)
+    """Its large model sees the whole image squashed to a square, whose centre is cut out."""
+    for pipeline, size in zip(pipelines[1:], (256, (235, 235)), strict=True):
+        expected = transforms.Compose([
+            transforms.Resize(size, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(224), transforms.ToTensor(),
+            transforms.Normalize(**NORMAL)])(Image.open(photo).convert('RGB'))
+        assert torch.equal(pipeline(dict(img_path=photo))['inputs'], expected)
 
 
 def test_a_flip_and_its_absence_both_occur(photo):

@@ -131,7 +131,7 @@ def test_an_error_about_a_checkpoint_gets_its_place():
 def test_an_error_about_classes_of_a_checkpoint_gets_the_keys_of_the_heads(wrapper):
     model = dict(decode_head=dict(num_classes=19), auxiliary_head=[dict(num_classes=7), dict(num_classes=19)])
     cfg = Config(dict(model=dict(module=model) if wrapper else model, load_from='a.pth'))
-    message = ('decode_head.conv_seg.weight at random for 19 classes (150 there), decode_head.conv_seg.bias at random for 19 '
+    message = ('decode_head.conv_seg.weight at random for 19 classes (150 there), decode_head.conv_seg.bias as zeros for 19 '
                'classes (150 there), auxiliary_head.1.conv_seg.bias at random for 19 classes (150 there)')
     keys = 'model.decode_head.num_classes=19, model.auxiliary_head.1.num_classes=19'
     with pytest.raises(CheckpointError) as error, naming_checkpoints(cfg):

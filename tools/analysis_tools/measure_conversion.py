@@ -35,8 +35,9 @@ def write_released(folder: Path, arch: str, num_classes: int | None) -> None:
     from nepa_mm import NEPAViT
     from nepa_mm.checkpoints import released_state_dict
     from nepa_mm.checkpoints.released_config import released_config
-    fine_tuned = dict(causal=False, qk_norm='affine', out_type='avg_featmap')
-    backbone = dict(arch=arch, img_size=224, patch_size=14, **(fine_tuned if num_classes else {}))
+    backbone = dict(arch=arch, img_size=224, patch_size=14, qk_norm='affine' if num_classes or arch == 'large' else 'plain')
+    if num_classes:
+        backbone.update(causal=False, out_type='avg_featmap')
     shapes = {f'backbone.{name}': value.shape for name, value in NEPAViT(**backbone).state_dict().items()}
     if num_classes:
         shapes.update({'head.fc.weight': (num_classes, shapes['backbone.norm.weight'][0]), 'head.fc.bias': (num_classes, )})

@@ -15,7 +15,7 @@ model = dict(
         num_classes=1000,
         in_channels=768,
         loss=dict(type='CrossEntropyLoss', use_soft=True),  # targets are mixed and smoothed by timm
-        init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02)),
+        init_cfg=dict(type='Constant', layer='Linear', val=0., bias=0.)),  # MAE's and BEiT's own begin at 2e-5
     train_cfg=dict(
         augments=[
             dict(type='nepa_mm.TimmMixup', mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=0.1, num_classes=1000),
