@@ -59,7 +59,7 @@ val_dataloader = dict(
     dataset=dict(
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'), pipeline=test_pipeline, **dataset))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+val_evaluator = dict(type='nepa_mm.ExactIoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(

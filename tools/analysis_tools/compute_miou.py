@@ -3,11 +3,12 @@
     python tools/analysis_tools/compute_miou.py FOLDER data/ade/ADEChallengeData2016/annotations/validation --num-classes 150 \\
         --reduce-zero-label
 
-Prints a JSON line with aAcc, mIoU and mAcc in percent, as mmseg's IoUMetric defines them. ``--matrix FILE`` keeps the confusion
-matrix, pixels by class (rows) and prediction.
+Prints a JSON line with aAcc, mIoU and mAcc in percent, as nepa_mm.ExactIoUMetric defines them; null where a mean would be perfect
+but for classes that nothing is known about. ``--matrix FILE`` keeps the confusion matrix, pixels by class (rows) and prediction.
 """
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +38,18 @@ def confusion_matrix(predictions: Path, labels: Path, num_classes: int, zero_is_
     return matrix
 
 
-def scores(matrix: np.ndarray) -> dict[str, float]:
+def scores(matrix: np.ndarray) -> dict[str, float | None]:
     """A class that is neither there nor predicted has no IoU, one that is not there no accuracy."""
     hits, there, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+    union = there + predicted - hits
     with np.errstate(invalid='ignore'):
-        iou, accuracy = hits / (there + predicted - hits), hits / there
-    return {name: round(100 * float(value), 2) for name, value in dict(
-        aAcc=hits.sum() / matrix.sum(), mIoU=np.nanmean(iou), mAcc=np.nanmean(accuracy)).items()}
+        found = {name: round(100 * float(value), 2) for name, value in dict(
+            aAcc=hits.sum() / matrix.sum(), mIoU=np.nanmean(hits / union), mAcc=np.nanmean(hits / there)).items()}
+    if union.all():
+        return found
+    print(f'classes {np.flatnonzero(union == 0).tolist()} are in no label and in no prediction, so nothing is known about them; '
+          'means are over the others, and one of 100 is null', file=sys.stderr)
+    return {name: None if name != 'aAcc' and value == 100 else value for name, value in found.items()}
 
 
 def main() -> None:

@@ -55,5 +55,5 @@ val_dataloader = dict(
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+val_evaluator = dict(type='nepa_mm.ExactIoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
