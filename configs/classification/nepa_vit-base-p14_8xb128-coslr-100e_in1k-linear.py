@@ -1,7 +1,8 @@
-# Linear probing of a NEPA ViT-B/14 on ImageNet-1k, average embedding (Table 6): the frozen backbone as pretrained, causal;
-# mean of the patch tokens. NEPA is not made for it: the paper finds linear probing poor. It does not give the protocol; this
-# one has batch norm before the linear layer, as MAE's has, since NEPA's features are correlated (docs/evidence.md), crop and flip,
-# no mixup, no weight decay, and otherwise the head's part of the fine-tuning recipe.
+# Linear probing of a NEPA ViT-B/14 on ImageNet-1k, average embedding (Table 6): the frozen backbone as pretrained, causal, in
+# evaluation mode; mean of the patch tokens. NEPA is not made for it: the paper finds linear probing poor. It does not give the
+# protocol, nor does the release (docs/training.md). This one has batch norm before the linear layer, as MAE's has, since NEPA's
+# features are correlated (docs/evidence.md), crop and flip, no mixup, no weight decay, and otherwise the head's part of the
+# fine-tuning recipe.
 #
 #   bash tools/dist_train.sh configs/classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k-linear.py 8
 #
@@ -17,7 +18,7 @@ model = dict(
     backbone=dict(
         arch='base',
         causal=True,
-        frozen_stages=12,  # all blocks and the final norm
+        frozen_stages=12,  # all of it: RoPE is not rescaled, fc_norm stays as it begins
         init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth')),
     neck=dict(type='ClsBatchNormNeck', input_features=768),
     head=dict(in_channels=768),

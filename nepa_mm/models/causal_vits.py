@@ -20,6 +20,14 @@ from .causal_backbone import check_causal, warn_of_blind_outputs
 class EmbedAndPredict:
     """The two halves of a forward pass, for the backbones of mmpretrain that are built like its ViT."""
 
+    def train(self, mode: bool = True) -> nn.Module:
+        """Switch to training mode; what ``frozen_stages`` freezes stays in evaluation mode, which the parents set only once."""
+        super().train(mode and self.frozen_stages < len(self.layers))
+        if self.frozen_stages > 0:
+            for part in (self.drop_after_pos, *self.layers[:self.frozen_stages]):
+                part.eval()
+        return self
+
     def embed(self, x: Tensor) -> Tensor:
         """Images [B, C, H, W] -> input tokens [B, L, D]: [CLS], if any, and the patch embeddings without any position."""
         z, _ = self.patch_embed(x)  # [B, h * w, D]
@@ -97,6 +105,8 @@ class CausalBEiTViT(EmbedAndPredict, BEiTViT):
     def __init__(self, causal: bool = True, out_type: str = 'raw', final_norm: bool = True, **kwargs) -> None:
         super().__init__(out_type=out_type, final_norm=final_norm, **kwargs)
         self.causal = causal
+        if self.frozen_stages == len(self.layers):
+            self.requires_grad_(False)  # the parent leaves the biases that all layers share
         self.has_relative_positions = self.use_rel_pos_bias or self.rel_pos_bias is not None
         if self.has_relative_positions and not self.with_cls_token:
             raise ConfigError('False does not fit relative position biases, whose tables have a row for [CLS]', 'with_cls_token',

@@ -63,9 +63,8 @@ class MAENEPAViT(NEPAViT):
         order = torch.rand(batch, num_patches, device=x.device).argsort(dim=1)  # [B, T]
         ids_restore, kept = order.argsort(dim=1), order[:, :num_kept]  # [B, T], [B, K]
         patches = patches.gather(1, kept[..., None].expand(-1, -1, dims))  # [B, K, D]
-        rope = self.rope_table(image_size, x.device)
-        if rope is not None:
-            rope = rope[kept]  # [B, K, 2 * head_dim]
-        for latent in self.run_blocks(torch.cat([cls_token, patches], dim=1), rope):
+        ropes = (None if table is None else table[kept]  # [B, K, 2 * head_dim]
+                 for table in self.rope_tables(image_size, x.device))
+        for latent in self.run_blocks(torch.cat([cls_token, patches], dim=1), *ropes):
             pass
         return latent, (ids_restore >= num_kept).float(), ids_restore

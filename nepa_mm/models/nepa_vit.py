@@ -61,7 +61,8 @@ class NEPAViT(PretrainedBackbone):
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0 at the first.
         norm_eps: Epsilon of every LayerNorm.
         frozen_stages: -1 trains all; 0 freezes the patch embedding alone; n also [CLS], position embedding and the first n
-            blocks, and with n = num_layers the final norm.
+            blocks; n = num_layers the whole backbone. Frozen blocks stay in evaluation mode: no stochastic depth, and RoPE's
+            coordinates as they are. (The release's ``freeze_vit`` stops gradients alone, and leaves ``fc_norm`` to train.)
         with_cp: Recompute activations of the blocks in the backward pass to save memory.
         compile: Run the blocks through ``torch.compile`` while training; needs a C++ compiler.
         **kwargs: ``init_cfg`` and ``allow_unmatched`` of :class:`PretrainedBackbone`.
@@ -139,9 +140,10 @@ class NEPAViT(PretrainedBackbone):
         if not -1 <= frozen_stages <= self.num_layers:
             raise ConfigError(f'{frozen_stages} is not in [-1, {self.num_layers}]', 'frozen_stages',
                               f'-1 freezes nothing, 0 the patch embedding, n the first n of {self.num_layers} blocks as well')
-        self.frozen_stages = frozen_stages
+        self.frozen_stages, self.is_frozen = frozen_stages, frozen_stages == self.num_layers
         for part in self.frozen_parts():
             part.requires_grad_(False)
+        self.train()
         self.untraced_settings = untraced_settings(settings['num_heads'], qk_norm, act, rope, norm_eps)
         self.variant = variant_of(dict(
             with_cls_token=with_cls_token, use_abs_pos_embed=use_abs_pos_embed, gated_mlp=gated_mlp, act=act))
@@ -179,23 +181,30 @@ class NEPAViT(PretrainedBackbone):
 
     def hidden_states(self, z: Tensor, image_size: tuple[int, int]) -> Iterator[Tensor]:
         """Yield the output [B, L, D] of each block in turn, the last one, or as ``final_norm`` says, after the final norm."""
-        return self.run_blocks(self.add_position(z, self.grid(image_size)), self.rope_table(image_size, z.device))
+        return self.run_blocks(self.add_position(z, self.grid(image_size)), *self.rope_tables(image_size, z.device))
 
-    def run_blocks(self, x: Tensor, rope: Tensor | None) -> Iterator[Tensor]:
-        """Likewise, from tokens [B, L, D] with their position and the rotations [..., T, 2 * head_dim] of their patches."""
-        rope = None if rope is None else rotations_of_all(rope, self.num_extra_tokens)
+    def run_blocks(self, x: Tensor, rope: Tensor | None, frozen_rope: Tensor | None = None) -> Iterator[Tensor]:
+        """Likewise, from tokens [B, L, D] with their position and what :meth:`rope_tables` gives, [..., T, 2 * head_dim]."""
+        rope, frozen_rope = (table if table is None else rotations_of_all(table, self.num_extra_tokens)
+                             for table in (rope, frozen_rope))
         for i, layer in enumerate(self.layers):
+            rotations = frozen_rope if i < self.frozen_stages else rope
             if self.with_cp and self.training:
-                x = checkpoint(layer, x, rope, self.causal, use_reentrant=False)
+                x = checkpoint(layer, x, rotations, self.causal, use_reentrant=False)
             else:
-                x = layer(x, rope, self.causal)
+                x = layer(x, rotations, self.causal)
             is_normed = i + 1 == self.num_layers or (self.final_norm == 'all' and i in self.out_indices)
             yield self.norm(x) if is_normed else x
 
-    def rope_table(self, image_size: tuple[int, int], device: torch.device) -> Tensor | None:
+    def rope_tables(self, image_size: tuple[int, int], device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        """Rotations of the patches for blocks that train and, if there are any, for frozen ones."""
+        frozen = self.rope_table(image_size, device, moves=False) if self.frozen_stages > 0 else None
+        return self.rope_table(image_size, device), frozen
+
+    def rope_table(self, image_size: tuple[int, int], device: torch.device, moves: bool = True) -> Tensor | None:
         """Rotations [h * w, 2 * head_dim] of the patches of an image of H x W pixels; None without RoPE."""
         extent = tuple(size / self.patch_size for size in image_size)
-        return None if self.rope is None else self.rope(self.grid(image_size), extent, device)
+        return None if self.rope is None else self.rope(self.grid(image_size), extent, device, moves)
 
     def add_position(self, z: Tensor, grid: tuple[int, int]) -> Tensor:
         """Add the learned position embedding, if any, to the patch tokens of [B, L, D]."""
@@ -260,17 +269,17 @@ class NEPAViT(PretrainedBackbone):
 
     def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
         """What ``frozen_stages`` keeps from training."""
+        if self.is_frozen:
+            return [*self.children(), *self.parameters(recurse=False)]
         parts = [self.patch_embed] if self.frozen_stages >= 0 else []
         if self.frozen_stages > 0:
             parts += [token for token in (self.cls_token, self.pos_embed) if token is not None]
             parts += self.layers[:self.frozen_stages]
-        if self.frozen_stages == self.num_layers:
-            parts.append(self.norm)
         return parts
 
     def train(self, mode: bool = True) -> 'NEPAViT':
-        """Switch to training mode; frozen blocks stay in evaluation mode."""
-        super().train(mode)
+        """Switch to training mode; frozen parts, or all of a frozen backbone, stay in evaluation mode."""
+        super().train(mode and not self.is_frozen)
         for part in self.frozen_parts():
             if isinstance(part, nn.Module):
                 part.eval()

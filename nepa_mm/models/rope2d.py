@@ -38,13 +38,14 @@ class RoPE2D(nn.Module):
         self.head_dim, self.theta = head_dim, theta
         self.rescale, self.jitter, self.shift = rescale, jitter, shift
 
-    def forward(self, grid: tuple[int, int], extent: tuple[float, float], device: torch.device) -> Tensor:
+    def forward(self, grid: tuple[int, int], extent: tuple[float, float], device: torch.device, moves: bool = True) -> Tensor:
         """Table for a grid of patches.
 
         Args:
             grid: Rows and columns of patches.
             extent: Height and width of the real image in patches; less than ``grid`` where the last patch is padded.
             device: Where to make it.
+            moves: False leaves coordinates in place while training, too, for what is frozen.
 
         Returns:
             [rows * columns, 2 * head_dim], float32: sines, then cosines, as timm has them.
@@ -52,7 +53,7 @@ class RoPE2D(nn.Module):
         centres = [(torch.arange(n, device=device, dtype=torch.float32) + 0.5) / size * 2 - 1
                    for n, size in zip(grid, extent)]
         coords = torch.cartesian_prod(*centres)  # [rows * columns, 2], y then x
-        if self.training:
+        if self.training and moves:
             coords = self.augment(coords)
         quarter = torch.arange(self.head_dim // 4, device=device, dtype=torch.float32)
         periods = self.theta**(quarter * 4 / self.head_dim)

@@ -26,7 +26,7 @@ class SimMIMNEPAViT(NEPAViT):
 
     def __init__(self, causal: bool = False, out_type: str = 'featmap', **kwargs) -> None:
         super().__init__(causal=causal, out_type=out_type, **kwargs)
-        self.mask_token = nn.Parameter(torch.empty(1, 1, self.embed_dims))
+        self.mask_token = nn.Parameter(torch.empty(1, 1, self.embed_dims), requires_grad=not self.is_frozen)
         trunc_normal_(self.mask_token, std=0.02)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:

@@ -50,6 +50,16 @@ def parent_of(model, case, **more):
     return plain
 
 
+@pytest.mark.parametrize('frozen_stages', [1, 3])
+def test_frozen_blocks_stay_in_evaluation_mode(case, frozen_stages):
+    model = built(case, frozen_stages=frozen_stages, drop_path_rate=0.5, drop_rate=0.5, out_indices=[0, 1, 2])
+    images = torch.randn(4, 3, 28, 28)
+    evaluated = model(images)
+    same = [torch.equal(ours, theirs) for ours, theirs in zip(model.train()(images), evaluated)]
+    assert same == [i < frozen_stages for i in range(3)]
+    assert any(parameter.requires_grad for parameter in model.parameters()) == (frozen_stages < 3)
+
+
 @pytest.mark.parametrize('out_type', ['raw', 'featmap'])
 def test_without_causality_it_is_the_parent(case, out_type):
     model, images = built(case, causal=False, out_type=out_type, out_indices=[0, 2]), torch.randn(2, 3, 28, 28)

@@ -24,9 +24,9 @@ def plain(encoder, **kwargs):
     return model
 
 
-@pytest.mark.parametrize('pos_embed', [False, True])
-def test_with_nothing_hidden_it_is_the_plain_backbone_in_another_order(pos_embed):
-    encoder = build(mask_ratio=0., use_abs_pos_embed=pos_embed)
+@pytest.mark.parametrize('pos_embed, frozen_stages', [(False, -1), (True, 2)])
+def test_with_nothing_hidden_it_is_the_plain_backbone_in_another_order(pos_embed, frozen_stages):
+    encoder = build(mask_ratio=0., use_abs_pos_embed=pos_embed, frozen_stages=frozen_stages)
     images = torch.randn(2, 3, 28, 28)
     latent, mask, ids_restore = encoder(images)
     whole, = plain(encoder, use_abs_pos_embed=pos_embed)(images)

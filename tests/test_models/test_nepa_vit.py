@@ -213,14 +213,23 @@ def test_position_embedding_is_resized_in_the_forward():
     (-1, set()),
     (0, {'patch_embed.weight', 'patch_embed.bias'}),
     (1, {'patch_embed', 'cls_token', 'layers.0'}),
-    (3, {'patch_embed', 'cls_token', 'layers', 'norm'}),
+    (3, {'patch_embed', 'cls_token', 'layers', 'norm', 'fc_norm'}),
 ])
 def test_frozen_stages(frozen_stages, expected):
-    model = NEPAViT(**TINY, frozen_stages=frozen_stages, drop_path_rate=0.5).train()
+    """No gradients, and in training the same outputs to the bit as in evaluation; what is not frozen moves at random."""
+    model = randomize(NEPAViT(**TINY, out_type='avg_featmap', frozen_stages=frozen_stages, drop_path_rate=0.5))
     for name, parameter in model.named_parameters():
         frozen = any(name == part or name.startswith(part + '.') for part in expected)
         assert parameter.requires_grad != frozen, name
+    images = torch.randn(4, 3, 28, 28)
+    z = model.embed(images)
+    evaluated = [*model.eval().hidden_states(z, (28, 28)), *model(images)]
+    for _ in range(2):
+        trained = [*model.train().hidden_states(z, (28, 28)), *model(images)]
+        same = [torch.equal(ours, theirs) for ours, theirs in zip(trained, evaluated)]
+        assert same == [i < frozen_stages or frozen_stages == 3 for i in range(4)]
     assert [layer.training for layer in model.layers] == [i >= frozen_stages for i in range(3)]
+    assert any(module.training for module in model.modules()) == (frozen_stages < 3)
 
 
 def test_with_cp_gives_the_same_gradients():

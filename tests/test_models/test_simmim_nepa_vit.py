@@ -41,6 +41,10 @@ def test_a_hidden_patch_has_no_influence_and_a_seen_one_has():
     torch.testing.assert_close(before.flatten(2).transpose(1, 2), last[:, 1:], atol=1e-6, rtol=0)
 
 
+def test_a_frozen_one_has_no_trainable_part():
+    assert not any(parameter.requires_grad for parameter in build(frozen_stages=3).parameters())
+
+
 def test_mask_of_other_patches():
     with pytest.raises(ConfigError, match=r'a mask of \(4, 4\) patches does not fit an image of \(30, 28\) pixels'):
         build()(torch.randn(2, 3, 30, 28), masks())
