@@ -6,6 +6,7 @@ from .durable_checkpoint_hook import DurableCheckpointHook
 from .effective_batch import AccumulatingEpochLoop, AccumulatingIterLoop
 from .fit_checkpoint_hook import CheckpointRecordHook, FitCheckpointHook
 from .foreach_ema import ForeachEMA
+from .keep_zeros_hook import KeepZerosHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .layer_decay_lr import LayerDecayCosineLR
 from .layer_lr_hook import LayerLRHook
@@ -28,6 +29,7 @@ __all__ = [
     'DurableCheckpointHook',
     'FitCheckpointHook',
     'ForeachEMA',
+    'KeepZerosHook',
     'LayerDecayCosineLR',
     'LayerDecayOptimWrapperConstructor',
     'LayerLRHook',

@@ -126,7 +126,8 @@ class StepMixin:
         Raises:
             ConfigError: If the warm-up is longer than training.
         """
-        runner, schedulers, epoch = self.runner, self.runner.param_schedulers or [], len(self.dataloader)
+        runner, epoch = self.runner, len(self.dataloader)
+        schedulers = [scheduler for scheduler in runner.param_schedulers or [] if scheduler.param_name == 'lr']
         warmup = warmup_iters(schedulers, epoch)
         if warmup > self.max_iters:
             keys = warmup_keys(runner.cfg.get('param_scheduler'))

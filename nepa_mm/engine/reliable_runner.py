@@ -22,6 +22,7 @@ from ..errors import CheckpointError, ConfigError, ProcessError, UserError, firs
 from ..registry import RUNNERS
 from .data_place import DataPlace
 from .durable_checkpoint_hook import STOPPED
+from .keep_zeros_hook import KeepZerosHook
 from .loader_faults_hook import DataTimeout, LoaderFaultsHook
 from .signal_hook import begin_worker
 from .step_seed_hook import StepSeedHook
@@ -129,9 +130,9 @@ class ReliableRunner(Runner):
         super().register_default_hooks({name: hook for name, hook in (hooks or {}).items() if hook is not None or name in own})
 
     def register_hooks(self, *args, **kwargs) -> None:
-        """Those of the config, and the two that this runner needs."""
+        """Those of the config, and the three that this runner needs."""
         super().register_hooks(*args, **kwargs)
-        for kind in (StepSeedHook, LoaderFaultsHook):
+        for kind in (StepSeedHook, LoaderFaultsHook, KeepZerosHook):
             if not any(isinstance(hook, kind) for hook in self.hooks):
                 self.register_hook(kind())
 

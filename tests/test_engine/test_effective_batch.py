@@ -172,6 +172,8 @@ def test_accumulation_counts_when_the_rate_is_scaled(tmp_path):
 
 def test_the_start_says_batch_rate_and_lengths(tmp_path, caplog):
     built = runner(tmp_path, 2, size=23, drop_last=True, epochs=2)
+    decay = dict(type='LinearParamScheduler', param_name='weight_decay', start_factor=0.1, end=99, by_epoch=False)
+    built.param_schedulers = [built.param_schedulers, decay]  # which is no warm-up of the learning rate
     messages = []
     built.logger.info = lambda text: messages.append(text)
     built.train()
