@@ -10,6 +10,7 @@ from ..checkpoints import fit_model, require_all
 from ..checkpoints.files import about
 from ..checkpoints.model_config import centre_pipeline, inferred_backbone, model_config
 from ..checkpoints.prefixes import blocks_of, checked
+from ..checkpoints.preprocessing import input_size
 from ..checkpoints.record import config_from_text
 from ..errors import CheckpointError, first_line
 from .untrusted_config import check_types, importing_nothing, pipeline_of, registered, scope_of, without_init
@@ -65,7 +66,9 @@ def built(checkpoint: dict, address: str, overrides: dict) -> BaseModel:
     model.load_state_dict(weights, strict=not model.backbone.allow_unmatched)
     print_log(str(fit), 'current')
     if isinstance(model, BaseSelfSupervisor) and not config.get('test_dataloader'):  # pretraining has no test
-        config = dict(config, test_dataloader=dict(dataset=dict(pipeline=centre_pipeline(model_cfg['backbone']))))
+        size = overrides.get('img_size') or input_size(config) or 224
+        pipeline = centre_pipeline(dict(model_cfg['backbone'], img_size=size))
+        config = dict(config, test_dataloader=dict(dataset=dict(pipeline=pipeline)))
     # Where the inferencers of the hosts look; of the rest of the config they would build whatever it names
     model._config = Config(dict(default_scope=scope_of(config), model=model_cfg, **pipeline_of(config)))
     if scope_of(config) == 'mmseg':  # as mmseg's own init_model does, for inference_model

@@ -20,9 +20,11 @@ from .addresses import path_of
 from .files import about, existing_file, is_safetensors, new_file, read_checkpoint, refuse_existing, sha256
 from .model_config import inferred_backbone, model_config
 from .prefixes import RELEASED, checked, our_parts, prefix_of, state_dict_of
-from .record import KEY, check_kind, facts_in, from_header, model_in, record, to_header, variant_of
+from .preprocessing import input_size
+from .preprocessor_file import NAME, read_file, to_file
+from .record import KEY, check_kind, config_from_text, facts_in, from_header, model_in, record, to_header, variant_of
 from .released import released_parts, stacked, third_of
-from .released_config import preprocessing, released_config
+from .released_config import released_config
 from .released_files import find_released, meta_of
 from .safetensors_files import ComputedTensors, LazyTensors, tensor_bytes, write_safetensors
 
@@ -117,7 +119,8 @@ def mm_to_hf(src: str, dst: Path, ema: bool = False) -> str:
         One line that says what was done, and what of a segmentor the release has no place for.
 
     Raises:
-        CheckpointError: If a weight or a setting has no place in the release, or ``dst`` has a checkpoint already.
+        CheckpointError: If a weight, a setting or a step of the test pipeline has no place in the release, or ``dst`` has a
+            checkpoint already.
     """
     refuse_existing(dst / 'model.safetensors')
     with about(src):
@@ -128,21 +131,51 @@ def mm_to_hf(src: str, dst: Path, ema: bool = False) -> str:
         if num_classes and any(name.startswith('neck.') for name in left_out):
             raise CheckpointError('its classifier needs the neck before it, which the release has no place for', 'its weights',
                                   'convert the pretraining that it was made of')
-        model = model_in(meta)
-        if model is None:
-            model = model_config(inferred_backbone(ours, f'{src} carries no config'), num_classes)['model']
+        settings = config_from_text(meta['cfg']) if model_in(meta) else {}
+        model = settings.get('model') or model_config(inferred_backbone(ours, f'{src} carries no config'), num_classes)['model']
         classes = meta['dataset_meta'].get('classes') if isinstance(meta.get('dataset_meta'), dict) else None
-        config = released_config(model, num_classes, classes, facts_in(meta).get('config'))
+        config = released_config(model, num_classes, classes, facts_in(meta).get('config'), released_size(settings))
         config['dtype'] = str(ours['backbone.norm.weight'].dtype).removeprefix('torch.')
         tensors = ComputedTensors({name: partial(third_of, ours, *place) for name, place in places.items()})
-        with new_file(dst / 'model.safetensors') as weights, new_file(dst / 'config.json') as settings:
+        images = image_settings(settings, config['image_size'], dst)
+        with new_file(dst / 'model.safetensors') as weights, new_file(dst / 'config.json') as text:
             write_safetensors(weights, tensors, to_header({KEY: published_record(meta, Path(path_of(src)))}))
-            settings.write_text(json.dumps(config, indent=2) + '\n')
-        if not (dst / 'preprocessor_config.json').exists():
-            (dst / 'preprocessor_config.json').write_text(json.dumps(preprocessing(config['image_size']), indent=2) + '\n')
+            text.write_text(json.dumps(config, indent=2) + '\n')
+        if images is not None:
+            (dst / NAME).write_text(json.dumps(images, indent=2) + '\n')
     line = f'{dst}: {len(places)} tensors of {src} ({kind_of(ours)}, weights: {which(meta)})'
-    return line if not left_out else f'{line}; left out, as the release has no place for them: {len(left_out)} of ' + ', '.join(
-        sorted({name.split('.')[0] for name in left_out}))
+    if left_out:
+        parts = sorted({name.split('.')[0] for name in left_out})
+        line += f'; left out, as the release has no place for them: {len(left_out)} of {", ".join(parts)}'
+    if not (dst / NAME).exists():
+        line += f'; no {NAME}, as the checkpoint does not say how its pixels are normalised: add yours'
+    return line
+
+
+def released_size(config: dict) -> tuple[int, int] | None:
+    """Size of a model's images; None, the backbone's own, for a segmentor whose crop is no square: its weights fit both."""
+    size = input_size(config)
+    return None if size and size[0] != size[1] and 'decode_head' in config['model'] else size
+
+
+def image_settings(config: dict, image_size: int, dst: Path) -> dict | None:
+    """``preprocessor_config.json`` to write for a config; None to write none, as ours does not say it, or yours is there.
+
+    Raises:
+        CheckpointError: If yours says otherwise than the config, or the config has steps that the file has no place for.
+    """
+    yours = read_file(dst)
+    try:
+        images = to_file(config, image_size) if config else None
+    except CheckpointError:
+        if yours is None:
+            raise
+        return None  # what a file cannot say of the pipeline is for you to say
+    for key in images if images and yours else ():
+        if yours.get(key) != images[key]:
+            raise CheckpointError(f'it says {key} = {yours.get(key)}, and the pipeline of the checkpoint {images[key]}',
+                                  str(dst / NAME), 'remove the file, and it is written anew')
+    return None if yours else images
 
 
 def publish(src: str, dst: Path, ema: bool = False) -> str:

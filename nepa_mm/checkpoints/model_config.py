@@ -1,26 +1,28 @@
 """The config of a model whose weights come without one of ours."""
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmengine.logging import print_log
 from torch import Tensor
 
 from .prefixes import blocks_of
+from .preprocessing import Preprocessing
 
-PIXELS = dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True)  # from [0, 255] to [-1, 1], as the release
 
-
-def model_config(backbone: dict, num_classes: int | None = None) -> dict:
+def model_config(backbone: dict, num_classes: int | None = None, images: Preprocessing | None = None) -> dict:
     """A config with the model of a checkpoint, and the pipeline that mmpretrain's inferencers ask for.
 
     Args:
         backbone: Arguments of the :class:`NEPAViT`.
         num_classes: Of the classifier; None for a pretraining checkpoint, which has none.
+        images: How they are prepared; default: as the release does it.
     """
+    images = images or release_images(backbone, square(backbone.get('img_size', 224)))
+    pixels = images.pixels()
     backbone = dict(type='nepa_mm.NEPAViT', **backbone)
     if num_classes is None:
-        model = dict(type='nepa_mm.NEPA', backbone=backbone, data_preprocessor=dict(type='SelfSupDataPreprocessor', **PIXELS))
+        model = dict(type='nepa_mm.NEPA', backbone=backbone, data_preprocessor=dict(type='SelfSupDataPreprocessor', **pixels))
     else:
         model = dict(
             type='ImageClassifier',
@@ -30,31 +32,35 @@ def model_config(backbone: dict, num_classes: int | None = None) -> dict:
                 num_classes=num_classes,
                 in_channels=backbone['arch']['embed_dims'],
                 loss=dict(type='CrossEntropyLoss')),
-            data_preprocessor=dict(type='ClsDataPreprocessor', num_classes=num_classes, **PIXELS))
-    pipeline = centre_pipeline(backbone)
-    return dict(default_scope='mmpretrain', model=model, test_dataloader=dict(dataset=dict(pipeline=pipeline)))
+            data_preprocessor=dict(type='ClsDataPreprocessor', num_classes=num_classes, **pixels))
+    return dict(default_scope='mmpretrain', model=model, test_dataloader=dict(dataset=dict(pipeline=images.pipeline())))
 
 
-def centre_pipeline(backbone: dict) -> list[dict]:
-    """The release's test pipeline, for models that normalise: the central square of an image, ``img_size`` pixels a side.
+def release_images(backbone: dict, size: int) -> Preprocessing:
+    """How the release's test scripts prepare images: the central square, and pixels from [0, 255] to [-1, 1].
 
-    Its scripts resize the short side to ``img_size`` / 0.875 for their base model, and for the large one both sides to
-    ``img_size`` / 0.95, whatever the image's shape.
+    They resize the short side to ``size`` / 0.875 for their base model, and for the large one both sides to ``size`` / 0.95,
+    whatever the image's shape.
 
     Args:
         backbone: Arguments of the :class:`NEPAViT`.
+        size: Height and width of the input.
     """
-    size, arch = backbone.get('img_size', 224), backbone.get('arch')
-    size = size if isinstance(size, int) else min(size)
+    arch = backbone.get('arch')
     is_large = arch == 'large' or isinstance(arch, dict) and arch.get('num_layers') == 24
-    resize = dict(type='Resize', scale=(int(size / 0.95), ) * 2) if is_large else dict(
-        type='ResizeEdge', scale=int(size / 0.875), edge='short')
-    return [
-        dict(type='LoadImageFromFile'),
-        dict(resize, backend='pillow', interpolation='bicubic'),
-        dict(type='CenterCrop', crop_size=size),
-        dict(type='PackInputs'),
-    ]
+    resize = (int(size / 0.95), ) * 2 if is_large else int(size / 0.875)
+    grey = [127.5] * backbone.get('in_channels', 3)
+    return Preprocessing(grey, grey, 'RGB', resize, 'bicubic', (size, size))
+
+
+def centre_pipeline(backbone: dict) -> list[dict]:
+    """The release's test pipeline, for models that normalise, of a backbone of ``img_size``."""
+    return release_images(backbone, square(backbone.get('img_size', 224))).pipeline()
+
+
+def square(size: int | Sequence[int]) -> int:
+    """The side of the largest square within a size."""
+    return size if isinstance(size, int) else min(size)
 
 
 def inferred_backbone(weights: Mapping[str, Tensor], reason: str) -> dict:
@@ -93,6 +99,8 @@ def inferred_backbone(weights: Mapping[str, Tensor], reason: str) -> dict:
     if 'head.fc.weight' in weights:
         shown['out_type'] = 'avg_featmap' if pooled else 'last_token'
     names = [f'{name}={value!r}' for name, value in guessed.items()]
+    if not positions:
+        names.append(f'img_size={16 * size}')
     if not affine:
         names += ["qk_norm='plain'", f'num_heads={arch["num_heads"]}']
     print_log(f'{reason}: sizes are taken from the shapes of the weights, and what no shape shows is assumed, {", ".join(names)}',

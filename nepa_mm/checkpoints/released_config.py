@@ -96,7 +96,8 @@ def classes_of(config: dict, num_classes: int | None) -> list[str] | None:
     return classes
 
 
-def released_config(model: dict, num_classes: int | None, classes: list[str] | None = None, source: dict | None = None) -> dict:
+def released_config(model: dict, num_classes: int | None, classes: list[str] | None = None, source: dict | None = None,
+                    image_size: int | tuple[int, int] | None = None) -> dict:
     """``config.json`` from which the authors' classes build a model of ours.
 
     Args:
@@ -104,6 +105,7 @@ def released_config(model: dict, num_classes: int | None, classes: list[str] | N
         num_classes: Of a classifier; None for anything else.
         classes: Their names, where known.
         source: The ``config.json`` that the model comes from, if any; what describes no model of ours is kept.
+        image_size: Of its images; default: the backbone's ``img_size``.
 
     Raises:
         CheckpointError: If the release has no place for a setting.
@@ -132,7 +134,7 @@ def released_config(model: dict, num_classes: int | None, classes: list[str] | N
         num_hidden_layers=arch['num_layers'],
         num_attention_heads=arch['num_heads'],
         intermediate_size=arch['feedforward_channels'],
-        image_size=side_of(backbone['img_size']),
+        image_size=side_of(image_size or backbone['img_size']),
         patch_size=backbone['patch_size'],
         num_channels=backbone['in_channels'],
         is_causal=backbone['causal'],
@@ -159,7 +161,7 @@ def side_of(img_size: int | tuple[int, int]) -> int:
     """Side of a square image; the release knows no other."""
     sides = {img_size} if isinstance(img_size, int) else set(img_size)
     if len(sides) != 1:
-        raise CheckpointError(f'{img_size!r} has no place in the released format, which knows squares', 'model.backbone.img_size',
+        raise CheckpointError(f'{img_size!r} has no place in the released format, which knows squares', 'image size',
                               'keep the checkpoint in our format')
     return sides.pop()
 
@@ -172,10 +174,3 @@ def complete_arguments(backbone: dict) -> dict:
     defaults = {name: parameter.default for name, parameter in signature(NEPAViT).parameters.items()}
     arguments = {**defaults, **backbone}
     return dict(arguments, arch=arch_settings(arguments['arch']))
-
-
-def preprocessing(image_size: int) -> dict:
-    """``preprocessor_config.json`` of the release: images of the given size, pixels scaled to [-1, 1]."""
-    size = dict(height=image_size, width=image_size)
-    return dict(image_processor_type='ViTImageProcessorFast', do_resize=True, size=size, resample=2, do_rescale=True,
-                rescale_factor=1 / 255, do_normalize=True, image_mean=[0.5] * 3, image_std=[0.5] * 3)

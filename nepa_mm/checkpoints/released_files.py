@@ -3,6 +3,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -10,7 +11,8 @@ from torch import Tensor
 from ..errors import CheckpointError, first_line
 from .files import existing_file
 from .fit import untraced_in
-from .model_config import inferred_backbone, model_config
+from .model_config import inferred_backbone, model_config, release_images
+from .preprocessor_file import NAME, images_of, read_file
 from .record import KEY, config_text, record, variant_of
 from .released_config import backbone_kwargs, classes_of
 from .safetensors_files import INDEX_SUFFIX
@@ -24,6 +26,7 @@ class Released:
     address: str  # without hf:
     weights: Path
     config: dict | None  # None without config.json
+    images: dict | None  # None without preprocessor_config.json
     ema: bool
 
 
@@ -61,7 +64,7 @@ def find_released(address: str, ema: bool = False) -> Released:
         if kind != 'vit_nepa':
             raise CheckpointError(f"{kind!r} in config.json is not 'vit_nepa'", f'hf:{address}, model_type',
                                   'give a released checkpoint of NEPA')
-    return Released(address, existing_file(weights), config, ema)
+    return Released(address, existing_file(weights), config, read_file(folder), ema)
 
 
 def main_weights(folder: Path) -> Path:
@@ -82,7 +85,7 @@ def download(repository: str, ema: bool) -> Path:
     name, _, revision = repository.partition('@')
     files = [AVERAGE] if ema else ['model.safetensors', f'model{INDEX_SUFFIX}', 'model-*.safetensors']
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=['config.json', *files]))
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=['config.json', NAME, *files]))
     except Exception as error:  # many kinds: a bad id, no network, a refusal
         raise CheckpointError(f'there is no such folder, and the Hugging Face hub did not give it ({first_line(error)})',
                               f'hf:{repository}', 'check the path, or the repository id and the network') from error
@@ -104,9 +107,13 @@ def meta_of(released: Released, weights: Mapping[str, Tensor], **facts) -> dict:
             backbone['out_type'] = 'avg_featmap' if released.config.get('add_pooling_layer') else 'last_token'
         settings = untraced_in(backbone)
     num_classes = len(weights['head.fc.weight']) if 'head.fc.weight' in weights else None
+    images = images_of(f'hf:{released.address}', released.images, partial(release_images, backbone), backbone['img_size'],
+                       is_sure=released.config is not None or backbone['use_abs_pos_embed'])
+    if images.size:
+        backbone['img_size'] = images.size[0]
     classes = classes_of(released.config or {}, num_classes)
     return dict(
-        cfg=config_text(model_config(backbone, num_classes)),
+        cfg=config_text(model_config(backbone, num_classes, images)),
         **(dict(dataset_meta=dict(classes=classes)) if classes else {}),
         **{KEY: record('ema' if released.ema else 'as published', variant=variant_of(backbone), settings=settings,
                        source=f'hf:{released.address}', config=without_labels(released.config), **facts)})

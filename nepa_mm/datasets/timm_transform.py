@@ -56,6 +56,12 @@ class TimmTransform(BaseTransform):
         return f'{type(self).__name__}({self.timm})'
 
 
+def timm_arguments(step: dict) -> dict:
+    """All arguments of ``create_transform`` for the config of a :class:`TimmTransform`, with timm's own defaults."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(create_transform).parameters.items()}
+    return {**defaults, **{key: value for key, value in step.items() if key in defaults}}
+
+
 def posterize(img: Image.Image, bits_to_keep: int, **kwargs) -> Image.Image:
     """timm's, and black where it keeps no bit, as from Pillow before version 13, which refuses to: one image in some 650."""
     return auto_augment.posterize(img, bits_to_keep) if bits_to_keep else Image.new(img.mode, img.size)

@@ -95,7 +95,9 @@ def training(tmp_path):
     cfg = ("default_scope = 'mmpretrain'\nmodel = dict(type='ImageClassifier', backbone=dict(type='nepa_mm.NEPAViT', "
            f"arch={TINY['arch']!r}, img_size=28, patch_size=7, causal=False, qk_norm='affine', out_type='avg_featmap', "
            "init_cfg=dict(type='Pretrained', checkpoint='nowhere.pth')), head=dict(type='LinearClsHead', num_classes=3, "
-           "in_channels=16, loss=dict(type='CrossEntropyLoss', use_soft=True)), data_preprocessor=dict(num_classes=3))\n")
+           "in_channels=16, loss=dict(type='CrossEntropyLoss', use_soft=True)), data_preprocessor=dict(num_classes=3, "
+           "mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], to_rgb=True))\n"
+           "test_dataloader = dict(dataset=dict(pipeline=[dict(type='CenterCrop', crop_size=28)]))\n")
     torch.save(dict(
         meta=dict(cfg=cfg, epoch=3, iter=30, seed=1, dataset_meta=dict(classes=('cat', 'dog', 'eel')), hook_msgs={}),
         state_dict={name: value + 1 for name, value in raw.items()},
@@ -157,7 +159,8 @@ def test_the_release_has_no_place_for_a_segmentor_s_heads(tmp_path):
     torch.save(dict(state_dict=weights), tmp_path / 'a.pth')
     line = mm_to_hf(str(tmp_path / 'a.pth'), tmp_path / 'hf')
     assert line.endswith(
-        '(segmentation, weights: unknown); left out, as the release has no place for them: 2 of decode_head, neck')
+        '(segmentation, weights: unknown); left out, as the release has no place for them: 2 of decode_head, neck; '
+        'no preprocessor_config.json, as the checkpoint does not say how its pixels are normalised: add yours')
     model = get_model(f'hf:{tmp_path}/hf', causal=False)
     assert all(torch.equal(value, backbone.state_dict()[name]) for name, value in model.backbone.state_dict().items())
 

@@ -12,7 +12,7 @@ from torchvision import transforms
 from nepa_mm import NEPAViT
 from nepa_mm.checkpoints import backbone_kwargs
 from nepa_mm.checkpoints.model_config import centre_pipeline, inferred_backbone, model_config
-from nepa_mm.checkpoints.released_config import classes_of, complete_arguments, preprocessing, released_config
+from nepa_mm.checkpoints.released_config import classes_of, complete_arguments, released_config
 from nepa_mm.errors import CheckpointError
 from tiny import GOLDEN, ROOT, TINY, needs_golden
 
@@ -131,11 +131,6 @@ def test_classes():
     assert classes_of({}, 2) is None
     names = released_config(dict(backbone=dict(**TINY, out_type='last_token')), 2, ['crane', 'crane'])  # as ImageNet has twice
     assert names['id2label'] == {'0': 'crane', '1': 'crane'}
-
-
-def test_preprocessing_is_the_release_s():
-    settings = preprocessing(224)
-    assert settings['size'] == dict(height=224, width=224) and settings['image_mean'] == settings['image_std'] == [0.5] * 3
 
 
 @pytest.mark.parametrize('kwargs', [

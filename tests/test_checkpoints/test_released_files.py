@@ -79,8 +79,8 @@ def test_without_config_the_shapes_are_asked_and_it_is_said(folder, monkeypatch)
     (folder / 'config.json').unlink()
     model = get_model(f'hf:{folder}', arch=TINY['arch'])
     assert said == [f'hf:{folder} has no config.json: sizes are taken from the shapes of the weights, and what no shape shows is '
-                    "assumed, causal=True, act='gelu', rope={'theta': 100.0, 'rescale': 2.0}, norm_eps=1e-12, qk_norm='plain', "
-                    'num_heads=1']
+                    "assumed, causal=True, act='gelu', rope={'theta': 100.0, 'rescale': 2.0}, norm_eps=1e-12, img_size=112, "
+                    "qk_norm='plain', num_heads=1"]
     x = torch.randn(2, 3, 28, 28)
     assert torch.equal(model(x, mode='loss')['loss'], expected(x, mode='loss')['loss'])
 

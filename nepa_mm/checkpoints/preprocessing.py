@@ -1,0 +1,223 @@
+"""How an image becomes a model's input: as a config's test pipeline says it, and as ``preprocessor_config.json`` does."""
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmengine.logging import print_log
+
+from ..errors import CheckpointError
+
+# Pillow's numbers for them, which Hugging Face's files hold
+FILTERS = dict(nearest=0, lanczos=1, bilinear=2, bicubic=3, box=4, hamming=5)
+# Steps that change no pixel of an image in RGB or BGR
+NEUTRAL = ('LoadImage', 'LoadImageFromFile', 'PackInputs')
+KEPT = 'put a preprocessor_config.json of your own into the folder first, which is kept'
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What happens to a decoded image, in this order.
+
+    Args:
+        mean: Of each channel, of pixels from 0 to 255.
+        std: Likewise.
+        channels: 'RGB' or 'BGR', their order as the network sees them.
+        resize: (height, width), whatever the image's shape, or the length of its short side; None leaves the image.
+        interpolation: Of resizing, with Pillow's antialiasing: one of ``FILTERS``.
+        crop: (height, width) of the centre that is kept; None keeps all.
+    """
+    mean: list[float]
+    std: list[float]
+    channels: str = 'RGB'
+    resize: tuple[int, int] | int | None = None
+    interpolation: str = 'bilinear'
+    crop: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of what comes out; None if they are the image's."""
+        return self.crop or (self.resize if isinstance(self.resize, tuple) else None)
+
+    def pipeline(self) -> list[dict]:
+        """Steps of a test pipeline, for a model whose data preprocessor normalises."""
+        pillow = dict(backend='pillow', interpolation=self.interpolation)
+        steps = [dict(type='LoadImageFromFile')]
+        if isinstance(self.resize, int):
+            steps.append(dict(type='ResizeEdge', scale=self.resize, edge='short', **pillow))
+        elif self.resize:
+            steps.append(dict(type='Resize', scale=self.resize[::-1], **pillow))
+        if self.crop:
+            steps.append(dict(type='CenterCrop', crop_size=self.crop[::-1]))
+        return [*steps, dict(type='PackInputs')]
+
+    def pixels(self) -> dict:
+        """Arguments of a data preprocessor, which gets images in BGR."""
+        return dict(mean=self.mean, std=self.std, to_rgb=self.channels == 'RGB')
+
+
+def preprocessing_of(config: dict) -> Preprocessing | None:
+    """What a config says of its test images; None if it says nothing of their pixels, or has no test pipeline.
+
+    Raises:
+        CheckpointError: If it contradicts itself, or has a step that no :class:`Preprocessing` describes.
+    """
+    pixels, pipeline = pixels_of(config), pipeline_in(config, 'test_dataloader')
+    if pixels is None or pipeline is None:
+        return None
+    return Preprocessing(**pixels, **geometry_of(pipeline))
+
+
+def pixels_of(config: dict) -> dict | None:
+    """``mean``, ``std`` (of pixels from 0 to 255) and ``channels``; None if neither model nor pipeline normalises.
+
+    Raises:
+        CheckpointError: If both do.
+    """
+    place = 'model.data_preprocessor'
+    model = (config.get('model') or {}).get('data_preprocessor') or config.get('data_preprocessor') or {}
+    steps = [step for step in pipeline_in(config, 'test_dataloader') or [] if kind(step) in ('TimmTransform', 'Normalize')]
+    if len(steps) > 1 or steps and model.get('mean') is not None:
+        raise CheckpointError(f'{model.get("mean")} normalises what {kind(steps[0])} in the test pipeline normalised already',
+                              f'its config, {place}.mean', 'leave out one of them')
+    turned = bool(model.get('to_rgb') or model.get('bgr_to_rgb'))
+    if not steps:
+        if model.get('mean') is None:
+            return None
+        mean, std = model['mean'], model['std']
+    elif kind(steps[0]) == 'Normalize':
+        mean, std = steps[0]['mean'], steps[0]['std']
+        turned = turned != bool(steps[0].get('to_rgb', True))
+    else:
+        from ..datasets.timm_transform import timm_arguments  # slow to import
+        mean, std = ([255 * value for value in timm_arguments(steps[0])[key]] for key in ('mean', 'std'))
+        turned = not turned
+    return dict(mean=[float(value) for value in mean], std=[float(value) for value in std], channels='RGB' if turned else 'BGR')
+
+
+def pipeline_in(config: dict, loader: str) -> list[dict] | None:
+    """The pipeline of a loader's dataset, or of the first that it wraps; None if it has none."""
+    dataset = (config.get(loader) or {}).get('dataset')
+    while isinstance(dataset, dict):
+        if isinstance(dataset.get('pipeline'), (list, tuple)):
+            return [step for step in dataset['pipeline'] if isinstance(step, dict)]
+        inner = dataset.get('dataset') or dataset.get('datasets')
+        dataset = inner[0] if isinstance(inner, (list, tuple)) and inner else inner
+    return None
+
+
+def kind(step: dict) -> str:
+    """The type of a step without its scope; torchvision's keep theirs, whose arguments go by other names."""
+    name = str(step.get('type'))
+    return name if name.startswith('torchvision') else name.rpartition('.')[2].strip("<>'")
+
+
+def geometry_of(pipeline: Sequence[dict]) -> dict:
+    """``resize``, ``interpolation`` and ``crop`` of a test pipeline.
+
+    Raises:
+        CheckpointError: For a step that is none of these, or not in this order.
+    """
+    facts = {}
+    for step in pipeline:
+        name = kind(step)
+        if name in NEUTRAL or name == 'Normalize':
+            continue
+        if name not in READERS:
+            refuse(step, 'is more than resizing and a centre crop')
+        found = READERS[name](step)
+        if facts.keys() & found.keys() or 'resize' in found and 'crop' in facts:
+            refuse(step, 'comes after a step of its kind')
+        facts.update(found)
+    return facts
+
+
+def refuse(step: dict, why: str) -> None:
+    """
+    Raises:
+        CheckpointError: Which names the step.
+    """
+    raise CheckpointError(f'{kind(step)} {why}, which preprocessor_config.json has no place for',
+                          'its config, test_dataloader.dataset.pipeline', KEPT)
+
+
+def of_timm(step: dict) -> dict:
+    """What ``timm.data.create_transform`` makes of a test image."""
+    from ..datasets.timm_transform import timm_arguments  # slow to import
+    timm = timm_arguments(step)
+    others = ('is_training', 'no_aug', 'crop_border_pixels', 'tf_preprocessing', 'use_prefetcher', 'naflex', 'patchify')
+    odd = [key for key in others if timm[key]] + [key for key in ('normalize', ) if not timm[key]]
+    if odd or timm['crop_mode'] == 'border' or timm['interpolation'] not in FILTERS:
+        refuse(step, f'has {odd[0] if odd else "crop_mode=" + repr(timm["crop_mode"])}={timm.get(odd[0]) if odd else ""!r}')
+    size = timm['input_size']
+    size = (size, size) if isinstance(size, int) else tuple(size)[-2:]
+    resize = tuple(int(side // (timm['crop_pct'] or 0.875)) for side in size)
+    if timm['crop_mode'] != 'squash':
+        if size[0] != size[1]:
+            refuse(step, f'keeps the ratio and crops to {size}')
+        resize = resize[0]
+    return dict(resize=resize, interpolation=timm['interpolation'], crop=size)
+
+
+def of_resize_edge(step: dict) -> dict:
+    if step.get('edge', 'short') != 'short':
+        refuse(step, f'has edge={step["edge"]!r}')
+    return dict(resize=step['scale'], interpolation=filter_of(step))
+
+
+def of_resize(step: dict) -> dict:
+    if step.get('keep_ratio') or step.get('scale') is None:
+        refuse(step, 'keeps the ratio')
+    return dict(resize=sides(step['scale']), interpolation=filter_of(step))
+
+
+def of_centre_crop(step: dict) -> dict:
+    return dict(crop=sides(step['crop_size']))
+
+
+def filter_of(step: dict) -> str:
+    """The interpolation of a step of mm's."""
+    name = step.get('interpolation', 'bilinear')
+    if step.get('backend', 'cv2') != 'pillow':
+        print_log(f"{kind(step)} has backend='cv2', which does not antialias: Hugging Face's processors do, as "
+                  f"backend='pillow' does, so that their pixels differ", 'current', logging.WARNING)
+    if name not in FILTERS:
+        refuse(step, f'has interpolation={name!r}')
+    return name
+
+
+def sides(value: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width of what mm's steps give as one side, or as width and height."""
+    return (value, value) if isinstance(value, int) else (value[1], value[0])
+
+
+READERS = dict(TimmTransform=of_timm, ResizeEdge=of_resize_edge, Resize=of_resize, CenterCrop=of_centre_crop)
+# Steps that end in images of one size, the argument with that size, and whether that names the width first
+SIZES = dict(TimmTransform=('input_size', False), CenterCrop=('crop_size', True), RandomCrop=('crop_size', False),
+             Resize=('scale', True), RandomResizedCrop=('scale', False), RandomResizedCropFlip=('size', False))
+SIZES |= {f'torchvision/{name}': ('size', False) for name in ('RandomResizedCrop', 'CenterCrop', 'RandomCrop')}
+
+
+def input_size(config: dict) -> tuple[int, int] | None:
+    """Height and width of the images that a model was trained for; None if the config does not say.
+
+    Of a segmentor it is the crop; else the size that the test pipeline ends in, or the training's, and only then ``img_size``,
+    which may be that of the pretraining.
+    """
+    model = config.get('model') or {}
+    size = (model.get('data_preprocessor') or config.get('data_preprocessor') or {}).get('size')
+    for loader in ('test_dataloader', 'train_dataloader'):
+        size = size or size_after(pipeline_in(config, loader) or [])
+    size = size or (model.get('backbone') or {}).get('img_size')
+    return None if size is None else (size, size) if isinstance(size, int) else tuple(size)
+
+
+def size_after(pipeline: Sequence[dict]) -> tuple[int, int] | None:
+    """Height and width that a pipeline ends in; None if they are the image's."""
+    for step in reversed(pipeline):
+        key, width_first = SIZES.get(kind(step), (None, False))
+        size = step.get(key, 224 if key == 'input_size' else None)
+        if size is None or step.get('keep_ratio'):
+            continue
+        size = (size, size) if isinstance(size, int) else tuple(size)[-2:]
+        return size[::-1] if width_first else size
+    return None
