@@ -2,7 +2,7 @@
 import sys
 from importlib import import_module
 
-from .model_hub import join
+from .host_imports import await_hosts
 from .version import __version__
 
 # `python -m nepa_mm.doctor` says what is wrong where mmengine or torch cannot be imported, and loads no checkpoint.
@@ -14,7 +14,7 @@ LAZY = {'NEPA': 'models', 'NEPAViT': 'models', 'NextEmbeddingLoss': 'models', 'g
 
 __all__ = ['__version__', *LAZY]
 
-join()  # from here on mmpretrain knows the names of our configs
+await_hosts()  # from here on mmpretrain knows the names of our configs, and the hosts import and say only what was asked for
 
 
 def __getattr__(name: str):

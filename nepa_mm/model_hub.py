@@ -1,15 +1,11 @@
 """Make mmpretrain's ``get_model``, ``list_models`` and inferencers know the names of our configs.
 
-Nothing is read or imported before one of them is asked for a name.
+Nothing is read before one of them is asked for a name; host_imports.py says when this begins.
 """
-import sys
 import warnings
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 MIM = Path(__file__).parent / '.mim'
-HOST = 'mmpretrain.apis.model'
 # mmpretrain builds a model in its own scope, where those of segmentation and detection have no heads.
 FOLDERS = ('pretrain', 'classification', 'ablation')
 
@@ -37,30 +33,3 @@ def register_ours(hub) -> None:
             hub.register_model_index(MIM / 'configs' / folder / 'metafile.yml', config_prefix=MIM)
         except (ValueError, OSError) as error:
             warnings.warn(f'models of nepa_mm are missing in list_models ({error})', stacklevel=2)
-
-
-class AfterImport(MetaPathFinder):
-    """Extends the ``ModelHub`` as soon as its module is imported."""
-
-    def find_spec(self, name: str, path=None, target=None) -> ModuleSpec | None:
-        if name != HOST:
-            return None
-        sys.meta_path.remove(self)
-        spec = PathFinder.find_spec(name, path)
-        if spec is not None:
-            execute = spec.loader.exec_module
-
-            def execute_and_extend(module) -> None:
-                execute(module)
-                extend(module.ModelHub)
-
-            spec.loader.exec_module = execute_and_extend
-        return spec
-
-
-def join() -> None:
-    """Extend the hub, now if mmpretrain is imported, otherwise once it is."""
-    if HOST in sys.modules:
-        extend(sys.modules[HOST].ModelHub)
-    else:
-        sys.meta_path.insert(0, AfterImport())

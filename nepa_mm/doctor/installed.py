@@ -59,6 +59,9 @@ def fits(versions: dict[str, str]) -> list[Finding]:
         if host in versions:
             found += [range_fits(host, module, versions[module], bounds) for module, bounds in asserted(host).items()
                       if module in versions]
+    pair = {**distributions('transformers'), **distributions('pycocotools')}
+    if 'mmpretrain' in versions and len(pair) == 2:
+        found.append(transformers_fits(**pair))
     found += [one_generation(module) for module in GENERATIONS if distributions(module)]
     return found
 
@@ -111,6 +114,15 @@ def numpy_fits(torch: str, numpy: str) -> Finding:
     name, found = 'NumPy for torch', f'numpy {numpy}, torch {torch}'
     if release(numpy) >= (2, ) and release(torch) < (2, 3):
         return Finding(FITS, name, PROBLEM, f'{found}; torch before 2.3 is built for NumPy 1', "pip install 'numpy<2'")
+    return Finding(FITS, name, OK, found)
+
+
+def transformers_fits(transformers: str, pycocotools: str) -> Finding:
+    """Whether mmpretrain's multimodal models, which it imports where both are there, fit transformers: before 5 they do."""
+    name, found = 'transformers for mmpretrain', f'transformers {transformers}, pycocotools {pycocotools}'
+    if release(transformers) >= (5, ):
+        return Finding(FITS, name, WARNING, f"{found}: mmpretrain's multimodal models cannot be imported, nor mmpretrain.models "
+                       'before nepa_mm', "for these models, in an environment of their own: pip install 'transformers<5'")
     return Finding(FITS, name, OK, found)
 
 

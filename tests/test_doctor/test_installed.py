@@ -69,3 +69,13 @@ def test_commands_are_of_the_generation_that_is_there(there, command, monkeypatc
     monkeypatch.setattr(installed, 'version', version)
     assert installed.install_command('mmcv', '<2.2.0') == command
     assert installed.install_command('timm') == 'pip install timm'
+
+
+@pytest.mark.parametrize('transformers, status', [('4.57.6', 'ok'), ('5.0.0', 'warning'), ('5.24.0', 'warning')])
+def test_transformers_that_multimodal_models_do_not_fit_are_named_with_pycocotools(transformers, status, monkeypatch):
+    there = dict(transformers=transformers, pycocotools='2.0.11')
+    monkeypatch.setattr(installed, 'distributions', lambda name: {name: there[name]} if name in there else {})
+    found = {each.name: each for each in installed.fits(dict(mmpretrain='1.3.6'))}['transformers for mmpretrain']
+    assert found.status == status and f'transformers {transformers}, pycocotools 2.0.11' in found.found
+    del there['pycocotools']
+    assert 'transformers for mmpretrain' not in {each.name for each in installed.fits(dict(mmpretrain='1.3.6'))}

@@ -18,6 +18,9 @@ import time
 from functools import partial
 from pathlib import Path
 
+import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
+
+# isort: split
 import numpy as np
 import torch
 from mmengine.config import Config

@@ -15,6 +15,9 @@ from inspect import signature
 from pathlib import Path
 from unittest import mock
 
+import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
+
+# isort: split
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm

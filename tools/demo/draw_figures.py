@@ -2,6 +2,9 @@
 import argparse
 from pathlib import Path
 
+import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
+
+# isort: split
 import numpy as np
 from mmseg.apis import inference_model, init_model
 from PIL import Image

@@ -9,6 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
+import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
+
+# isort: split
 from mmpretrain import ImageClassificationInferencer
 from mmpretrain.models import ImageClassifier
 from mmpretrain.visualization import UniversalVisualizer

@@ -9,6 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
+import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
+
+# isort: split
 import numpy as np
 from mmengine.model import revert_sync_batchnorm
 from mmseg.apis import inference_model

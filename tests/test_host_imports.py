@@ -1,0 +1,82 @@
+"""What the hosts say and import where ``nepa_mm`` was there first."""
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tiny import ROOT
+
+SAYS_NOTHING = 'import nepa_mm.models, nepa_mm.datasets, nepa_mm.engine, mmseg.datasets, mmpretrain.datasets, mmseg.models\n'
+# As mmpretrain's multimodal models meet transformers 5
+TRANSFORMERS = '''
+def __getattr__(name):
+    if name == 'AutoConfig':
+        raise TypeError('NoneType takes no arguments')
+    raise AttributeError(name)
+'''
+MULTIMODAL = '''
+import mmpretrain.datasets, mmpretrain.models, sys
+from mmpretrain.registry import MODELS
+from types import ModuleType
+from unittest.mock import MagicMock
+from nepa_mm.errors import ConfigError
+
+assert mmpretrain.datasets.COCOCaption and not hasattr(mmpretrain.models, 'Blop')
+caption = dict(type='BlipCaption')
+for ask in (lambda: MODELS.build(caption), lambda: mmpretrain.models.OFA, lambda: MODELS.build(dict(type='OFA'))):
+    try:
+        ask()
+    except ConfigError as error:
+        print(error.line)
+
+# A release that they fit
+package = 'mmpretrain.models.'
+for name in ('utils.huggingface', 'utils.tokenizer'):
+    sys.modules[package + name] = MagicMock()
+for name in ('blip', 'blip2', 'chinese_clip', 'clip', 'flamingo', 'llava', 'minigpt4', 'ofa', 'otter', 'ram'):
+    sys.modules[f'{package}multimodal.{name}'] = module = ModuleType(name)
+class BlipCaption:
+    pass
+def register(name):
+    if name != 'BlipCaption':
+        raise AttributeError(name)
+    blip.BlipCaption = MODELS.register_module()(BlipCaption)
+    return BlipCaption
+blip = sys.modules[package + 'multimodal.blip']
+blip.__all__, blip.__getattr__ = ['BlipCaption'], register  # as it is imported
+before = mmpretrain.models.ImageClassifier
+assert type(MODELS.build(caption)) is mmpretrain.models.BlipCaption is BlipCaption
+assert mmpretrain.models.ImageClassifier is before is MODELS.get('ImageClassifier') and MODELS.get('OFA') is None
+'''
+
+
+def run(code, *path):
+    done = subprocess.run([sys.executable, '-c', f'import sys; sys.path[:0] = {[str(each) for each in path]}\n{code}'], text=True,
+                          capture_output=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def test_the_hosts_say_nothing_and_leave_multimodal_models_until_they_are_asked_for(tmp_path):
+    pytest.importorskip('mmseg')
+    for name, version, files in (('transformers', '5.24.0', {'__init__': TRANSFORMERS}),
+                                 ('pycocotools', '2.0.11', {'__init__': '', 'coco': 'COCO = None'})):
+        (tmp_path / name).mkdir()
+        for module, text in files.items():
+            (tmp_path / name / f'{module}.py').write_text(text)
+        metadata = tmp_path / f'{name}-{version}.dist-info/METADATA'
+        metadata.parent.mkdir()
+        metadata.write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n')
+    line = ("mmpretrain's multimodal models cannot be imported: TypeError: NoneType takes no arguments | "
+            "transformers, pycocotools | install 'transformers<5', in an environment of their own\n")
+    assert run(SAYS_NOTHING + MULTIMODAL, tmp_path) == 3 * line
+
+
+def test_tools_import_the_package_before_the_hosts_that_it_quietens():
+    for path in ROOT.glob('tools/**/*.py'):
+        imported = [name.split('.')[0] for node in ast.parse(path.read_text()).body
+                    for name in ([node.module] if isinstance(node, ast.ImportFrom) else
+                                 [each.name for each in node.names] if isinstance(node, ast.Import) else [])]
+        hosts = {'mmcv', 'mmpretrain', 'mmseg'} & set(imported)
+        assert not hosts or 'nepa_mm' in imported[:min(map(imported.index, hosts))], path
