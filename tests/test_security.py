@@ -107,7 +107,7 @@ def test_training_goes_on_from_a_checkpoint_whose_config_is_code(trained, tmp_pa
     checkpoint['message_hub']['runtime_info']['cfg'] = CODE
     torch.save(checkpoint, tmp_path / 'evil.pth')
     code, out, err = finished(start(ROOT / 'tools/train.py', config, '--resume', 'evil.pth', '--work-dir', 'run',
-                                    '--cfg-options', 'train_cfg.max_epochs=2', cwd=tmp_path))
+                                    '--allow-resume-change', '--cfg-options', 'train_cfg.max_epochs=2', cwd=tmp_path))
     assert code == 0, out[-2000:] + err[-2000:]
     assert "evil.pth: meta['config'] is left out, which mmengine would execute on resume" in out + err
     assert 'resumed epoch: 1, iter: 2' in out + err and (tmp_path / 'run/epoch_2.pth').exists()

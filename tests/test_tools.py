@@ -121,7 +121,8 @@ randomness = dict(seed=3)
     assert 1e-4 < one['state_dict'][bias].abs().max() < one['ema_state_dict']['module.' + bias].abs().max()
 
     # ... and the checkpoint resumes, while a new run into the same folder is refused.
-    python('tools/train.py', config, '--work-dir', tmp_path / 'one', '--resume', '--cfg-options', 'train_cfg.max_epochs=3')
+    python('tools/train.py', config, '--work-dir', tmp_path / 'one', '--resume', '--allow-resume-change', '--cfg-options',
+           'train_cfg.max_epochs=3')
     assert (tmp_path / 'one/epoch_3.pth').exists()
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import BaseDataset
+from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 
 from nepa_mm.checkpoints import released_state_dict
@@ -53,6 +55,25 @@ class Images(torch.utils.data.Dataset):
 
     def get_data_info(self, index):
         return dict(img_path=f'image {index}')
+
+
+class Numbers(BaseDataset):
+    """Eight numbers, each under its index."""
+
+    def load_data_list(self):
+        return [dict(inputs=torch.tensor([float(i)])) for i in range(8)]
+
+
+class Nearer(BaseModel):
+    """A weight that comes nearer to the numbers."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.weight, self.seen = torch.nn.Parameter(torch.zeros(1)), seen
+
+    def forward(self, inputs, sample_idx=None, mode='loss'):
+        self.seen += [int(each) for each in inputs]
+        return dict(loss=(self.weight - torch.stack(inputs)).square().mean())
 
 
 def randomize(module: torch.nn.Module, std: float = 0.5) -> torch.nn.Module:

@@ -28,7 +28,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale lr by batch / auto_scale_lr.base_batch_size')
     parser.add_argument('--no-pin-memory', action='store_true', help='loaders do not pin memory')
     parser.add_argument('--no-persistent-workers', action='store_true', help='loader processes end with each epoch')
-    parser.add_argument('--allow-resume-change', action='store_true', help='resume with other processes, batch, images or seed')
+    parser.add_argument('--allow-resume-change', action='store_true',
+                        help='resume with other processes, batch, images, seed, length, optimizer or schedules')
     add_common_arguments(parser)
     return parser.parse_args()
 

@@ -154,7 +154,7 @@ class StopOnDivergenceHook(Hook):
         raise DivergedError(
             f'step {step} was not taken: {what}{of}', f'images {said}',
             f'the weights before it are {runner.work_dir}/{name}.pth; look at the images, lower optim_wrapper.optimizer.lr or '
-            'clip more, and --resume')
+            'clip more, and --resume --allow-resume-change')
 
     def what(self, losses: list[dict], parameters: list, norms: list[Tensor], norm: Tensor) -> str:
         """The first loss or parameter of this process that is wrong; empty if none is."""

@@ -54,6 +54,10 @@ class DurableCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        kept = [name for name in ('save_optimizer', 'save_param_scheduler') if not getattr(self, name)]
+        if kept:
+            runner.logger.warning(f'default_hooks.checkpoint.{" and ".join(kept)}=False: no training can be resumed from these '
+                                  'checkpoints')
         names = runner.message_hub.runtime_info.get(REMOVED, [])
         runner.message_hub.update_info(REMOVED, names)  # to be saved
         self.file_backend = LateRemovals(self.file_backend, self.out_dir, names)

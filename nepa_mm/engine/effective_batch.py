@@ -141,7 +141,7 @@ class StepMixin:
             runner.logger.info(f'optim_wrapper.accumulative_counts={self.stated_count} becomes {self.count}, which keeps '
                                'auto_scale_lr.base_batch_size')
         scaled = '' if self.lr_factor == 1 else f' (as stated x {self.lr_factor:g})'
-        runner.logger.info(f'Effective batch {self.batch_text}; lr {runner.optim_wrapper.optimizer.defaults["lr"]:g}{scaled}; '
+        runner.logger.info(f'Effective batch {self.batch_text}; lr {base_rate(runner.optim_wrapper):g}{scaled}; '
                            f'{self.max_iters} iterations, {warmup} of them warm-up{self.epoch_text()}')
 
     def epoch_text(self) -> str:
@@ -270,6 +270,12 @@ def warmup_keys(schedulers: dict | list | None) -> str:
         if key:
             found.append(f'param_scheduler{f".{i}" if listed else ""}.{key}={scheduler.get(key)}')
     return ', '.join(found) or 'param_scheduler'
+
+
+def base_rate(optim_wrapper: OptimWrapper) -> float:
+    """The rate that schedules begin from, as it runs; after a resume it is that of the checkpoint, or of a change."""
+    settings = getattr(optim_wrapper, 'base_param_settings', None) or optim_wrapper.optimizer.param_groups[0]
+    return settings.get('initial_lr', settings['lr'])
 
 
 def count_of(processes: int) -> str:

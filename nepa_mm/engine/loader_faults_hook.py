@@ -1,6 +1,8 @@
 """Images that cannot be read, and loader workers that die: told in the training process, between two steps."""
 import json
 import signal
+from multiprocessing.process import BaseProcess
+from traceback import walk_tb
 from types import FrameType
 
 import torch.distributed as dist
@@ -110,3 +112,15 @@ def waits_for_data(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def workers_of(error: Exception) -> list[BaseProcess]:
+    """The workers of the loader in the traceback of an error."""
+    return [worker for frame, _ in walk_tb(error.__traceback__) for worker in getattr(frame.f_locals.get('self'), '_workers', ())]
+
+
+def dead(workers: list[BaseProcess]) -> dict[int, int]:
+    """Pids and exit codes of those that are no more."""
+    for worker in workers:
+        worker.join(0.1)  # it may be about to end
+    return {worker.pid: worker.exitcode for worker in workers if worker.exitcode is not None}

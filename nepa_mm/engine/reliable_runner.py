@@ -4,14 +4,13 @@ import signal
 from collections.abc import Collection
 from dataclasses import asdict
 from functools import partial
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from traceback import walk_tb
 from unittest.mock import patch
 
 import torch
 from mmengine.dist import broadcast_object_list, get_rank, is_main_process
 from mmengine.hooks import EMAHook
+from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from mmengine.runner import runner as runner_module
 from torch.utils.data import DataLoader
@@ -23,7 +22,8 @@ from ..registry import RUNNERS
 from .data_place import DataPlace
 from .durable_checkpoint_hook import STOPPED
 from .keep_zeros_hook import KeepZerosHook
-from .loader_faults_hook import DataTimeout, LoaderFaultsHook
+from .loader_faults_hook import DataTimeout, LoaderFaultsHook, dead, workers_of
+from .resumed_state import FROM_WEIGHTS, apply_settings, changes_of, require_state, settings_of, state_changes
 from .signal_hook import begin_worker
 from .step_seed_hook import StepSeedHook
 from .work_dir import checkpoint_folders
@@ -40,10 +40,12 @@ class ReliableRunner(Runner):
     - Checkpoints are written by :func:`write_checkpoint`: complete or not at all.
     - ``resume=True`` takes the newest checkpoint of the work dir that is whole, and starts anew only where there is none.
     - A validation that followed the step of the checkpoint is done first, so that none is missing and the best stays the best.
-    - A run that is resumed with other processes, batch, images or seed is refused, unless ``allow_resume_change=True``.
+    - A run that is resumed with other processes, batch, images, seed, length, optimizer or schedules is refused, unless
+      ``allow_resume_change=True``: then it goes on with those of its config (resumed_state.py).
     """
 
     saved_facts = {}  # of the checkpoint to resume from
+    settings = {}  # of the optimizer and the schedules, as they were built
     place = DataPlace()
     validates = ends_step = False
     last_saved = None  # path of the newest checkpoint of this process
@@ -51,6 +53,7 @@ class ReliableRunner(Runner):
     def train(self) -> torch.nn.Module:
         """Launch training."""
         self.saved_facts = self.find_resumed()
+        self.settings = settings_of(self.param_schedulers, 'param_scheduler')
         if is_main_process():
             for folder in checkpoint_folders(self.cfg, self.work_dir):
                 remove_temporaries(folder)
@@ -148,15 +151,32 @@ class ReliableRunner(Runner):
         if fn_name == 'before_train' and self._resume and self.validation_is_due():
             self.val_loop.run()
 
+    def build_optim_wrapper(self, optim_wrapper) -> BaseOptimWrapper:
+        """mmengine's, whose settings are kept."""
+        if isinstance(optim_wrapper, dict):  # not built yet
+            self.settings |= settings_of(optim_wrapper, 'optim_wrapper')
+            self.settings.pop('optim_wrapper.accumulative_counts', None)  # a fact of its own
+        return super().build_optim_wrapper(optim_wrapper)
+
     def validation_is_due(self) -> bool:
         """Whether a validation follows the step of a checkpoint, which was saved before: it knows nothing of that."""
         loop, passed, end = self.train_loop, self.iter, self.max_iters
         if isinstance(loop, EpochBasedTrainLoop):
-            if passed != self.epoch * len(loop.dataloader):  # within an epoch
+            if self.passed(self.epoch, self.iter)[1]:  # within an epoch
                 return False
             passed, end = self.epoch, self.max_epochs
         loop._decide_current_val_interval()
         return self.val_loop is not None and passed >= loop.val_begin and (passed % loop.val_interval == 0 or passed == end)
+
+    def passed(self, epoch: int, step: int) -> tuple[int, int]:
+        """Epochs that a loop of epochs has done, and iterations after them, of a run that may have had other batches before."""
+        loop, loader = self.train_loop, self.train_dataloader
+        if not isinstance(loop, EpochBasedTrainLoop):
+            return 0, step
+        if self.place is None or loader.batch_size is None:
+            return epoch, step - epoch * len(loader)
+        batch = loader.batch_size * self.world_size * getattr(loop, 'count', 1)
+        return epoch, self.place.images // batch if self.place.epoch == epoch else 0
 
     def find_resumed(self) -> dict:
         """Choose the checkpoint to resume from, before the seed is needed; give back what it says of its run.
@@ -199,8 +219,6 @@ class ReliableRunner(Runner):
 
     def load_or_resume(self) -> None:
         """Load or resume as mmengine does, then go on with the next image."""
-        if self.saved_facts and not self.cfg.get('allow_resume_change'):
-            self.refuse_changes()
         super().load_or_resume()
         if not self._resume:
             return
@@ -211,18 +229,69 @@ class ReliableRunner(Runner):
         elif isinstance(self.train_loop, EpochBasedTrainLoop) and self.iter % len(self.train_loop.dataloader):
             self.logger.warning('The sampler of train_dataloader cannot begin within an epoch: this one begins anew')
 
+    def resume(self, *args, **kwargs) -> None:
+        """Refuse a run with other settings before its checkpoint is loaded; else mmengine's, with :meth:`load_checkpoint`."""
+        self.refuse(self.changed_facts())
+        super().resume(*args, **kwargs)
+
+    def load_checkpoint(self, *args, **kwargs) -> dict:
+        """mmengine's; to resume from, with the config's settings in the states of optimizer and schedules."""
+        checkpoint = super().load_checkpoint(*args, **kwargs)
+        if not self._resume:
+            return checkpoint
+        require_state(checkpoint, self, self.may_change)
+        changed = self.changed_facts()
+        if not self.tells_settings:
+            changed += state_changes(checkpoint, self)
+        if self.param_schedulers and 'param_schedulers' not in checkpoint:
+            changed.append('param_scheduler: not saved -> as in the config')
+        self.refuse(changed)
+        if changed:
+            self.change(checkpoint, changed)
+        return checkpoint
+
+    def change(self, checkpoint: dict, changed: list[str]) -> None:
+        """Go on with the settings of the config, and say so."""
+        kind, loop = 'optim_wrapper.optimizer.type', self.train_loop
+        if self.saved_facts.get(kind, self.settings.get(kind)) != self.settings.get(kind):
+            raise ConfigError(f'{self.settings[kind]!r} cannot go on with the state of {self.saved_facts[kind]!r}', kind,
+                              f'keep it, or {FROM_WEIGHTS}')
+        epochs, steps = self.passed(checkpoint['meta']['epoch'], checkpoint['meta']['iter'])
+        key, length, done = ('max_epochs', loop.max_epochs, epochs) if isinstance(loop, EpochBasedTrainLoop) else (
+            'max_iters', loop.max_iters, steps)
+        if done >= length:
+            raise ConfigError(f'{length} is no more than the {done} that the checkpoint has done', f'train_cfg.{key}',
+                              'train longer')
+        apply_settings(checkpoint, self, epochs, steps)
+        self.logger.info(f'Resumed with changes: {", ".join(changed)}; optimizer and schedules go on as the config has them')
+
     def facts(self) -> dict:
         """What must not change when the run is resumed."""
-        loader = self.train_dataloader
-        counts = getattr(self.optim_wrapper, '_accumulative_counts', 1)
+        loader, loop = self.train_dataloader, self.train_loop
+        length = 'max_epochs' if isinstance(loop, EpochBasedTrainLoop) else 'max_iters'
         return {'processes': self.world_size, 'train_dataloader.batch_size': loader.batch_size,
-                'optim_wrapper.accumulative_counts': counts, 'images': len(loader.dataset), 'randomness.seed': self.run_seed}
+                'optim_wrapper.accumulative_counts': getattr(self.optim_wrapper, '_accumulative_counts', 1),
+                'images': len(loader.dataset), 'randomness.seed': self.run_seed, f'train_cfg.{length}': getattr(loop, length),
+                'auto_scale_lr.enable': bool((self.auto_scale_lr or {}).get('enable')), **self.settings}
 
-    def refuse_changes(self) -> None:
-        """Raise ConfigError with each of the facts that differs."""
+    @property
+    def may_change(self) -> bool:
+        """Whether a run may be resumed with other settings."""
+        return bool(self.cfg.get('allow_resume_change'))
+
+    @property
+    def tells_settings(self) -> bool:
+        """Whether the checkpoint was saved with all of the facts; older ones have some, and mmengine's none."""
+        return any(key.startswith('train_cfg.') for key in self.saved_facts)
+
+    def changed_facts(self) -> list[str]:
+        """``key: saved -> now`` of the facts that differ."""
         now = self.facts()
-        changed = [f'{key}: {saved} -> {now[key]}' for key, saved in self.saved_facts.items() if now.get(key, saved) != saved]
-        if changed:
+        return changes_of(self.saved_facts, now if self.tells_settings else {key: now[key] for key in self.saved_facts})
+
+    def refuse(self, changed: list[str]) -> None:
+        """Raise ConfigError with what has changed, if it may not."""
+        if changed and not self.may_change:
             raise ConfigError(f'a run with other settings: {", ".join(changed)}', self._load_from,
                               'go on as it was, or accept the change: --allow-resume-change')
 
@@ -270,15 +339,3 @@ class ReliableRunner(Runner):
             self.message_hub.update_info(STOPPED, name)
             self.save_checkpoint(self.work_dir, name, meta=dict(meta), by_epoch=False)
         return str(path)
-
-
-def workers_of(error: Exception) -> list[BaseProcess]:
-    """The workers of the loader in the traceback of an error."""
-    return [worker for frame, _ in walk_tb(error.__traceback__) for worker in getattr(frame.f_locals.get('self'), '_workers', ())]
-
-
-def dead(workers: list[BaseProcess]) -> dict[int, int]:
-    """Pids and exit codes of those that are no more."""
-    for worker in workers:
-        worker.join(0.1)  # it may be about to end
-    return {worker.pid: worker.exitcode for worker in workers if worker.exitcode is not None}

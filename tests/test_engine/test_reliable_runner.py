@@ -1,27 +1,7 @@
 import torch
-from mmengine.dataset import BaseDataset
-from mmengine.model import BaseModel
 
 from nepa_mm.engine import ReliableRunner
-
-
-class Numbers(BaseDataset):
-    """Eight numbers, each under its index."""
-
-    def load_data_list(self):
-        return [dict(inputs=torch.tensor([float(i)])) for i in range(8)]
-
-
-class Model(BaseModel):
-    """A weight that comes nearer to the numbers."""
-
-    def __init__(self, seen):
-        super().__init__()
-        self.weight, self.seen = torch.nn.Parameter(torch.zeros(1)), seen
-
-    def forward(self, inputs, sample_idx=None, mode='loss'):
-        self.seen += [int(each) for each in inputs]
-        return dict(loss=(self.weight - torch.stack(inputs)).square().mean())
+from tiny import Nearer, Numbers
 
 
 def runner(work_dir, epochs, **kwargs):
@@ -29,7 +9,7 @@ def runner(work_dir, epochs, **kwargs):
     loader = dict(
         batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True), dataset=Numbers(serialize_data=False))
     built = ReliableRunner(
-        Model(seen), str(work_dir), train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        Nearer(seen), str(work_dir), train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), randomness=dict(seed=3), experiment_name=f'{work_dir}{epochs}',
         **kwargs)
     return built, seen
@@ -43,7 +23,8 @@ def test_one_that_is_built_without_a_config_resumes_from_its_work_dir(tmp_path, 
     whole, seen = runner(tmp_path / 'whole', 2)
     whole.train()
     assert sorted(seen) == sorted([*range(8)] * 2)
-    runner(tmp_path / 'run', 1)[0].train()
+    runner(tmp_path / 'run', 2)[0].train()
+    (tmp_path / 'run/epoch_2.pth').unlink()
     resumed, rest = runner(tmp_path / 'run', 2, resume=True)
     resumed.train()
     assert rest == seen[8:] and torch.equal(resumed.model.weight, whole.model.weight)

@@ -36,7 +36,7 @@ def test_a_step_that_is_no_good_stops_the_training_before_the_update(kind, wrong
     assert re.fullmatch(f'nepa_mm: error: step 6 was not taken: {wrong}', what), what
     assert images == f'images {", ".join(seen)}' and remedy == (
         f'the weights before it are {tmp_path}/run/diverged_iter_5.pth; look at the images, lower optim_wrapper.optimizer.lr or '
-        'clip more, and --resume')
+        'clip more, and --resume --allow-resume-change')
     assert_same_end(tmp_path / 'run/epoch_1.pth', tmp_path / 'run/diverged_iter_5.pth')
     assert_untouched(tmp_path / 'run')
     assert losses(tmp_path / 'run')[-1]['iter'] == 5
