@@ -6,9 +6,10 @@ import numpy as np
 from PIL import Image
 
 # RGB of Pascal VOC's colour map: the bits of a number, dealt out to the three from the highest on
-VOC = [tuple(sum((number >> 3 * bit + channel & 1) << 7 - bit for bit in range(8)) for channel in range(3)) for number in range(256)]
-REMEDY = ('restore the file as it was before an optimiser renumbered its palette; if the numbers are right, save it in greyscale, or '
-          'mend metainfo.palette')
+VOC = [tuple(sum((number >> 3 * bit + channel & 1) << 7 - bit for bit in range(8)) for channel in range(3))
+       for number in range(256)]
+REMEDY = ('restore the file as it was before an optimiser renumbered it; if the numbers are right, save it in greyscale, '
+          'or mend metainfo.palette')
 
 
 def renumbered(image: Image.Image, palette: Sequence[Sequence[int]], class_of: np.ndarray) -> str | None:

@@ -41,7 +41,8 @@ class LoadSegAnnotations(BaseTransform):
         self.values = dict(values or {})
         for value, label in self.values.items():
             if not all(isinstance(number, int) and 0 <= number <= 255 for number in (value, label)):
-                raise ConfigError(f'{self.values!r} maps {value!r} to {label!r}, and label maps hold 0 to 255', 'values', 'give such')
+                raise ConfigError(f'{self.values!r} maps {value!r} to {label!r}, and label maps hold 0 to 255', 'values',
+                                  'give such')
             self.label_of[value] = label
 
     def transform(self, results: dict) -> dict:
@@ -63,8 +64,8 @@ class LoadSegAnnotations(BaseTransform):
                             'write the index of each colour in the palette instead of the colour')
         if self.values:
             if results.get('reduce_zero_label') or results.get('label_map'):
-                raise ConfigError(f'{self.values!r} maps what reduce_zero_label=True or the classes of the dataset map too', 'values',
-                                  'leave one out')
+                raise ConfigError(f'{self.values!r} maps what reduce_zero_label=True or the classes of the dataset map too',
+                                  'values', 'leave one out')
             results['gt_seg_map'] = self.label_of[results['gt_seg_map']]
         if expected is not None and shape != tuple(expected[:2]):
             turned = ' (is the image turned by its EXIF orientation?)' if shape == tuple(expected[1::-1]) else ''

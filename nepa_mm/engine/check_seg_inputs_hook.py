@@ -1,15 +1,19 @@
 """Refuse, before the model sees them, labels and images that a segmentation cannot mean."""
 from collections.abc import Collection
+from logging import Logger
 
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from mmengine.structures import BaseDataElement
 from torch import nn
+from torch.utils.data import Dataset
 
 from ..checkpoints import PretrainedBackbone, unwrapped
+from ..datasets import LoadSegAnnotations
 from ..errors import ConfigError, DataError
 from ..registry import HOOKS
+from .label_survey import parts_of, steps_of, survey
 
 
 @HOOKS.register_module()
@@ -20,9 +24,12 @@ class CheckSegInputsHook(Hook):
     a test counts it silently as nothing. Only here are heads, metric and file known at once. Batches are met where they enter
     the data preprocessor, still on the CPU: hooks of the loop are called for the last batch alone that a step accumulates.
 
+    Label maps are looked at before the first step: classes that are in none, and a large share that is ignored, are said.
+
     Raises:
         ConfigError: If heads have another number of classes than a dataset, or labels are padded with what is no class.
-        DataError: For a label that is neither a class nor ignored, and for an image smaller than a patch.
+        DataError: For a label that is neither a class nor ignored, for labels that are one class or ignored altogether, and for
+            an image smaller than a patch.
     """
 
     def __init__(self) -> None:
@@ -38,10 +45,13 @@ class CheckSegInputsHook(Hook):
             runner.logger.info(f'labels are not checked: {type(model.decode_head).__name__} makes its own of them')
         loops = {split: getattr(runner, f'_{split}_loop') for split in ('train', 'val', 'test')}
         loops = {split: loop for split, loop in loops.items() if isinstance(loop, BaseLoop)}
-        for split, loop in loops.items():
-            check_classes(heads, loop.dataloader.dataset, f'{split}_dataloader.dataset')
         metric_ignores = {f'{split}_evaluator.ignore_index': metric.ignore_index for split, loop in loops.items()
                           if split != 'train' for metric in loop.evaluator.metrics if hasattr(metric, 'ignore_index')}
+        ignored = {255, *metric_ignores.values(), *(head.ignore_index for head in heads.values())}
+        for split, loop in loops.items():
+            dataset, key = loop.dataloader.dataset, f'{split}_dataloader.dataset'
+            check_classes(heads, dataset, key)
+            look_at_labels(dataset, key, ignored, runner.logger)
         patch_size = model.backbone.patch_size if isinstance(model.backbone, PretrainedBackbone) else 1
         self.after_run(runner)
         check = BatchCheck(heads, metric_ignores, patch_size, [split for split in loops if split != 'train'])
@@ -52,6 +62,31 @@ class CheckSegInputsHook(Hook):
         if self.handle is not None:
             self.handle.remove()
             self.handle = None
+
+
+def look_at_labels(dataset: Dataset, key: str, ignored: Collection[int | None], logger: Logger) -> None:
+    """Say what is strange about the labels of a dataset, and give its colours to those that load them.
+
+    Labels that are neither classes nor ignored are left to :func:`check_labels`, which names the file.
+
+    Raises:
+        DataError: If all its labels are one class or ignored.
+    """
+    for part in parts_of(dataset):
+        for step in steps_of(getattr(part, 'pipeline', None)):
+            if isinstance(step, LoadSegAnnotations):
+                step.palette = part.metainfo.get('palette')
+    seen = survey(dataset, key, tolerant=getattr(dataset, 'bad_images', None) is not None)
+    said = seen and seen.said()
+    if not said or not ignored >= seen.ignored.keys():
+        return
+    what, remedy = said
+    if seen.is_of_one_class and seen.maps == seen.total:
+        raise DataError(what, key, remedy)
+    if seen.says_nothing_new:
+        logger.info(f'{key}: {what} (tools/misc/verify_dataset.py looks at all)')
+    else:
+        logger.warning(f'{key}: {what} | {remedy}')
 
 
 class BatchCheck:

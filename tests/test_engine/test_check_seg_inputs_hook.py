@@ -1,5 +1,6 @@
 import copy
 import io
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -68,7 +69,8 @@ METRICS = SimpleNamespace(ignore_index=255), object()
 
 
 def runner(model, train=3, val=3, metrics=METRICS):
-    return SimpleNamespace(model=model, _train_loop=Loop(train), _val_loop=Loop(val, *metrics), _test_loop=dict(type='TestLoop'))
+    return SimpleNamespace(model=model, _train_loop=Loop(train), _val_loop=Loop(val, *metrics), _test_loop=dict(type='TestLoop'),
+                           logger=logging.getLogger('checks'))
 
 
 def batch(*labels, size=(14, 14), **meta):

@@ -1,6 +1,7 @@
 """Read every image and label map as a training would, and list those that it would stop at.
 
-One line on standard output for each broken file: its path, a tab, the reason. The exit code is 3 if there is any.
+One line on standard output for each broken file: its path, a tab, the reason. The exit code is 3 if there is any. What is strange
+about all of them, such as a class that no label map has, is said on standard error.
 """
 import argparse
 import multiprocessing
@@ -21,7 +22,8 @@ from rich.progress import track
 from nepa_mm.analysis.json_file import JsonFile
 from nepa_mm.datasets import LoadImage, LoadSegAnnotations
 from nepa_mm.engine.config_keys import naming_arguments
-from nepa_mm.engine.data_checks import IMAGE_SUFFIXES, check_data, datasets_of, files_under
+from nepa_mm.engine.data_checks import IMAGE_SUFFIXES, check_data, datasets_of, files_under, steps_of
+from nepa_mm.engine.label_survey import LabelSurvey, loader_of, pixels_of
 from nepa_mm.engine.read_config import Options, read_config
 from nepa_mm.errors import ConfigError, DataError, ProcessError, one_line_errors
 
@@ -81,7 +83,9 @@ def datasets(args: argparse.Namespace) -> Iterator[tuple[str, object, int | None
             continue
         known.append(files)
         with naming_arguments(cfg):
-            dataset = DATASETS.build(dict(config, pipeline=[]))
+            loads = [step for _, step in steps_of(config.get('pipeline', []), '')
+                     if step.get('type', '').endswith('LoadSegAnnotations')]
+            dataset = DATASETS.build(dict(config, pipeline=loads))
         dataset.full_init()
         yield key, dataset, len(dataset.metainfo['classes']) - 1 if dataset.metainfo.get('classes') else None
 
@@ -89,25 +93,28 @@ def datasets(args: argparse.Namespace) -> Iterator[tuple[str, object, int | None
 def start_worker(dataset, max_label: int | None) -> None:
     """Keep what a process checks; it is forked, so that a list of millions of files is not copied."""
     torch.set_num_threads(1)
-    load_labels = LoadSegAnnotations() if find_spec('mmseg') else None
+    load_labels = (loader_of(dataset) or LoadSegAnnotations()) if find_spec('mmseg') else None
+    if load_labels is not None:
+        load_labels.palette = getattr(dataset, 'metainfo', {}).get('palette')
     worker.update(dataset=dataset, max_label=max_label, load_image=LoadImage(), load_labels=load_labels)
 
 
-def broken(index: int) -> tuple[str, str] | None:
-    """Path and reason of an image, or its label map, that cannot be used; None if both can."""
+def broken(index: int) -> tuple[tuple[str, str] | None, np.ndarray | None]:
+    """Path and reason of an image or a label map that cannot be used, None if both can; pixels of each label if it has any."""
     info, max_label = worker['dataset'].get_data_info(index), worker['max_label']
-    path = str(info.get('img_path', f'image {index}'))
+    path, pixels = str(info.get('img_path', f'image {index}')), None
     try:
         info = worker['load_image'](info)
         if 'seg_map_path' in info:
             path = str(info['seg_map_path'])
-            labels = np.unique(worker['load_labels'](info)['gt_seg_map'])
+            pixels = pixels_of(worker['load_labels'](info)['gt_seg_map'])
+            labels = np.flatnonzero(pixels)
             wrong = labels[(labels > max_label) & (labels != 255)].tolist() if max_label is not None else []
             if wrong:
-                return path, f'labels {wrong[:5]} are above {max_label}, the last class'
+                return (path, f'labels {wrong[:5]} are above {max_label}, the last class'), pixels
     except DataError as error:
-        return path, error.what
-    return None
+        return (path, error.what), None
+    return None, pixels
 
 
 @contextmanager
@@ -128,13 +135,18 @@ def main() -> None:
     console = Console(stderr=True)
     for name, dataset, max_label in datasets(args):
         total += len(dataset)
+        labels = LabelSurvey(name, getattr(dataset, 'metainfo', {}).get('classes') or (), len(dataset))
         fork = multiprocessing.get_context('fork')
         with ProcessPoolExecutor(args.workers, fork, start_worker, (dataset, max_label)) as pool, dead_worker(args.source):
             results = pool.map(broken, range(len(dataset)), chunksize=64)
-            for result in track(results, f'{name}: {len(dataset)} images', len(dataset), console=console):
+            for result, pixels in track(results, f'{name}: {len(dataset)} images', len(dataset), console=console):
+                if pixels is not None:
+                    labels.add(pixels)
                 if result is not None and result not in found:
                     found.append(result)
                     print('\t'.join(result), flush=True)
+        if labels.classes and labels.said():
+            console.print(f'{name}: {" | ".join(labels.said())}', markup=False)
     if not total:
         raise ConfigError('it has no dataset, so there is nothing to verify', args.source, 'give the config of a training')
     if args.json is not None:
