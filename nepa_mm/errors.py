@@ -1,6 +1,7 @@
 """Errors that a user can mend. The tools print them as one line; ``exit_code`` tells scripts the kind."""
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -82,23 +83,55 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except Stopped as stopped:
-        if os.environ.get('RANK', '0') == '0':
+        if is_first_process():
             print(f'nepa_mm: {stopped.message}', file=sys.stderr)
-        leave_word(f'nepa_mm: {stopped.message}')
+        leave_word(f'nepa_mm: {stopped.message}', stopped.code)
         raise
+    except KeyboardInterrupt:
+        end_at_once('ended; nothing was to be saved')
     except UserError as error:
+        leave_word(f'nepa_mm: error: {error.line}', error.exit_code)
         if os.environ.get('NEPA_DEBUG') == '1':
             raise
         # Every process meets a wrong setting, and the first says it; a bad file may be met by any one of them alone.
         trains_together = 'torch' in sys.modules and sys.modules['torch'].distributed.is_initialized()
-        if os.environ.get('RANK', '0') == '0' or (trains_together and isinstance(error, (DataError, ProcessError))):
+        if is_first_process() or (trains_together and isinstance(error, (DataError, ProcessError))):
             print(f'nepa_mm: error: {error.line}', file=sys.stderr)
-        leave_word(f'nepa_mm: error: {error.line}')
         sys.exit(error.exit_code)
+    except Exception as error:
+        leave_word(f'nepa_mm: error: {type(error).__name__}: {first_line(error)} | process {os.environ.get("RANK", "0")}, pid '
+                   f'{os.getpid()} | see its traceback above', 1)
+        raise
 
 
-def leave_word(line: str) -> None:
-    """Hand the last line to torch.distributed.run, if that started this process; tools/dist_run.py ends with it."""
+def is_first_process() -> bool:
+    """Whether this is the one of several processes that speaks for all."""
+    return os.environ.get('RANK', '0') == '0'
+
+
+def leave_word(line: str, exit_code: int) -> None:
+    """Hand last line, exit code and time to torch.distributed.run, if that started this process, for tools/dist_run.py."""
     path = os.environ.get('TORCHELASTIC_ERROR_FILE')
     if path:
-        Path(path).write_text(json.dumps(dict(message=line, timestamp=int(time.time()))))
+        word = dict(message=line, timestamp=int(time.time()), time=time.time(), exit_code=exit_code)
+        Path(path).write_text(json.dumps(word))
+
+
+def end_at_once(said: str) -> None:
+    """End this process whatever it is doing, as Ctrl-C asks for, with one line and the exit code 130."""
+    if is_first_process():
+        os.write(2, f'nepa_mm: SIGINT: {said}\n'.encode())  # print() cannot be within a print()
+    os._exit(128 + signal.SIGINT)
+
+
+def end_on_interrupt() -> None:
+    """Let Ctrl-C end a command in one line, from the imports on, until there is something to save; not where it is ignored."""
+    command = os.getpid()
+
+    def end(number: int, frame) -> None:
+        if os.getpid() != command:  # a process that was forked
+            raise KeyboardInterrupt
+        end_at_once('ended before the first step; nothing was to be saved')
+
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, end)

@@ -4,11 +4,13 @@
 set -eu
 CONFIG=$1
 GPUS=$2
+[ "${NNODES:-1}" != 1 ] || PORT=${PORT:-0}  # 0: any that is free
+PORT=${PORT:-29500}
 
 PYTHONPATH="$(dirname "$0")/..:${PYTHONPATH:-}" exec "${PYTHON:-python}" "$(dirname "$0")/dist_run.py" \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
+    --master_port="$PORT" \
     --nproc_per_node="$GPUS" \
     "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"

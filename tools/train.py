@@ -1,6 +1,11 @@
 """Train a model: pretraining, classification, segmentation, or any other mm config."""
 import argparse
 
+from nepa_mm.errors import ConfigError, end_on_interrupt, one_line_errors
+
+if __name__ == '__main__':
+    end_on_interrupt()
+
 from nepa_mm.checkpoints import path_of
 from nepa_mm.engine.data_checks import check_data, naming_data
 from nepa_mm.engine.launch import (
@@ -15,7 +20,6 @@ from nepa_mm.engine.launch import (
 )
 from nepa_mm.engine.segmentation_checks import check_segmentor
 from nepa_mm.engine.work_dir import check_work_dir, sole_run
-from nepa_mm.errors import ConfigError, one_line_errors
 
 
 def parse_args() -> argparse.Namespace:

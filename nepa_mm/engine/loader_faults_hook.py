@@ -1,4 +1,5 @@
 """Images that cannot be read, and loader workers that die: told in the training process, between two steps."""
+import atexit
 import json
 import signal
 from multiprocessing.process import BaseProcess
@@ -13,7 +14,7 @@ from mmengine.runner import Runner
 from ..datasets import SeededDataset
 from ..errors import DataError
 from ..registry import HOOKS
-from .signal_hook import shared_store
+from .signal_hook import is_training, shared_store
 
 KEY = 'bad_images'  # in the message hub, and so in checkpoints: paths of those that were left out
 
@@ -47,15 +48,25 @@ class LoaderFaultsHook(Hook):
         self.read, self.told, self.heard = [], set(self.known), 0
         self.store = shared_store(runner) or dist.HashStore()
         if self.timeout:
-            self.tick = min(5., self.timeout / 4)
-            signal.signal(signal.SIGALRM, self.look)
+            self.runner, self.tick = runner, min(5., self.timeout / 4)
+            self.previous = signal.signal(signal.SIGALRM, self.look)
             signal.setitimer(signal.ITIMER_REAL, self.tick, self.tick)
+            atexit.register(self.stop_timer)  # or after an error its signal would kill the process that says it
 
     def after_train(self, runner: Runner) -> None:
+        if self.timeout:
+            self.stop_timer()
+
+    def stop_timer(self) -> None:
+        """Look no more."""
         signal.setitimer(signal.ITIMER_REAL, 0.)
+        signal.signal(signal.SIGALRM, self.previous)
+        atexit.unregister(self.stop_timer)
 
     def look(self, number: int, frame: FrameType) -> None:
         """Look at times whether the process still waits for a batch: PyTorch's own time limit would hide a worker that died."""
+        if not is_training(self.runner, frame):  # an error has ended it
+            return self.stop_timer()
         if not waits_for_data(frame):
             self.waited = 0.
             return

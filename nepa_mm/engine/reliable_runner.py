@@ -68,8 +68,6 @@ class ReliableRunner(Runner):
             for worker in workers_of(error):  # one that hangs would not leave
                 worker.kill()
             raise ProcessError(fault, self.save_after_fault(), 'go on with --resume') from error
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0.)  # of LoaderFaultsHook
 
     def fault(self, error: Exception) -> str | None:
         """What an error says about a process that died or hangs; None if it is another error."""

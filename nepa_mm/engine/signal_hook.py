@@ -3,27 +3,29 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from types import FrameType
 
 import torch.distributed as dist
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.multiprocessing import _prctl_pr_set_pdeathsig as set_signal_of_parents_death  # does nothing where there is no prctl
 
-from ..errors import Stopped
+from ..errors import Stopped, end_at_once
 from ..registry import HOOKS
 from .effective_batch import StepMixin
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 KEY = 'nepa_mm/stop_after'
 
 
 @HOOKS.register_module()
 class StopOnSignalHook(Hook):
-    """On SIGTERM or SIGUSR1, as schedulers send them, finish the step, save it, and leave with the exit code 128 + signal.
+    """On SIGTERM or SIGUSR1, as schedulers send them, or Ctrl-C, finish the step, save it, and leave with 128 + signal.
 
     One process that has the signal is enough, and all that have it are no harm: the first writes the step into the store that
     the processes share, before its next gradient, without which no other can go further than the step after.
-    A second signal changes nothing. Loader workers, which a scheduler signals as well, pay no heed (:class:`ReliableRunner`).
+    More signals change nothing, but a second Ctrl-C, which ends the process at once. Loader workers, which are signalled as well
+    where a whole group is, pay no heed (:class:`ReliableRunner`).
 
     Raises:
         Stopped: After the save.
@@ -31,14 +33,21 @@ class StopOnSignalHook(Hook):
     priority = 'LOWEST'  # the averages, rates and checkpoints of the step are done
 
     def __init__(self) -> None:
-        self.received, self.previous, self.store = None, {}, None
+        self.received, self.previous, self.store, self.interrupts = None, {}, None, 0
 
     def before_train(self, runner: Runner) -> None:
-        self.store = shared_store(runner)
-        self.previous = {number: signal.signal(number, self.receive) for number in SIGNALS}
+        self.runner, self.store = runner, shared_store(runner)
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as of what a script puts into the background
+        self.previous = {number: signal.signal(number, self.receive) for number in SIGNALS[:2 if ignored else 3]}
 
-    def receive(self, number: int, frame) -> None:
+    def receive(self, number: int, frame: FrameType) -> None:
         """Note the first signal."""
+        if not is_training(self.runner, frame):  # which an error has ended
+            self.after_train(self.runner)
+            return os.kill(os.getpid(), number)
+        self.interrupts += number == signal.SIGINT
+        if self.interrupts > 1:
+            end_at_once('ended at once, at the second one; checkpoints that were saved are whole')
         self.received = self.received or number
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
@@ -51,10 +60,9 @@ class StopOnSignalHook(Hook):
             self.stop(runner, dict(epoch=runner.epoch, iter=runner.iter))
 
     def stop(self, runner: Runner, meta: dict) -> None:
-        """Save and leave; nothing interrupts that."""
-        for number in SIGNALS:
+        """Save and leave; nothing but a second Ctrl-C interrupts that."""
+        for number in SIGNALS[:2]:
             signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         path = runner.save_stopped(meta)
         said = (f'{signal.Signals(self.received).name}: stopped after step {meta["iter"]}, which is saved as {path}; go on with '
                 '--resume')
@@ -87,7 +95,8 @@ def begin_worker(begin: Callable[[int], None] | None, worker: int) -> None:
         begin: What else is to be done then.
         worker: Its number.
     """
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for number in (signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, 'sigwaitinfo'):  # which tells who sent a signal
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         threading.Thread(target=leave_with, args=[os.getppid()], daemon=True).start()
@@ -101,6 +110,16 @@ def leave_with(parent: int) -> None:
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
         pass
     os._exit(0)
+
+
+def is_training(runner: Runner, frame: FrameType | None) -> bool:
+    """Whether a process is somewhere within the training of a runner."""
+    while frame is not None:
+        owner = frame.f_locals.get('self') if frame.f_code.co_name in ('run', 'train') else None
+        if owner is not None and (owner is runner or owner is runner.train_loop):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def shared_store(runner: Runner) -> dist.Store | None:

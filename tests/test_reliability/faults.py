@@ -67,6 +67,17 @@ class Signal(Hook):
             os.kill(os.getpid(), self.number)
 
 
+@HOOKS.register_module()
+class Bug(Hook):
+    """Raise what is no user's to mend, in one process before a step."""
+
+    def __init__(self, step: int, rank: int) -> None:
+        self.step, self.rank = step, rank
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        assert (runner.iter + 1, get_rank()) != (self.step, self.rank), 'a bug in a hook'
+
+
 @TRANSFORMS.register_module()
 class Trouble(BaseTransform):
     """Kill the worker, or hang, when an image is loaded for the second time."""

@@ -1,5 +1,6 @@
 """What a training refuses before it begins: one line of three parts, an exit code, and everything as it was."""
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,7 +14,6 @@ import torch
 from nepa_mm.checkpoints.files import read_checkpoint
 from runs import ENV, finish, kill_at, start, train, write_config
 from tiny import ROOT
-from two import free_port
 
 
 def last_line(err: str) -> str:
@@ -156,10 +156,10 @@ def test_wrong_keys_and_values_are_named_with_the_nearest_valid_ones(config):
         assert last_line(finish(process, 2)) == expected
 
 
-def start_launcher(config: Path, folder: Path, *options: str) -> subprocess.Popen:
-    """``tools/dist_train.sh`` with two processes on gloo."""
+def start_launcher(config: Path, folder: Path, *options: str, **env: str) -> subprocess.Popen:
+    """``tools/dist_train.sh`` with two processes on gloo, at a port that is free unless ``PORT`` says one."""
     command = ['bash', ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', folder, '--cfg-options', *options]
-    env = {**ENV, 'PORT': str(free_port()), 'PYTHON': sys.executable}
+    env = {**ENV, 'PYTHON': sys.executable, **env}
     return subprocess.Popen([str(part) for part in command], env=env, text=True, start_new_session=True, cwd=folder.parent,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -169,6 +169,27 @@ def test_several_processes_end_with_the_code_and_the_line_of_the_one_that_failed
     process = start_launcher(config, config.parent / 'two', 'optim_wrapper.optimizer.weight_dekay=0.1')
     assert last_line(finish(process, 2)) == (
         "'AdamW' has no such argument | optim_wrapper.optimizer.weight_dekay | did you mean 'weight_decay'?")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('rank', [0, 1])
+def test_a_bug_in_one_process_is_the_last_line_of_all(rank, config):
+    other, bug = config.with_name(f'bug{rank}.py'), dict(type='Bug', step=2, rank=rank)
+    other.write_text(f'{config.read_text()}custom_imports = dict(imports="faults")\ncustom_hooks.append({bug})\n')
+    said = finish(start_launcher(other, config.parent / f'bug{rank}', 'train_cfg.max_epochs=100'), 1)
+    assert 'AssertionError: a bug in a hook' in said and 'Traceback' in said
+    assert re.fullmatch(rf'nepa_mm: error: AssertionError: a bug in a hook \| process {rank}, pid \d+ \| see its traceback above',
+                        said.strip().splitlines()[-1]), said[-2000:]
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_said(config):
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        server.listen()
+        port = server.getsockname()[1]
+        said = last_line(finish(start_launcher(config, config.parent / 'port', PORT=str(port)), 2))
+    assert said == f'another program listens at port {port} | PORT | give another one; on one machine none is needed'
 
 
 @pytest.mark.slow

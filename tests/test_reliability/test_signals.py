@@ -32,8 +32,8 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize('group', [False, True], ids=['process', 'group'])
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize('number, group', [
+    (signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGUSR1, False), (signal.SIGINT, True)])
 def test_a_signal_ends_a_training_after_its_step(number, group, whole, tmp_path):
     config, expected = whole('epoch')
     run = tmp_path / 'run'
@@ -90,6 +90,21 @@ def test_more_signals_during_the_save_do_no_harm(whole, tmp_path):
     assert 'SIGTERM: stopped after step 3' in finish(start(config, run, before=first + more), 143)
     assert only_step(run) == 3
     assert_resumes(config, run, expected)
+
+
+def test_a_second_interrupt_ends_a_training_at_once_also_in_the_save(whole, tmp_path):
+    run = tmp_path / 'run'
+    both = at(STEP, 3, signal.SIGINT) + at('nepa_mm.checkpoints.durable:check_whole', 1, signal.SIGINT, save=1)
+    message = finish(start(whole('iter')[0], run, before=both), 130)
+    assert message.splitlines()[-1] == (
+        'nepa_mm: SIGINT: ended at once, at the second one; checkpoints that were saved are whole')
+    assert not list(run.glob('*.pth'))  # the save was not done, and a file has its name once it is
+
+
+def test_an_interrupt_before_there_is_a_step(whole, tmp_path):
+    before = at('nepa_mm.engine.data_checks:check_data', 1, signal.SIGINT)
+    message = finish(start(whole('iter')[0], tmp_path / 'run', before=before), 130)
+    assert message.splitlines() == ['nepa_mm: SIGINT: ended before the first step; nothing was to be saved']
 
 
 def test_a_signal_in_a_regular_save_ends_the_step_after(whole, tmp_path):

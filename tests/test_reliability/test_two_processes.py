@@ -53,7 +53,8 @@ def test_one_is_signalled_in_a_validation(tmp_path):
     assert 'SIGTERM: stopped after step 5' in messages[0] and only_step(run) == 5
 
 
-@pytest.mark.parametrize('signalled, number', [(1, signal.SIGTERM), ('launcher', signal.SIGUSR1), ('group', signal.SIGTERM)])
+@pytest.mark.parametrize('signalled, number', [
+    (1, signal.SIGTERM), ('launcher', signal.SIGUSR1), ('group', signal.SIGTERM), ('group', signal.SIGINT)])
 def test_through_dist_train(signalled, number, whole_two, tmp_path):
     config, _ = whole_two
     run = tmp_path / 'run'

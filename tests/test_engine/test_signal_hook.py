@@ -1,0 +1,35 @@
+"""Handlers of signals are there for a training alone, also where an error ends it; its real signals are in test_reliability."""
+import os
+import signal
+import time
+
+import pytest
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from nepa_mm.engine import LoaderFaultsHook, StopOnSignalHook
+from tiny import Nearer, Numbers
+
+
+class Bug(Hook):
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        assert signal.getsignal(signal.SIGALRM) != signal.SIG_DFL and signal.getitimer(signal.ITIMER_REAL)[1] == 0.05
+        raise AssertionError('the error itself')
+
+
+def test_after_an_error_the_next_signal_is_for_others_whatever_the_runner(tmp_path):
+    loader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler'), dataset=Numbers(serialize_data=False))
+    runner = Runner(
+        Nearer([]), str(tmp_path), train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), experiment_name=str(tmp_path),
+        custom_hooks=[LoaderFaultsHook(timeout=0.2), StopOnSignalHook(), Bug()])
+    before = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    with pytest.raises(AssertionError, match='the error itself'):
+        runner.train()
+    time.sleep(0.2)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+    assert {number: signal.getsignal(number) for number in before} == before
