@@ -15,6 +15,7 @@ from nepa_mm.engine.launch import (
     naming_checkpoints,
     naming_keys,
 )
+from nepa_mm.engine.loop_checks import check_metrics
 from nepa_mm.engine.segmentation_checks import check_segmentor
 from nepa_mm.errors import ConfigError, one_line_errors
 
@@ -88,6 +89,7 @@ def main() -> None:
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     check_segmentor(cfg)
+    check_metrics(cfg, ('test', ))
     if is_augmented(cfg):  # a -ms config
         cfg.tta_pipeline = cfg.test_dataloader.dataset.pipeline
         args.tta = True

@@ -18,6 +18,7 @@ from nepa_mm.engine.launch import (
     naming_checkpoints,
     naming_keys,
 )
+from nepa_mm.engine.loop_checks import check_loop, check_metrics
 from nepa_mm.engine.segmentation_checks import check_segmentor
 from nepa_mm.engine.work_dir import check_work_dir, sole_run
 
@@ -73,6 +74,8 @@ def main() -> None:
         check_data(cfg, splits)
         check_frozen(cfg)
         check_numbers(cfg)
+        check_loop(cfg)
+        check_metrics(cfg, splits)
         check_segmentor(cfg)
         with naming_keys(cfg), naming_checkpoints(cfg), naming_data(cfg, splits):
             build_runner(cfg).train()

@@ -6,7 +6,9 @@ loops count batches of the loader, and its ``--auto-scale-lr`` ignores accumulat
 """
 from collections.abc import Iterator
 from itertools import islice
+from typing import NoReturn
 
+from mmengine.dataset import InfiniteSampler
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import Tensor
@@ -120,6 +122,11 @@ class StepMixin:
                               'give the rate for auto_scale_lr.base_batch_size')
         return dict(optim_wrapper['optimizer'])
 
+    def refuse_empty(self) -> NoReturn:
+        """Raise ConfigError for a loader that drops all that it has."""
+        raise ConfigError(f'{len(self.dataloader.dataset)} images make no full batch of {self.batch_text}',
+                          'train_dataloader', 'lower train_dataloader.batch_size or set drop_last=False')
+
     def announce(self) -> None:
         """Log the effective batch, the rate and the lengths in iterations.
 
@@ -191,17 +198,19 @@ class AccumulatingEpochLoop(StepMixin, EpochBasedTrainLoop):
         **kwargs: ``val_interval``, ... of mmengine's loop.
 
     Raises:
-        ConfigError: If the effective batch cannot be reached, or accumulation is longer than an epoch.
+        ConfigError: If the effective batch cannot be reached, accumulation is longer than an epoch, or the sampler never ends.
     """
 
     def __init__(self, runner: Runner, dataloader, max_epochs: int, **kwargs) -> None:
         super().__init__(runner, dataloader, max_epochs, **kwargs)
+        if is_infinite(self.dataloader):
+            raise ConfigError('its sampler never ends, and so the first epoch would not', 'train_dataloader.sampler.type',
+                              "set 'DefaultSampler', or choose nepa_mm.AccumulatingIterLoop")
         self.settle_batch(runner, self.dataloader.batch_size)
         if self.count > 1:
             self.dataloader = StepLoader(self.dataloader, self.count)
         if not len(self.dataloader):
-            raise ConfigError(f'{len(self.dataloader.dataset)} images make no full batch of {self.batch_text}',
-                              'train_dataloader', 'lower train_dataloader.batch_size or set drop_last=False')
+            self.refuse_empty()
         self._max_iters = max_epochs * len(self.dataloader)
 
     def epoch_text(self) -> str:
@@ -239,11 +248,19 @@ class AccumulatingIterLoop(StepMixin, IterBasedTrainLoop):
     def __init__(self, runner: Runner, dataloader, max_iters: int, **kwargs) -> None:
         super().__init__(runner, dataloader, max_iters, **kwargs)
         self.settle_batch(runner, self.dataloader.batch_size)
+        if not len(self.dataloader) and not is_infinite(self.dataloader):
+            self.refuse_empty()
         self.dataloader_iterator = StepIterator(self.dataloader_iterator, self.count)
 
     def run_iter(self, data_batch: list) -> None:
         """One step."""
         self.take_step(self._iter, data_batch)
+
+
+def is_infinite(dataloader) -> bool:
+    """Whether a loader's sampler never ends; its length says nothing of that."""
+    sampler = getattr(dataloader, 'sampler', None)
+    return isinstance(sampler, InfiniteSampler) or getattr(sampler, 'is_infinite', False)
 
 
 def accumulation(base_batch_size: int, processes: int, batch_size: int) -> int:
