@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from traceback import walk_tb
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import RUNNERS, build_functions
 
@@ -25,6 +26,7 @@ PLAIN = {
     'custom_imports': {'imports', 'allow_failed_imports'}}
 DICTS = {
     'model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg', 'default_hooks', *PLAIN}
+ABOUT_ARGUMENTS = (TypeError, ValueError, AssertionError, KeyError)
 BUILDERS = {build_functions.build_from_cfg.__code__, build_functions.build_runner_from_cfg.__code__}
 
 
@@ -64,17 +66,20 @@ def check_keys(cfg: Config, options: Iterable[str] = ()) -> None:
 
 @contextmanager
 def naming_arguments(cfg: Config) -> Iterator[None]:
-    """Name the dotted key in an error about an argument or a type that mmengine was given to build."""
+    """Name the dotted key in an error about an argument or a type that mmengine was given to build.
+
+    What the runner does while it is built, such as to move a model to a GPU, is not about an argument, unless it says so.
+    """
     try:
         yield
-    except UserError:
+    except (UserError, torch.OutOfMemoryError):
         raise
-    except (TypeError, ValueError, AssertionError, KeyError) as error:
+    except (*ABOUT_ARGUMENTS, RuntimeError, ImportError, AttributeError) as error:
         builders = []
         for origin in (error, error.__context__):  # mmengine raises what a hook says anew
             frames = [frame for frame, _ in walk_tb(origin.__traceback__)] if origin else []
             builders = builders or [frame.f_locals for frame in frames if frame.f_code in BUILDERS]
-            if builders:
+            if builders and (isinstance(error, ABOUT_ARGUMENTS) or 'runner_cls' not in builders[-1]):
                 raise named(origin, cfg, builders[-1], frames[-1].f_globals) from error
         raise
 
@@ -99,10 +104,12 @@ def named(error: Exception, cfg: Config, builder: dict, last: dict) -> ConfigErr
         where = ' or '.join(f'{key}.{argument}' for key in keys or [key for key, part in parts if argument in part]) or argument
         return ConfigError(f'{obj_type!r} has no such argument', where, remedy(argument, arguments_of(kind)))
     said = [name for name, value in args.items() if re.search(rf'(?<![\w.]){re.escape(repr(value))}(?![\w.])', str(error))]
+    if len(said) != 1:  # two of one value, or none
+        said = [name for name in args if re.search(rf'(?<![\w.]){name}(?!\w)', str(error))]
     if 'runner_cls' in builder:
         where = said[0] if len(said) == 1 else str(obj_type)
     else:
-        where = ' or '.join([f'{key}.{said[0]}' if len(said) == 1 else key for key in keys]) or str(obj_type)
+        where = ' or '.join([f'{key}.{f" and {key}.".join(said)}' if 0 < len(said) < 3 else key for key in keys]) or str(obj_type)
     return ConfigError(f'{obj_type!r} cannot be built: {first_line(error)}', where, SHOWS_PLACE)
 
 

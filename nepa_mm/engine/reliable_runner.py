@@ -154,7 +154,12 @@ class ReliableRunner(Runner):
         if isinstance(optim_wrapper, dict):  # not built yet
             self.settings |= settings_of(optim_wrapper, 'optim_wrapper')
             self.settings.pop('optim_wrapper.accumulative_counts', None)  # a fact of its own
-        return super().build_optim_wrapper(optim_wrapper)
+        built = super().build_optim_wrapper(optim_wrapper)
+        optimizer = getattr(built, 'optimizer', None)
+        if hasattr(optimizer, 'train') and hasattr(optimizer, 'eval'):
+            raise ConfigError(f'{type(optimizer).__name__} exchanges the weights by train() and eval(), which nobody would call',
+                              'optim_wrapper.optimizer.type', 'choose another one; EMAHook averages the weights of any')
+        return built
 
     def validation_is_due(self) -> bool:
         """Whether a validation follows the step of a checkpoint, which was saved before: it knows nothing of that."""
