@@ -2,8 +2,10 @@
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import mmpretrain
 import numpy as np
@@ -225,3 +227,13 @@ def test_bad_input_ends_in_one_line(name, arguments, code, message, folder, imag
         runpy.run_path(str(ROOT / f'tools/inference/{name}.py'), run_name='__main__')
     printed = [line for line in capsys.readouterr().err.splitlines() if line.startswith('nepa_mm: error: ')]
     assert exit_.value.code == code and len(printed) == 1 and message in printed[0], printed
+
+
+@pytest.mark.parametrize('head, facts, expected', [
+    (dict(num_classes=1, out_channels=1), dict(classes=['road'], palette=[[1] * 3]), (['not road', 'road'], [[0] * 3, [1] * 3])),
+    (dict(num_classes=2, out_channels=1), dict(classes=['a', 'b'], palette=[[1] * 3, [2] * 3]), (['a', 'b'], [[1] * 3, [2] * 3])),
+])
+def test_one_output_has_two_names(head, facts, expected):
+    names = runpy.run_path(str(ROOT / 'tools/inference/segment_images.py'))['names_and_colours']
+    assert names(SimpleNamespace(dataset_meta=facts, decode_head=SimpleNamespace(**head))) == expected
+    assert [len(each) for each in names(SimpleNamespace(dataset_meta=None, decode_head=SimpleNamespace(**head)))] == [2, 2]

@@ -34,4 +34,4 @@ load_from = None
 resume = False
 randomness = dict(seed=0, diff_rank_seed=True)
 
-tta_model = dict(type='SegTTAModel')
+tta_model = dict(type='nepa_mm.SegTTAModel')

@@ -14,6 +14,7 @@ from ..datasets import LoadSegAnnotations
 from ..errors import ConfigError, DataError
 from ..registry import HOOKS
 from .label_survey import parts_of, steps_of, survey
+from .seg_model_checks import check_classes, check_losses, check_merging, check_pooled_norms, classes_of, heads_of
 
 
 @HOOKS.register_module()
@@ -27,7 +28,8 @@ class CheckSegInputsHook(Hook):
     Label maps are looked at before the first step: classes that are in none, and a large share that is ignored, are said.
 
     Raises:
-        ConfigError: If heads have another number of classes than a dataset, or labels are padded with what is no class.
+        ConfigError: If heads have another number of classes than a dataset, or this has one; for a loss that does not fit its
+            head; if labels are padded with what is no class; for a batch normalisation of one value.
         DataError: For a label that is neither a class nor ignored, for labels that are one class or ignored altogether, and for
             an image smaller than a patch.
     """
@@ -48,6 +50,10 @@ class CheckSegInputsHook(Hook):
         metric_ignores = {f'{split}_evaluator.ignore_index': metric.ignore_index for split, loop in loops.items()
                           if split != 'train' for metric in loop.evaluator.metrics if hasattr(metric, 'ignore_index')}
         ignored = {255, *metric_ignores.values(), *(head.ignore_index for head in heads.values())}
+        check_merging(runner.model)
+        check_losses(heads)
+        if 'train' in loops:
+            check_pooled_norms(model, loops['train'].dataloader)
         for split, loop in loops.items():
             dataset, key = loop.dataloader.dataset, f'{split}_dataloader.dataset'
             check_classes(heads, dataset, key)
@@ -116,43 +122,6 @@ class BatchCheck:
             check_training(preprocessor, data, self.heads)
         elif self.heads:
             check_test(data, self.heads, self.metric_ignores)
-
-
-# Heads of mmseg that make labels of their own of those that they are given (edges, masks, points, depths), or ignore what a
-# loss of theirs says.
-OWN_LABELS = {'STDCHead', 'PIDHead', 'DDRHead', 'PointHead', 'SideAdapterCLIPHead', 'VPDDepthHead'}
-
-
-def heads_of(model: nn.Module) -> dict[str, nn.Module]:
-    """Heads of a model that are trained on labels as they are, by their keys in a config."""
-    from mmseg.models.decode_heads.decode_head import BaseDecodeHead  # which the other tasks do without
-    found = {}
-    for name in ('decode_head', 'auxiliary_head'):
-        part = getattr(model, name, None)
-        heads = {f'model.{name}.{i}': head for i, head in enumerate(part)} if isinstance(part, nn.ModuleList) else {
-            f'model.{name}': part}
-        for key, head in heads.items():
-            if hasattr(head, 'kernel_generate_head'):  # K-Net's classes
-                key, head = f'{key}.kernel_generate_head', head.kernel_generate_head
-            if isinstance(head, BaseDecodeHead) and OWN_LABELS.isdisjoint(kind.__name__ for kind in type(head).__mro__):
-                found[key] = head
-    return found
-
-
-def classes_of(head: nn.Module) -> int:
-    """How many labels a head has; one output tells two."""
-    return max(head.num_classes, 2) if head.out_channels == 1 else head.num_classes
-
-
-def check_classes(heads: dict[str, nn.Module], dataset, key: str) -> None:
-    """Each head must have the classes of the dataset, if that says which it has."""
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-    differing = [head for head, module in heads.items()
-                 if classes is not None and len(classes) not in (module.num_classes, classes_of(module))]
-    if differing:
-        raise ConfigError(f'{heads[differing[0]].num_classes} differs from the {len(classes)} classes of {key} '
-                          '(metainfo.classes, or those of its type)', f'{differing[0]}.num_classes',
-                          '--cfg-options ' + ' '.join(f'{head}.num_classes={len(classes)}' for head in differing))
 
 
 def check_training(preprocessor: nn.Module, data: dict, heads: dict[str, nn.Module]) -> None:

@@ -32,3 +32,4 @@ __all__ = [
 
 if find_spec('mmseg'):  # which pretraining and classification do without
     from .padded_encoder_decoder import PaddedEncoderDecoder as PaddedEncoderDecoder
+    from .seg_tta_model import SegTTAModel as SegTTAModel

@@ -9,14 +9,15 @@ from mmengine.model import BaseTTAModel
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import BaseLoop
 from mmengine.structures import PixelData
-from mmseg.models import EncoderDecoder, SegDataPreProcessor
-from mmseg.models.decode_heads import DAHead, EncHead, FCNHead, IterativeDecodeHead, STDCHead
+from mmseg.models import EncoderDecoder, SegDataPreProcessor, SegTTAModel
+from mmseg.models.decode_heads import DAHead, EncHead, FCNHead, IterativeDecodeHead, PSPHead, STDCHead
 from mmseg.structures import SegDataSample
 from torch import nn
 
 from nepa_mm import NEPAViT
 from nepa_mm.engine import CheckSegInputsHook
 from nepa_mm.errors import ConfigError, DataError
+from nepa_mm.models import SegTTAModel as OurTTAModel
 from tiny import TINY
 
 
@@ -32,7 +33,7 @@ class Loop(BaseLoop):
 
     def __init__(self, classes, *metrics):
         metainfo = {} if classes is None else dict(classes=list(range(classes)))
-        self.dataloader = SimpleNamespace(dataset=SimpleNamespace(metainfo=metainfo))
+        self.dataloader = SimpleNamespace(dataset=SimpleNamespace(metainfo=metainfo), batch_size=2, sampler=range(4))
         self.evaluator = SimpleNamespace(metrics=metrics)
 
     def run(self):
@@ -65,6 +66,7 @@ class Segmentor(EncoderDecoder):
         self.data_preprocessor = SegDataPreProcessor(**(preprocessor or dict(size=(14, 14))))
 
 
+SIGMOID = dict(type='CrossEntropyLoss', use_sigmoid=True)
 METRICS = SimpleNamespace(ignore_index=255), object()
 
 
@@ -158,10 +160,65 @@ def test_a_test_ignores_what_the_metric_ignores():
 
 
 def test_one_output_tells_two_classes():
-    watched(Segmentor(num_classes=1, out_channels=1), train=2, val=1)(batch(1, 255), True)
-    watched(Segmentor(num_classes=2, out_channels=1), train=2, val=2)(batch(1, 255), True)
+    for classes in (1, 2):
+        watched(Segmentor(num_classes=classes, out_channels=1, loss_decode=SIGMOID), train=2, val=2)(batch(1, 255), True)
     with pytest.raises(DataError, match=r'labels \[2\]'):
-        watched(Segmentor(num_classes=1, out_channels=1), train=2, val=2)(batch(2), True)
+        watched(Segmentor(num_classes=1, out_channels=1, loss_decode=SIGMOID), train=2, val=2)(batch(2), True)
+
+
+@pytest.mark.parametrize('classes', [1, 2])
+def test_one_class_is_none(classes):
+    with pytest.raises(ConfigError, match=r"^\[0\] is one class.* two \| val_dataloader.dataset.metainfo.classes \|"
+                                          r" name both, such as \['background', 0\], and set num_classes=2 of"):
+        watched(Segmentor(num_classes=classes, out_channels=1, loss_decode=SIGMOID), train=2, val=1)
+
+
+@pytest.mark.parametrize('settings, message', [
+    (dict(out_channels=1, loss_decode=dict(type='CrossEntropyLoss')),
+     r'^False, and a softmax of the one output of model.decode_head is always 1: nothing is learnt \| '
+     r'model.decode_head.loss_decode.use_sigmoid \| set it to True, or model.decode_head.out_channels to 2'),
+    (dict(out_channels=1, loss_decode=[SIGMOID, dict(type='DiceLoss', use_sigmoid=False)]),
+     r'one output .*\| model.decode_head.loss_decode.1.use_sigmoid'),
+    (dict(loss_decode=dict(type='CrossEntropyLoss', class_weight=[1., 2., 3.])),
+     r'^3 weights, and model.decode_head has 2 outputs \| model.decode_head.loss_decode.class_weight \| give one for each'),
+    (dict(loss_decode=dict(SIGMOID, class_weight=[1., 2.])),
+     r'^\[1.0, 2.0\]: the sigmoid cross entropy of mmseg takes it for weights of columns \| '),
+])
+def test_losses_fit_the_outputs_of_their_heads(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        watched(Segmentor(num_classes=2, **settings), train=2, val=2)
+
+
+def test_losses_that_fit_pass():
+    for settings in (dict(loss_decode=dict(type='CrossEntropyLoss', class_weight=[1., 2.])), dict(loss_decode=SIGMOID),
+                     dict(out_channels=1, loss_decode=dict(SIGMOID, class_weight=[2.]))):
+        watched(Segmentor(num_classes=2, **settings), train=2, val=2)
+
+
+def test_mmsegs_tta_model_is_for_several_outputs():
+    model = Segmentor(num_classes=2, out_channels=1, loss_decode=SIGMOID)
+    model.out_channels = 1
+    CheckSegInputsHook().before_run(runner(OurTTAModel(model), train=2, val=2))
+    with pytest.raises(ConfigError, match=r"takes the sigmoid .* twice \| tta_model.type \| set 'nepa_mm.SegTTAModel'"):
+        CheckSegInputsHook().before_run(runner(SegTTAModel(model), train=2, val=2))
+
+
+@pytest.mark.parametrize('batch_size, images, drop_last, norm, message', [
+    (1, 4, False, 'BN', r'^1 image: the batch normalisation in model.decode_head.psp_modules.0, behind a pooling to 1 x 1, needs '
+                        r'two values \| train_dataloader.batch_size \| set 2 or more, or norm_cfg='),
+    (4, 9, False, 'BN', r'^False leaves 1 image to the last batch of an epoch: .* \| train_dataloader.drop_last \| set True, or'),
+    (4, 9, True, 'BN', None), (4, 8, False, 'BN', None), (1, 4, False, 'GN', None)])
+def test_a_batch_normalisation_needs_two_values(batch_size, images, drop_last, norm, message):
+    model = Segmentor()
+    model.decode_head = head(PSPHead, norm_cfg=dict(type=norm, **(dict(num_groups=2) if norm == 'GN' else {})))
+    run = runner(model)
+    loader = SimpleNamespace(batch_size=batch_size, sampler=range(images), drop_last=drop_last)
+    run._train_loop.dataloader = SimpleNamespace(**{**vars(run._train_loop.dataloader), **vars(loader)})
+    if message is None:
+        CheckSegInputsHook().before_run(run)
+    else:
+        with pytest.raises(ConfigError, match=message):
+            CheckSegInputsHook().before_run(run)
 
 
 def test_classes_of_data_and_heads_are_the_same():

@@ -21,6 +21,7 @@ from PIL import Image
 
 from nepa_mm.apis.inference_tools import add_arguments, check_new, model_of, picture_path, run
 from nepa_mm.datasets.find_images import find_images
+from nepa_mm.engine.seg_model_checks import classes_of
 from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
 
 
@@ -33,10 +34,16 @@ def parse_args() -> argparse.Namespace:
 
 
 def names_and_colours(model: BaseSegmentor) -> tuple[list[str], list]:
-    """Classes and their colours as the checkpoint says; numbers and colours drawn at random if it does not."""
-    facts, count = model.dataset_meta or {}, model.decode_head.num_classes
+    """Classes and their colours as the checkpoint says; numbers and colours drawn at random if it does not.
+
+    A model of one output that names one class tells what is not it as well, as 0.
+    """
+    facts, count = model.dataset_meta or {}, classes_of(model.decode_head)
     random = np.random.default_rng(0).integers(0, 256, (count, 3)).tolist()
-    return list(facts.get('classes') or map(str, range(count))), facts.get('palette') or random
+    classes, palette = list(facts.get('classes') or map(str, range(count))), facts.get('palette') or random
+    if len(classes) == 1 < count:
+        return [f'not {classes[0]}', *classes], [[0, 0, 0], *palette[:1]]
+    return classes, palette
 
 
 def main() -> int:
