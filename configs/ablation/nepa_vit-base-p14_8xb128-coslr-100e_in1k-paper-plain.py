@@ -2,7 +2,7 @@
 #
 #   bash tools/dist_train.sh configs/ablation/nepa_vit-base-p14_8xb128-coslr-100e_in1k-paper-plain.py 8
 #
-# Hardware: 8 GPUs. Top-1: paper, Table 1b, ours not run.
+# Hardware: 8 GPUs. Top-1: paper 78.2 after 100k steps of 2048 images, ours not run.
 _base_ = '../classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k-paper.py'
 
 model = dict(

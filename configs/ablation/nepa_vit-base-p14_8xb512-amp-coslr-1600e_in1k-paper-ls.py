@@ -2,7 +2,7 @@
 #
 #   bash tools/dist_train.sh configs/ablation/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k-paper-ls.py 8
 #
-# Hardware: 8 GPUs of 80 GB. Top-1 after fine-tuning: paper, Table 1b, ours not run.
+# Hardware: 8 GPUs of 80 GB. Top-1 after fine-tuning: paper 77.4 after 100k steps of 2048 images, ours not run.
 # Fine-tune with ablation/nepa_vit-base-p14_8xb128-coslr-100e_in1k-paper-ls.py.
 _base_ = '../pretrain/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k-paper.py'
 

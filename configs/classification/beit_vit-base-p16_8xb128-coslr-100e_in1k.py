@@ -3,7 +3,7 @@
 #
 #   bash tools/dist_train.sh configs/classification/beit_vit-base-p16_8xb128-coslr-100e_in1k.py 8
 #
-# Hardware: 8 GPUs. Top-1: paper: Table 2, ours not run.
+# Hardware: 8 GPUs. Top-1: paper 83.4, ours not run.
 # Weights: beit_base_patch16_224_pt22k.pth of https://github.com/microsoft/unilm/tree/master/beit; convert them first:
 #
 #   python tools/model_converters/vit_timm_to_mm.py beit_base_patch16_224_pt22k.pth work_dirs/beit_vit-base-p16.pth

@@ -3,7 +3,7 @@
 #
 #   bash tools/dist_train.sh configs/classification/dino_vit-base-p16_8xb128-coslr-100e_in1k.py 8
 #
-# Hardware: 8 GPUs. Top-1: paper: Table 2, ours not run.
+# Hardware: 8 GPUs. Top-1: paper 83.6, ours not run.
 # Weights: dino_vitbase16_pretrain.pth of https://github.com/facebookresearch/dino ("backbone only"); convert them first:
 #
 #   python tools/model_converters/vit_timm_to_mm.py dino_vitbase16_pretrain.pth work_dirs/dino_vit-base-p16.pth

@@ -3,7 +3,7 @@
 #
 #   bash tools/dist_train.sh configs/classification/mocov3_vit-base-p16_8xb128-coslr-100e_in1k.py 8
 #
-# Hardware: 8 GPUs. Top-1: paper: Table 2, ours not run.
+# Hardware: 8 GPUs. Top-1: paper 83.2, ours not run.
 # Weights: vit-b-300ep.pth.tar of https://github.com/facebookresearch/moco-v3 (CONFIG.md); convert them first:
 #
 #   python tools/model_converters/vit_timm_to_mm.py vit-b-300ep.pth.tar work_dirs/mocov3_vit-base-p16.pth

@@ -6,7 +6,7 @@
 #
 #   bash tools/dist_train.sh configs/classification/nepa_vit-large-p14_8xb128-coslr-50e_in1k-linear.py 8
 #
-# Hardware: 8 GPUs. Top-1: paper, Table 6, ours not run.
+# Hardware: 8 GPUs. Top-1: paper none (base 14.1), ours not run.
 _base_ = [
     '../_base_/models/nepa_classifier.py',
     '../_base_/datasets/imagenet_224.py',

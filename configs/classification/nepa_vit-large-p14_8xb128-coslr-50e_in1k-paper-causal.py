@@ -1,5 +1,5 @@
 # Fine-tuning of a NEPA ViT-L/14 on ImageNet-1k, the paper's recipe with attention left causal, as in pretraining
-# (Tables 1e and 5).
+# (Tables 2 and 5).
 #
 #   bash tools/dist_train.sh configs/classification/nepa_vit-large-p14_8xb128-coslr-50e_in1k-paper-causal.py 8
 #

@@ -13,7 +13,10 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(data_preprocessor=dict(compile=True), backbone=dict(arch='large', qk_norm='affine', compile=True), head=dict(compile=True))
+model = dict(
+    data_preprocessor=dict(compile=True),
+    backbone=dict(arch='large', qk_norm='affine', compile=True),
+    head=dict(compile=True))
 
 # 8 GPUs x 256 images x 2 accumulated = 4096
 train_dataloader = dict(batch_size=256)

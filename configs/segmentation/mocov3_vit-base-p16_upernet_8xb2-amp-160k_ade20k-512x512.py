@@ -2,7 +2,7 @@
 #
 #   bash tools/dist_train.sh configs/segmentation/mocov3_vit-base-p16_upernet_8xb2-amp-160k_ade20k-512x512.py 8
 #
-# Hardware: 8 GPUs. mIoU, single scale: paper: Table 3, ours not run.
+# Hardware: 8 GPUs. mIoU, single scale: paper 47.3, ours not run.
 # Weights: vit-b-300ep.pth.tar of https://github.com/facebookresearch/moco-v3 (CONFIG.md); convert them first:
 #
 #   python tools/model_converters/vit_timm_to_mm.py vit-b-300ep.pth.tar work_dirs/mocov3_vit-base-p16.pth

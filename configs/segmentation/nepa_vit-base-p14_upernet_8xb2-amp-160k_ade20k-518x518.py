@@ -2,7 +2,7 @@
 #
 #   bash tools/dist_train.sh configs/segmentation/nepa_vit-base-p14_upernet_8xb2-amp-160k_ade20k-518x518.py 8
 #
-# Hardware: 8 GPUs. mIoU, single scale: paper, Table 3, 48.3 with 512 x 512; ours not run.
+# Hardware: 8 GPUs. mIoU, single scale: paper none (48.3 with crops of 512 and its own variant), ours not run.
 _base_ = './nepa_vit-base-p14_upernet_8xb2-amp-160k_ade20k-512x512.py'
 
 crop_size = (518, 518)

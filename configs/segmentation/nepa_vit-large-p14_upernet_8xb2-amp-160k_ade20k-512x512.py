@@ -2,7 +2,7 @@
 #
 #   bash tools/dist_train.sh configs/segmentation/nepa_vit-large-p14_upernet_8xb2-amp-160k_ade20k-512x512.py 8
 #
-# Hardware: 8 GPUs. mIoU, single scale: paper 54.0, ours not run.
+# Hardware: 8 GPUs. mIoU, single scale: paper 54.0 with its own variant (-paper), ours not run.
 # The paper gives crop, batch, iterations and attention; the rest is mmseg's MAE recipe. Two images take 9.7 GiB, counted
 # (docs/dense_prediction.md): GPUs of 24 GB do. Larger ones save a tenth of the work by model.backbone.with_cp=False, 11.2 GiB.
 _base_ = [

@@ -1,4 +1,4 @@
-"""Checkpoints with timm's names of a ViT, as DINO, iBOT, I-JEPA, MAE, MoCo v3 and BEiT publish them, for mmpretrain's ViTs."""
+"""Checkpoints with timm's names of a ViT, as DINO, iBOT, I-JEPA, MAE, MoCo v3, BEiT and DeiT have them, for mmpretrain's ViTs."""
 import re
 
 from timm.layers import resize_rel_pos_bias_table

@@ -37,6 +37,7 @@ MADE_BY = {
     'ibot': lambda own: dict(state_dict=own | {'masked_embed': torch.zeros(1, 16)}),
     'i-jepa': lambda own: dict(encoder={}, predictor={}, target_encoder=wrapped(own, 'module.'), opt={}, epoch=3),
     'mae': lambda own: dict(model=own | {'mask_token': torch.zeros(1, 1, 8), 'decoder_pred.bias': torch.zeros(4)}),
+    'deit': lambda own: dict(model=own | {'head.weight': torch.zeros(2, 16), 'head.bias': torch.zeros(2)}),
     'moco v3': lambda own: dict(state_dict=wrapped(
         wrapped(own | {'head.0.weight': torch.zeros(2)}, 'base_encoder.') | wrapped(own, 'momentum_encoder.')
         | {'predictor.0.weight': torch.zeros(2)}, 'module.')),

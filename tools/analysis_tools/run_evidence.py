@@ -20,6 +20,7 @@ from rich.markdown import Markdown
 
 from nepa_mm.analysis.experiment import Row, Training, train_all, trainings_of
 from nepa_mm.analysis.experiment_results import draw_curves, draw_points, record_of, records_in, table_of
+from nepa_mm.analysis.paper_figures import figure
 from nepa_mm.errors import one_line_errors
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs/evidence.md'
@@ -58,8 +59,10 @@ def pretraining() -> list[Row]:
     return [
         Row('from scratch', '', {share: finetuned('scratch', share, None, SCRATCH) for share in FINETUNINGS}),
         Row('from scratch, three times as long', '', longer_ones),
-        Row('MAE', '83.6 on ImageNet (MAE)', {share: finetuned('from_mae', share, MAE) for share in FINETUNINGS}),
-        Row('**NEPA**', '83.8 on ImageNet', {share: finetuned('from_nepa', share, NEPA) for share in FINETUNINGS}),
+        Row('MAE', f"{figure('2', 'MAE, B')} on ImageNet (MAE)", {
+            share: finetuned('from_mae', share, MAE) for share in FINETUNINGS}),
+        Row('**NEPA**', f"{figure('2', 'NEPA, bidirectional, B')} on ImageNet", {
+            share: finetuned('from_nepa', share, NEPA) for share in FINETUNINGS}),
     ]
 
 
@@ -73,7 +76,7 @@ def linear() -> list[Row]:
 
     return [
         Row('random weights', '', probed('random', None, *RANDOM)),
-        Row('**NEPA**', 'poor', probed('nepa', NEPA)),
+        Row('**NEPA**', f"{figure('6', 'mean token, B')} and {figure('6', 'last token, B')}", probed('nepa', NEPA)),
         Row('NEPA, second block of four', '', probed('middle', NEPA, 'model.backbone.out_indices=1')),
     ]
 
@@ -102,7 +105,8 @@ def sized(name: str, width: int) -> Row:
     options = tuple(f'model.backbone.arch.{key}={value}' for key, value in arch.items())
     start = Training(f'{name}_nepa', f'{SHORT}-1e_cifar10-32px.py', options=options)
     options += f'model.head.in_channels={width}',
-    return Row(f'{name}, width {width}', 'L above B', {
+    base, large = (figure('2', f'NEPA, bidirectional, {size}') for size in 'BL')
+    return Row(f'{name}, width {width}', f'B {base}, L {large}', {
         'from scratch': shortly_tuned(f'{name}_scratch', None, options, SCRATCH),
         'NEPA': shortly_tuned(f'{name}_from_nepa', start, options)})
 
@@ -139,10 +143,10 @@ def tuned(name: str, start: Training | None, change: str | None = None, options:
 def table1a() -> list[Row]:
     """Shift, causal mask and stop-gradient."""
     return [
-        Row('NEPA', '', ablated('nepa', None)),
-        Row('no shift', 'fails', ablated('no_shift', f'ablation/{LARGE}-no-shift.py')),
-        Row('no causal mask', 'worse', ablated('no_causal', f'ablation/{LARGE}-no-causal.py')),
-        Row('no stop-gradient', 'fails', ablated('no_stopgrad', f'ablation/{LARGE}-no-stopgrad.py')),
+        Row('NEPA', figure('1a', 'all three'), ablated('nepa', None)),
+        Row('no shift', figure('1a', 'no shift'), ablated('no_shift', f'ablation/{LARGE}-no-shift.py')),
+        Row('no causal mask', figure('1a', 'no causal mask'), ablated('no_causal', f'ablation/{LARGE}-no-causal.py')),
+        Row('no stop-gradient', figure('1a', 'no stop-gradient'), ablated('no_stopgrad', f'ablation/{LARGE}-no-stopgrad.py')),
         Row('no pretraining, fine-tuned likewise', '', {'top-1': tuned('random', None, options=RANDOM)}),
         Row('no pretraining, spared what handicaps it', '', {'top-1': tuned('scratch', None, SCRATCH)}),
     ]
@@ -151,8 +155,9 @@ def table1a() -> list[Row]:
 def longer() -> list[Row]:
     """The causal mask of Table 1a in a longer pretraining."""
     return [
-        Row('NEPA', '', ablated('nepa_4e', None, options=FOUR_EPOCHS)),
-        Row('no causal mask', 'worse', ablated('no_causal_4e', f'ablation/{LARGE}-no-causal.py', options=FOUR_EPOCHS)),
+        Row('NEPA', figure('1a', 'all three'), ablated('nepa_4e', None, options=FOUR_EPOCHS)),
+        Row('no causal mask', figure('1a', 'no causal mask'), ablated(
+            'no_causal_4e', f'ablation/{LARGE}-no-causal.py', options=FOUR_EPOCHS)),
     ]
 
 
@@ -163,8 +168,8 @@ def table1b() -> list[Row]:
     cells = {part: ablated(part, f'ablation/{LARGE}-{part}.py', f'ablation/{TUNED}-{part}.py') for part in steps.values()}
     rope, _ = cells['ls-rope']['loss']
     return [
-        *(Row(name, 'not at hand', cells[part]) for name, part in steps.items()),
-        Row('+ gated MLP (NEPA)', 'not at hand', ablated('nepa', None)),
+        *(Row(name, figure('1b', name), cells[part]) for name, part in steps.items()),
+        Row('+ gated MLP (NEPA)', figure('1b', '+ QK-norm, gated MLP'), ablated('nepa', None)),
         Row('plain ViT, no pretraining', '', {'top-1': tuned('plain_random', None, f'ablation/{TUNED}-plain.py', RANDOM)}),
         Row('LayerScale, RoPE not rescaled in fine-tuning', '', {
             'top-1': tuned('ls-rope_fixed', rope, f'ablation/{TUNED}-ls-rope.py', fixed_rope)}),
@@ -175,19 +180,23 @@ def table1b() -> list[Row]:
 
 def table1c() -> list[Row]:
     return [
-        Row('0 % (NEPA)', 'best', ablated('nepa', None)),
-        Row('40 %', 'worse', ablated('mask40', f'ablation/{LARGE}-mask40.py')),
-        Row('60 %', 'worse', ablated('mask60', f'ablation/{LARGE}-mask60.py')),
+        Row('0 % (NEPA)', figure('1c', 'nothing masked'), ablated('nepa', None)),
+        Row('40 %', figure('1c', '40 % masked'), ablated('mask40', f'ablation/{LARGE}-mask40.py')),
+        Row('60 %', figure('1c', '60 % masked'), ablated('mask60', f'ablation/{LARGE}-mask60.py')),
     ]
 
 
 def table1de() -> list[Row]:
     """Frozen embedding and attention in fine-tuning; Table 8 too, whose decay is fixed."""
+    full, frozen = figure('8', 'decay rising from 0.35 to 1'), figure('1d', 'embedding frozen')
     return [
-        Row('embedding frozen, bidirectional, decay rising', '83.8', {'top-1': tuned('nepa', PAPER)}),
-        Row('1d: embedding trained', 'not at hand', {'top-1': tuned('unfrozen', PAPER, f'ablation/{TUNED}-unfrozen.py')}),
-        Row('1e: causal', '82.5', {'top-1': tuned('causal', PAPER, f'classification/{TUNED}-causal.py')}),
-        Row('8: decay fixed at 0.65', 'not at hand', {'top-1': tuned('fixed_decay', PAPER, f'ablation/{TUNED}-fixed-decay.py')}),
+        Row('embedding frozen, bidirectional, decay rising', f"1d {frozen}, 1e {figure('1e', 'bidirectional')}, 8 {full}", {
+            'top-1': tuned('nepa', PAPER)}),
+        Row('1d: embedding trained', figure('1d', 'embedding trained'), {
+            'top-1': tuned('unfrozen', PAPER, f'ablation/{TUNED}-unfrozen.py')}),
+        Row('1e: causal', figure('1e', 'causal'), {'top-1': tuned('causal', PAPER, f'classification/{TUNED}-causal.py')}),
+        Row('8: decay fixed at 0.65', figure('8', 'decay fixed at 0.65'), {
+            'top-1': tuned('fixed_decay', PAPER, f'ablation/{TUNED}-fixed-decay.py')}),
     ]
 
 
@@ -204,8 +213,9 @@ def camvid() -> list[Row]:
     nepa = f'evidence/nepa_vit-micro-{images}'
     return [
         Row('from scratch', '', trained('scratch', None, *RANDOM, 'model.backbone.layer_scale_init_value=0.1')),
-        Row('MAE', '48.1 on ADE20K (MAE)', trained('mae', Training('camvid_mae', f'evidence/mae_nepa-vit-micro-{images}'))),
-        Row('**NEPA**', '48.3 on ADE20K', trained('nepa', Training('camvid_nepa', nepa))),
+        Row('MAE', f"{figure('3', 'MAE, B')} on ADE20K (MAE)", trained(
+            'mae', Training('camvid_mae', f'evidence/mae_nepa-vit-micro-{images}'))),
+        Row('**NEPA**', f"{figure('3', 'NEPA, B')} on ADE20K", trained('nepa', Training('camvid_nepa', nepa))),
         Row('NEPA, pretrained for 4 epochs', '', trained('nepa_4e', Training('camvid_nepa_4e', nepa, options=FOUR_EPOCHS))),
     ]
 

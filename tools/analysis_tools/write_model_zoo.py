@@ -13,6 +13,7 @@ import yaml
 from mmengine.config import Config
 
 from nepa_mm.analysis.inference_cost import inference_cost
+from nepa_mm.analysis.training_step import without_checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = re.compile(r'(?<=<!-- models -->\n).*?(?=<!-- end of models -->)', re.DOTALL)
@@ -28,7 +29,8 @@ def counted(cfg: Config, known: dict) -> dict:
         facts['Iterations'] = loop.max_iters
     facts['Batch Size'] = (cfg.get('auto_scale_lr') or {}).get('base_batch_size', cfg.train_dataloader.batch_size)
     if cfg.default_scope != 'mmdet':  # which is not among what is tested
-        key = json.dumps({name: part for name, part in cfg.model.items() if name not in ('train_cfg', 'test_cfg')}, default=str)
+        model = without_checkpoints(cfg).model  # which change no shape
+        key = json.dumps({name: part for name, part in model.items() if name not in ('train_cfg', 'test_cfg')}, default=str)
         if key not in known:
             known[key] = inference_cost(cfg)
         facts['FLOPs'], facts['Parameters'] = known[key]

@@ -1,4 +1,4 @@
-"""Convert a published ViT with timm's names (DINO, iBOT, I-JEPA, MAE, MoCo v3, BEiT) for mmpretrain's backbones."""
+"""Convert a published ViT with timm's names (DINO, iBOT, I-JEPA, MAE, MoCo v3, BEiT, DeiT) for mmpretrain's backbones."""
 import argparse
 from pathlib import Path
 

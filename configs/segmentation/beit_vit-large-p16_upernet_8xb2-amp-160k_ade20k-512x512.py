@@ -1,0 +1,33 @@
+# UPerNet on ADE20K with BEiT's ViT-L/16, under the recipe of
+# nepa_vit-large-p14_upernet_8xb2-amp-160k_ade20k-512x512.py.
+#
+#   bash tools/dist_train.sh configs/segmentation/beit_vit-large-p16_upernet_8xb2-amp-160k_ade20k-512x512.py 8
+#
+# Hardware: 8 GPUs. mIoU, single scale: paper 53.3, ours not run.
+# Weights: beit_large_patch16_224_pt22k.pth of https://github.com/microsoft/unilm/tree/master/beit; convert them first:
+#
+#   python tools/model_converters/vit_timm_to_mm.py --grid 32 \
+#       beit_large_patch16_224_pt22k.pth work_dirs/beit_vit-large-p16-512px.pth
+#
+# They are from ImageNet-22k without its labels, not from ImageNet-1k, and from pixels in [-1, 1].
+# --grid resizes its relative positions to 32 x 32 patches. They fit no other input: sliding windows work, --tta does not.
+_base_ = [
+    '../_base_/models/vit_upernet.py',
+    '../_base_/datasets/ade20k_512.py',
+    '../_base_/schedules/160k_adamw.py',
+    '../_base_/segmentation_runtime.py',
+]
+
+model = dict(
+    data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
+    backbone=dict(
+        type='mmpretrain.BEiTViT',
+        arch='large',
+        out_indices=[7, 11, 15, 23],
+        drop_path_rate=0.2,
+        use_rel_pos_bias=True,
+        layer_scale_init_value=1e-5,
+        init_cfg=dict(checkpoint='work_dirs/beit_vit-large-p16-512px.pth')),
+    neck=dict(embed_dim=1024),
+    decode_head=dict(in_channels=[1024, 1024, 1024, 1024], channels=1024),
+    auxiliary_head=dict(in_channels=1024))
