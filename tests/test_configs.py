@@ -71,7 +71,8 @@ def steps_an_epoch(cfg, images: int) -> int:
     loader = cfg.train_dataloader
     count = accumulation(base, 8, loader.batch_size)
     assert count == cfg.optim_wrapper.get('accumulative_counts', 1)
-    return len(StepLoader(DataLoader(range(-(-images // 8)), loader.batch_size, drop_last=loader.drop_last), count))
+    share = DataLoader(range(-(-images // 8)), loader.batch_size, drop_last=loader.drop_last)
+    return len(StepLoader(share, count, cfg.train_cfg.get('take_rest', False)))
 
 
 @pytest.mark.parametrize('path', REAL, ids=names(REAL))
@@ -100,7 +101,7 @@ def test_arithmetic(path):
     assert base == (2048 if simmim else 4096 if '8xb512' in path.name or '8xb256' in path.name else 1024)
     assert cfg.train_cfg.type == 'nepa_mm.AccumulatingEpochLoop' and cfg.train_cfg.max_epochs == epochs
     steps = steps_an_epoch(cfg, 1_281_167)
-    assert steps == {4096: 312, 2048: 625, 1024: 1251}[base]
+    assert steps == {4096: 312 if batch == 512 else 313, 2048: 625, 1024: 1251}[base]  # 625 batches of 256 are 312.5 steps
     if simmim:  # its rate falls in a step, and mmengine's schedulers turn epochs into steps
         assert [part.end for part in cfg.param_scheduler] == [10, epochs] and cfg.custom_hooks == []
         return

@@ -20,19 +20,20 @@ from ..registry import LOOPS
 class StepLoader:
     """A loader whose items are the ``count`` batches of one optimizer step.
 
-    What is left at the end of an epoch is a step over fewer batches, or left out if the loader drops what is incomplete.
+    Batches that are left at the end of an epoch are a smaller step. If the loader drops what is incomplete, they are left out as
+    well, unless ``take_rest`` says that whole batches are to be taken.
     """
 
-    def __init__(self, loader, count: int) -> None:
-        self.loader, self.count = loader, count
+    def __init__(self, loader, count: int, take_rest: bool = False) -> None:
+        self.loader, self.count, self.takes_rest = loader, count, take_rest or not loader.drop_last
 
     def __len__(self) -> int:
-        return len(self.loader) // self.count if self.loader.drop_last else -(-len(self.loader) // self.count)
+        return -(-len(self.loader) // self.count) if self.takes_rest else len(self.loader) // self.count
 
     def __iter__(self) -> Iterator[list]:
         batches = iter(self.loader)
         while batch := list(islice(batches, self.count)):  # a resumed epoch has fewer
-            if len(batch) == self.count or not self.loader.drop_last:
+            if len(batch) == self.count or self.takes_rest:
                 yield batch
 
     def __getattr__(self, name: str):  # dataset, sampler, batch_size, ...
@@ -195,28 +196,32 @@ class AccumulatingEpochLoop(StepMixin, EpochBasedTrainLoop):
         runner: The runner.
         dataloader: Config of the training loader, or a loader.
         max_epochs: Epochs to train.
+        take_rest: Take a smaller step, of the right mean, over the whole batches that are left at the end of an epoch, as the
+            release's trainer does; by default ``drop_last`` of the loader leaves them out.
         **kwargs: ``val_interval``, ... of mmengine's loop.
 
     Raises:
         ConfigError: If the effective batch cannot be reached, accumulation is longer than an epoch, or the sampler never ends.
     """
 
-    def __init__(self, runner: Runner, dataloader, max_epochs: int, **kwargs) -> None:
+    def __init__(self, runner: Runner, dataloader, max_epochs: int, take_rest: bool = False, **kwargs) -> None:
         super().__init__(runner, dataloader, max_epochs, **kwargs)
         if is_infinite(self.dataloader):
             raise ConfigError('its sampler never ends, and so the first epoch would not', 'train_dataloader.sampler.type',
                               "set 'DefaultSampler', or choose nepa_mm.AccumulatingIterLoop")
         self.settle_batch(runner, self.dataloader.batch_size)
         if self.count > 1:
-            self.dataloader = StepLoader(self.dataloader, self.count)
+            self.dataloader = StepLoader(self.dataloader, self.count, take_rest)
         if not len(self.dataloader):
             self.refuse_empty()
         self._max_iters = max_epochs * len(self.dataloader)
 
     def epoch_text(self) -> str:
         """Iterations of an epoch, and the images that it leaves out."""
-        images = len(self.dataloader.dataset)
-        left_out = max(0, images - len(self.dataloader) * self.effective_batch)
+        images, batches = len(self.dataloader.dataset), len(self.dataloader) * self.count
+        if self.count > 1:
+            batches = min(batches, len(self.dataloader.loader))  # the last step may be a smaller one
+        left_out = max(0, images - batches * self.effective_batch // self.count)
         return f'; {len(self.dataloader)} an epoch, which leaves out {left_out} of {images} images'
 
     def run_epoch(self) -> None:

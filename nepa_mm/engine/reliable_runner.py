@@ -21,6 +21,7 @@ from ..errors import CheckpointError, ConfigError, ProcessError, UserError, firs
 from ..registry import RUNNERS
 from .data_place import DataPlace
 from .durable_checkpoint_hook import STOPPED
+from .effective_batch import StepLoader
 from .keep_zeros_hook import KeepZerosHook
 from .loader_faults_hook import DataTimeout, LoaderFaultsHook, dead, workers_of
 from .resumed_state import FROM_WEIGHTS, apply_settings, changes_of, require_state, settings_of, state_changes
@@ -275,7 +276,8 @@ class ReliableRunner(Runner):
         return {'processes': self.world_size, 'train_dataloader.batch_size': loader.batch_size,
                 'optim_wrapper.accumulative_counts': getattr(self.optim_wrapper, '_accumulative_counts', 1),
                 'images': len(loader.dataset), 'randomness.seed': self.run_seed, f'train_cfg.{length}': getattr(loop, length),
-                'auto_scale_lr.enable': bool((self.auto_scale_lr or {}).get('enable')), **self.settings}
+                'auto_scale_lr.enable': bool((self.auto_scale_lr or {}).get('enable')), **self.settings,
+                **({'iterations of an epoch': len(loader)} if length == 'max_epochs' else {})}
 
     @property
     def may_change(self) -> bool:
@@ -289,8 +291,8 @@ class ReliableRunner(Runner):
 
     def changed_facts(self) -> list[str]:
         """``key: saved -> now`` of the facts that differ."""
-        now = self.facts()
-        return changes_of(self.saved_facts, now if self.tells_settings else {key: now[key] for key in self.saved_facts})
+        now, told = self.facts(), {*self.saved_facts, *(self.settings if self.tells_settings else ())}
+        return changes_of(self.saved_facts, {key: value for key, value in now.items() if key in told})
 
     def refuse(self, changed: list[str]) -> None:
         """Raise ConfigError with what has changed, if it may not."""
@@ -307,7 +309,10 @@ class ReliableRunner(Runner):
         if place.images < 0:  # in the epoch before
             return []
         begin = place.images // self.world_size
-        indices = loader.sampler.indices(place.epoch, begin, begin + getattr(self.train_loop, 'count', 1) * loader.batch_size)
+        end = begin + getattr(self.train_loop, 'count', 1) * loader.batch_size
+        if isinstance(loader, StepLoader) and loader.drop_last:  # the last step may be a smaller one
+            end = min(end, len(loader.loader) * loader.batch_size)
+        indices = loader.sampler.indices(place.epoch, begin, end)
         return [self.path_of_image(index) for index in indices]
 
     def path_of_image(self, index: int) -> str:

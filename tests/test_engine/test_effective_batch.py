@@ -142,6 +142,26 @@ def test_the_end_of_an_epoch_that_does_not_divide(drop_last, steps, batch_size, 
     assert_close(*zip(expected, found))
 
 
+def test_the_rest_of_an_epoch_is_a_smaller_step_as_in_the_release(tmp_path):
+    # 15 images: a step of 4 x 2, one of 3 x 2, and one image that is no whole batch
+    loop, said = dict(type='nepa_mm.AccumulatingEpochLoop', max_epochs=2, take_rest=True), []
+    built = runner(tmp_path / 'four', 2, size=15, drop_last=True, epochs=2, train_cfg=loop)
+    built.logger.info = lambda text: said.append(str(text))
+    built.train()
+    _, weights, _ = trained(tmp_path / 'once', 8, size=14, epochs=2)  # 8 and 6
+    assert built.iter == 4 and len(built.train_dataloader) == 2
+    assert_close((weights, built.model.state_dict()))
+    assert any(text.endswith('4 iterations, 2 of them warm-up; 2 an epoch, which leaves out 1 of 15 images') for text in said)
+
+
+def test_the_release_s_steps_on_8_gpus():
+    share = torch.utils.data.DataLoader(range(-(-1_281_167 // 8)), 256, drop_last=True)
+    assert len(share) == 625 and 1600 * len(StepLoader(share, 2, take_rest=True)) == 500_800
+    few = torch.utils.data.DataLoader(range(11), 2, drop_last=True)
+    assert [len(batches) for batches in StepLoader(few, 2, take_rest=True)] == [2, 2, 1]
+    assert len(StepLoader(share, 2)) == 312  # without
+
+
 def test_an_iteration_loop_takes_whole_steps_and_resumes_at_the_right_image(tmp_path):
     loop = dict(loop='nepa_mm.AccumulatingIterLoop', max_iters=4)
     checkpoints = dict(type='CheckpointHook', by_epoch=False, interval=2)

@@ -55,7 +55,7 @@ def build(cfg: Config):
     loader = cfg.train_dataloader
     count = accumulation(cfg.auto_scale_lr.base_batch_size, GPUS, loader.batch_size)
     share = DataLoader(range(-(-IMAGES // GPUS)), loader.batch_size, drop_last=loader.get('drop_last', False))
-    epoch = len(StepLoader(share, count))
+    epoch = len(StepLoader(share, count, cfg.train_cfg.get('take_rest', False)))
     total = cfg.train_cfg.get('max_iters') or cfg.train_cfg.max_epochs * epoch
     schedules = cfg.param_scheduler if isinstance(cfg.param_scheduler, list) else [cfg.param_scheduler]
     in_epochs = [dict(epoch_length=epoch) if schedule.get('convert_to_iter_based') else {} for schedule in schedules]

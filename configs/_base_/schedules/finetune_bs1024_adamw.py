@@ -7,8 +7,9 @@ optim_wrapper = dict(
     paramwise_cfg=dict(head_lr=1e-3))  # as it is, not scaled with the batch
 
 param_scheduler = dict(type='nepa_mm.LayerDecayCosineLR', by_epoch=True, convert_to_iter_based=True)
-# An iteration is an optimizer step over 1024 images, whatever the number of GPUs.
-train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop', val_interval=1)
+# An iteration is an optimizer step over 1024 images, whatever the number of GPUs; the last of an epoch takes what whole batches are
+# left, as the release's does.
+train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop', val_interval=1, take_rest=True)
 auto_scale_lr = dict(base_batch_size=1024)
 val_cfg = dict()
 test_cfg = dict()

@@ -8,8 +8,9 @@ optim_wrapper = dict(
     paramwise_cfg=dict(layer_decay_rate=1.0))
 
 param_scheduler = dict(type='nepa_mm.LayerDecayCosineLR', decay=1.0, by_epoch=True, convert_to_iter_based=True)
-# An iteration is an optimizer step over 4096 images, whatever the number of GPUs.
-train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop')
+# An iteration is an optimizer step over 4096 images, whatever the number of GPUs; the last of an epoch takes what whole batches are
+# left, as the release's does.
+train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop', take_rest=True)
 auto_scale_lr = dict(base_batch_size=4096)
 
 custom_hooks = [dict(type='EMAHook', ema_type='nepa_mm.ForeachEMA', momentum=1 - 0.9999, priority='ABOVE_NORMAL')]
