@@ -97,6 +97,7 @@ def test_arithmetic(path):
     if path.parent.name == 'detection':
         assert base == 64 and cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == epochs * 118_000 // 64
         return
+    assert cfg.default_hooks.checkpoint.get('save_best') == ('accuracy/top1' if '8xb128' in path.name else None)
     simmim = path.name.startswith('simmim')
     assert base == (2048 if simmim else 4096 if '8xb512' in path.name or '8xb256' in path.name else 1024)
     assert cfg.train_cfg.type == 'nepa_mm.AccumulatingEpochLoop' and cfg.train_cfg.max_epochs == epochs

@@ -42,3 +42,4 @@ train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=0.))
 param_scheduler = dict(decay=1.0, warmup=10, end=100)
 train_cfg = dict(max_epochs=100)
+default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))  # of the average, as the release keeps it

@@ -27,3 +27,4 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(lr=1e-3 * 1024 / 256))
 param_scheduler = dict(decay=0.35, decay_end=1.0, decay_anneal='linear', warmup=5, end=100)
 train_cfg = dict(max_epochs=100)
+default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))  # of the average, as the release keeps it

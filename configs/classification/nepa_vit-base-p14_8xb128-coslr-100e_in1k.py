@@ -22,3 +22,4 @@ optim_wrapper = dict(optimizer=dict(lr=1.5e-3 * 1024 / 256))
 # The release's llrd_cosine_warmup: 20 % of training for the lowest layers, less for those above
 param_scheduler = dict(decay=0.65, warmup=20, layerwise_warmup=True, end=100)
 train_cfg = dict(max_epochs=100)
+default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))  # of the average, as the release keeps it

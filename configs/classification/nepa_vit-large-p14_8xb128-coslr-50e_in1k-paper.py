@@ -44,3 +44,4 @@ test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=1e-3 * 1024 / 256))
 param_scheduler = dict(decay=0.60, decay_end=1.0, decay_anneal='linear', warmup=5, end=50)
 train_cfg = dict(max_epochs=50)
+default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))  # of the average, as the release keeps it

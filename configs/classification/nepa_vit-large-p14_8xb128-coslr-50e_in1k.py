@@ -40,3 +40,4 @@ optim_wrapper = dict(optimizer=dict(lr=1e-3 * 1024 / 256))
 # The release's llrd_cosine_warmup: 30 % of training for the lowest layers, less for those above
 param_scheduler = dict(decay=0.75, warmup=15, layerwise_warmup=True, end=50)
 train_cfg = dict(max_epochs=50)
+default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))  # of the average, as the release keeps it

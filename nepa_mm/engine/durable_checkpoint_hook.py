@@ -5,6 +5,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from ..errors import ConfigError
 from ..registry import HOOKS
 
 REMOVED = 'nepa_mm_removed'  # in the message hub: what this checkpoint replaces
@@ -45,6 +46,9 @@ class DurableCheckpointHook(CheckpointHook):
 
     mmengine does so before, and a run that is killed meanwhile with ``max_keep_ckpts=1`` has none. With
     :class:`ReliableRunner` a checkpoint counts as written when it was read back. Takes all arguments of mmengine's.
+
+    Raises:
+        ConfigError: After the first validation, if ``save_best`` names no metric of it.
     """
 
     def __init__(self, **kwargs) -> None:
@@ -72,6 +76,10 @@ class DurableCheckpointHook(CheckpointHook):
         self.remove_replaced()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        for name in getattr(self, 'key_indicators', []):  # of save_best
+            if name not in ('auto', *metrics):
+                raise ConfigError(f'{name!r} is no metric of the validation, which has {sorted(metrics)}',
+                                  'default_hooks.checkpoint.save_best', 'name one of them, or set it to None')
         super()._save_best_checkpoint(runner, metrics)
         self.remove_replaced()
 

@@ -31,6 +31,7 @@ Learning rate and weight decay of every parameter group, read from the optimizer
 first step, at 25, 50 and 75 % of training, and at its end. Lengths are those of {GPUS} GPUs, {IMAGES:,} images of ImageNet-1k
 and 160,000 iterations of ADE20K. Groups with the same rates share a row. Depth is the exponent of the layer-wise decay. Weight
 decay is that of matrices (and tokens); biases, norms and LayerScale take none: a test asserts it. What is not listed is frozen.
+Where these recipes differ from the release's, [tables.md](tables.md#where-release-and-ours-differ) says.
 
 This page is made by `python tools/analysis_tools/write_recipes.py docs/recipes.md`; a test makes it again and compares."""
 
