@@ -18,6 +18,7 @@ from ..registry import HOOKS
 from ..visualization import draw_query_patches
 from ..visualization.read_image import pixels_of, read_image
 from ..visualization.viewed_model import image_size
+from .vis_backends import spare_training
 
 
 @HOOKS.register_module()
@@ -25,8 +26,9 @@ class QueryPatchesHook(Hook):
     """Give the visualizer triplets of query, attention and similarity for fixed images: at the start, every N steps, at the end.
 
     This is the evolution that the paper's Figure 7 shows. Pictures go where ``vis_backends`` says: the work directory
-    (``LocalVisBackend``), TensorBoard, WandB, ... Training stays the same to the bit: no random number is drawn, and the model is
-    in its own mode again afterwards. Shown are the weights that are trained, not their average.
+    (``LocalVisBackend``), TensorBoard, WandB, ...; one that fails costs a warning (:func:`spare_training`). Training stays the
+    same to the bit: no random number is drawn, and the model is in its own mode again afterwards. Shown are the weights that are
+    trained, not their average.
 
     Args:
         images: Files, folders of images, or a number of images spread over the training data.
@@ -60,6 +62,7 @@ class QueryPatchesHook(Hook):
             raise ConfigError('QueryPatchesHook needs whole parameters, and each GPU holds a part of them (strategy)',
                               'custom_hooks', 'leave it out and use tools/visualization/vis_nepa.py on checkpoints')
         check_protocol(model.backbone)
+        spare_training(runner.visualizer)
         self.names, images = zip(*self.read_images(runner))
         self.pixels = pixels_of(images, image_size(model, self.size)).to(next(model.parameters()).device)
         self.show(runner, runner.iter)

@@ -13,6 +13,7 @@ from mmengine.hooks import EMAHook
 from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from mmengine.runner import runner as runner_module
+from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
 from ..checkpoints.durable import check_whole, newest_whole, read_meta, remove_temporaries, write_checkpoint
@@ -27,6 +28,7 @@ from .loader_faults_hook import DataTimeout, LoaderFaultsHook, dead, workers_of
 from .resumed_state import FROM_WEIGHTS, apply_settings, changes_of, require_state, settings_of, state_changes
 from .signal_hook import begin_worker
 from .step_seed_hook import StepSeedHook
+from .vis_backends import spare_training
 from .work_dir import checkpoint_folders
 
 KEY = 'nepa_mm_run'  # in the meta of a checkpoint
@@ -125,6 +127,10 @@ class ReliableRunner(Runner):
         loader = Runner.build_dataloader(*args, **kwargs)
         loader.worker_init_fn = partial(begin_worker, loader.worker_init_fn)
         return loader
+
+    def build_visualizer(self, visualizer: dict | Visualizer | None = None) -> Visualizer:
+        """mmengine's, whose backends warn where they would end the training."""
+        return spare_training(super().build_visualizer(visualizer))
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         """mmengine's and those of the config, but for those that it sets to None, which mmengine knows of its own alone."""
