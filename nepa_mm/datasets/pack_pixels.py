@@ -16,6 +16,7 @@ class PackPixels(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Turn ``img``, uint8 BGR [H, W, 3], into ``inputs``, uint8 BGR [3, H, W]."""
-        rgb = np.ascontiguousarray(results['img'][..., ::-1].transpose(2, 0, 1))  # no copy after RandomResizedCropFlip
+        """Turn ``img``, BGR [H, W, C] or grey [H, W], into ``inputs`` [C, H, W] of the same type."""
+        planes = np.atleast_3d(results['img']).transpose(2, 0, 1)
+        rgb = np.ascontiguousarray(planes[::-1])  # no copy after RandomResizedCropFlip
         return dict(inputs=torch.from_numpy(rgb).flip(0), data_samples=[])

@@ -7,7 +7,7 @@ from mmcv.transforms import BaseTransform
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..registry import TRANSFORMS
 
 
@@ -15,10 +15,10 @@ from ..registry import TRANSFORMS
 class RandomResizedCropFlip(BaseTransform):
     """torchvision's ``RandomResizedCrop``, bilinear and antialiased, then its ``RandomHorizontalFlip``, in half the time.
 
-    Random numbers, crops and flips are torchvision's under one seed of torch.
+    Random numbers, crops and flips are torchvision's under one seed of torch. Images may have any number of channels.
 
     Args:
-        size: Height and width of the result.
+        size: Side of the result in pixels, or its height and width.
         scale: Least and greatest share of the image's area that a crop covers.
         ratio: Least and greatest width / height of a crop.
         prob: Probability of a flip.
@@ -26,29 +26,37 @@ class RandomResizedCropFlip(BaseTransform):
             as both round after each axis. 'pillow' takes longer and gives the release's pixels to the bit.
 
     Raises:
-        ConfigError: For another backend.
+        ConfigError: For another backend, or a size that is none.
+        DataError: For an image that is neither of uint8 nor of float32.
     """
 
-    def __init__(self, size: int, scale: tuple = (0.08, 1.), ratio: tuple = (3 / 4, 4 / 3), prob: float = 0.5,
+    def __init__(self, size: int | tuple[int, int], scale: tuple = (0.08, 1.), ratio: tuple = (3 / 4, 4 / 3), prob: float = 0.5,
                  backend: str = 'torchvision') -> None:
         if backend not in ('torchvision', 'pillow'):
             raise ConfigError(f'{backend!r} is unknown', 'RandomResizedCropFlip.backend', "choose 'torchvision' or 'pillow'")
-        self.size, self.scale, self.ratio, self.prob, self.backend = size, tuple(scale), tuple(ratio), prob, backend
+        self.size = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
+        if len(self.size) != 2 or not all(isinstance(side, int) and side > 0 for side in self.size):
+            raise ConfigError(f'{size!r} is neither a side in pixels nor a height and a width', 'RandomResizedCropFlip.size',
+                              'give one of the two')
+        self.scale, self.ratio, self.prob, self.backend = tuple(scale), tuple(ratio), prob, backend
         self.log_ratio = torch.tensor(self.ratio).log().tolist()  # in float32, as torchvision's
 
     def transform(self, results: dict) -> dict:
-        """Replace ``img``, uint8 BGR [H, W, 3], by one of ``size`` x ``size`` pixels, whose channels lie apart in memory."""
-        img, size = results['img'], (self.size, self.size)
+        """Replace ``img``, BGR [H, W, C] or grey [H, W], by one of ``size`` [h, w, C], whose channels lie apart in memory."""
+        img = np.atleast_3d(results['img'])
+        if img.dtype not in (np.uint8, np.float32):
+            raise DataError(f'RandomResizedCropFlip takes images of uint8 or float32, not {img.dtype}',
+                            f'img_path={results.get("img_path")!r}', 'load it with to_float32=True')
         top, left, height, width = self.draw(*img.shape[:2])
         crop = np.ascontiguousarray(img[top:top + height, left:left + width, ::-1])  # as it was decoded, and both want it
         if self.backend == 'pillow':
-            crop = np.array(Image.fromarray(crop).resize(size, Image.Resampling.BILINEAR))
-            pixels = torch.from_numpy(crop).permute(2, 0, 1).contiguous()
+            bands = [Image.fromarray(band).resize(self.size[::-1], Image.Resampling.BILINEAR) for band in crop.transpose(2, 0, 1)]
+            pixels = torch.from_numpy(np.stack(bands))
         else:
-            pixels = interpolate(torch.from_numpy(crop).permute(2, 0, 1)[None], size, mode='bilinear', antialias=True)[0]
+            pixels = interpolate(torch.from_numpy(crop).permute(2, 0, 1)[None], self.size, mode='bilinear', antialias=True)[0]
         if torch.rand(1).item() < self.prob:
             pixels = pixels.flip(-1)
-        results['img'], results['img_shape'] = pixels.permute(1, 2, 0).numpy()[..., ::-1], size
+        results['img'], results['img_shape'] = pixels.permute(1, 2, 0).numpy()[..., ::-1], self.size
         return results
 
     def draw(self, height: int, width: int) -> tuple[int, int, int, int]:

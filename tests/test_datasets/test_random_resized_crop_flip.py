@@ -4,8 +4,8 @@ import torch
 from torchvision import transforms
 from torchvision.transforms.functional import to_pil_image
 
-from nepa_mm.datasets import RandomResizedCropFlip
-from nepa_mm.errors import ConfigError
+from nepa_mm.datasets import PackPixels, RandomResizedCropFlip
+from nepa_mm.errors import ConfigError, DataError
 
 
 def ramp(height: int, width: int) -> torch.Tensor:
@@ -38,6 +38,37 @@ def test_crops_and_flips_are_torchvisions(image, settings):
         flipped.add(bool(expected[0, 0, 0] > expected[0, -1, 0]))  # ramps rise from left to right
     if image.shape[2] > 7:
         assert flipped == {0.: {False}, 1.: {True}, 0.5: {False, True}}[prob]
+
+
+@pytest.mark.parametrize('backend', ['torchvision', 'pillow'])
+@pytest.mark.parametrize('channels, dtype', [(1, np.uint8), (4, np.uint8), (1, np.float32), (4, np.float32)])
+def test_any_number_of_channels_gets_the_same_crop(channels, dtype, backend):
+    rgb = ramp(40, 60).permute(1, 2, 0).numpy()
+    image = rgb[..., 0] if channels == 1 else np.concatenate([rgb, rgb[..., :1]], axis=2)
+    transform = RandomResizedCropFlip((32, 96), backend=backend)
+    for seed in range(4):
+        torch.manual_seed(seed)
+        expected = transform(dict(img=rgb))['img']
+        torch.manual_seed(seed)
+        results = transform(dict(img=image.astype(dtype)))
+        assert results['img'].shape == (32, 96, channels) and results['img_shape'] == (32, 96)
+        difference = results['img'].astype(float) - expected[..., [0, 1, 2, 0]][..., :channels]
+        assert results['img'].dtype == dtype and np.abs(difference).max() <= (0 if dtype == np.uint8 else 1)
+        assert PackPixels()(results)['inputs'].shape == (channels, 32, 96)
+    torch.manual_seed(0)
+    theirs = transforms.RandomResizedCrop((32, 96))(to_pil_image(ramp(40, 60)))
+    torch.manual_seed(0)
+    flat = RandomResizedCropFlip((32, 96), prob=0., backend='pillow')(dict(img=rgb[..., ::-1]))['img']
+    np.testing.assert_array_equal(flat[..., ::-1], theirs)
+
+
+def test_sizes_and_images_that_cannot_be_are_refused():
+    for size in (0, (32, ), (32, 0), '32', 32.):
+        with pytest.raises(ConfigError, match=r' is neither a side in pixels nor a height and a width \| '
+                                              r'RandomResizedCropFlip.size \| give one of the two'):
+            RandomResizedCropFlip(size)
+    with pytest.raises(DataError, match=r"of uint8 or float32, not uint16 \| img_path='a.tif' \| load it with to_float32=True"):
+        RandomResizedCropFlip(8)(dict(img=np.zeros((9, 9), np.uint16), img_path='a.tif'))
 
 
 def test_an_unknown_backend_is_refused():
