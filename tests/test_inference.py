@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.dataset import Compose
+from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmseg.apis import inference_model, init_model
 from mmseg.apis.mmseg_inferencer import MMSegInferencer
 from PIL import Image
 
 from nepa_mm import get_model
 from nepa_mm.apis import get_retriever
+from nepa_mm.apis.images import load_image, picture_of
+from nepa_mm.apis.inference_tools import from_config, loader_of
 from tiny import ROOT, TINY, randomize
 
 PIPELINE = '''
@@ -132,6 +135,27 @@ def test_mmseg_s_inferencers_take_our_checkpoints_and_configs(folder, images):
     # ... which made mmseg the default scope, and mmpretrain's inferencers work still.
     assert mmpretrain.ImageClassificationInferencer(get_model(str(folder / 'classifier.pth')))(images[0])[0]['pred_class']
     assert mmpretrain.ImageRetrievalInferencer(get_retriever(str(folder / 'classifier.pth')), prototype=images)(images[1])
+
+
+@pytest.mark.parametrize('channels, load', [
+    (1, "type='LoadImageFromFile', color_type='grayscale'"), (4, "type='LoadImageFromFile', color_type='unchanged'"),
+    (1, "type='nepa_mm.LoadImage', color_type='unchanged'")])
+def test_an_image_of_any_channels_is_read_as_in_the_test_of_its_config(channels, load, tmp_path):
+    text = SEGMENTOR.replace("dict(type='LoadImageFromFile')", f'dict({load})')
+    text = text.replace('img_size=28', f'img_size=28, in_channels={channels}')
+    text = text.replace('mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True', 'mean=None, std=None, bgr_to_rgb=False')
+    (tmp_path / 'config.py').write_text(text + 'test_pipeline = [dict(type="LoadImageFromFile"), dict(type="PackSegInputs")]\n')
+    config = Config.fromfile(tmp_path / 'config.py')
+    init_default_scope('mmseg')
+    torch.save(dict(state_dict=randomize(MODELS.build(config.model)).state_dict()), tmp_path / 'weights.pth')
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, channels)[:2 if channels == 1 else 3])
+    Image.fromarray(pixels.astype(np.uint16 if channels == 1 and 'unchanged' in load else np.uint8)).save(tmp_path / 'a.png')
+    model = from_config(str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'), torch.device('cpu'))
+    image = load_image(tmp_path / 'a.png', loader_of(model))
+    assert image.shape == pixels.shape and picture_of(image).shape == (40, 60, 3) and picture_of(image).dtype == np.uint8
+    sample = Compose(config.test_dataloader.dataset.pipeline)(dict(img_path=str(tmp_path / 'a.png')))
+    expected = model.test_step(dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']]))[0].seg_logits.data
+    assert torch.equal(inference_model(model, [image])[0].seg_logits.data, expected) and expected.std() > 1e-3
 
 
 def tool(name, *arguments):

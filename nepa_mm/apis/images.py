@@ -2,7 +2,7 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from mmcv.transforms import BaseTransform
 
 from ..datasets.load_image import LoadImage
 from ..errors import DataError
@@ -10,23 +10,31 @@ from ..errors import DataError
 LONGEST = 1000  # times as long as wide; pipelines enlarge the short side, and the long one with it
 
 
-def load_image(path: str | Path) -> np.ndarray:
-    """Pixels of an image, uint8 BGR [H, W, 3], as training reads them; the hosts' inferencers take them.
+def load_image(path: str | Path, load: BaseTransform | None = None) -> np.ndarray:
+    """Pixels of an image as the first step of a pipeline reads them; the hosts' inferencers take them.
 
-    So a photograph is turned as its EXIF orientation says, of an animation the first picture counts, and CMYK, palettes and
-    transparency become RGB as Pillow makes it.
+    By default it is :class:`LoadImage`, uint8 BGR [H, W, 3]: a photograph is turned as its EXIF orientation says, of an animation
+    the first picture counts, and CMYK, palettes and transparency become RGB as Pillow makes it.
 
     Raises:
-        DataError: If it cannot be read; if it has 16 or 32 bits, of which Pillow would make white; if it is a mere line.
+        DataError: If it cannot be read, as of more than 8 bits; if it is a mere line.
     """
-    try:
-        with Image.open(path) as image:
-            mode, (width, height) = image.mode, image.size
-    except Exception:  # the loader says what is wrong
-        mode, width, height = '', 1, 1
-    if mode.startswith(('I', 'F')):
-        raise DataError(f"more than 8 bits a pixel (Pillow's mode {mode}): values above 255 would become white", str(path),
-                        'scale it to 8 bits first')
+    image = (load or LoadImage())(dict(img_path=str(path)))['img']
+    height, width = image.shape[:2]
     if max(width, height) > LONGEST * min(width, height):
         raise DataError(f'{width}x{height} pixels are a line rather than an image', str(path), 'cut it into pieces')
-    return LoadImage()(dict(img_path=str(path)))['img']
+    return image
+
+
+def picture_of(image: np.ndarray) -> np.ndarray:
+    """What a person sees of an image that was loaded, [H, W] or [H, W, C] in mm's BGR: uint8 RGB [H, W, 3].
+
+    Of more channels than three it is the first three, of one or two the first; values beyond 8 bits are stretched from black to
+    white.
+    """
+    image = np.atleast_3d(image)
+    image = image[..., 2::-1] if image.shape[2] > 2 else image[..., :1].repeat(3, axis=2)
+    if image.dtype == np.uint8:
+        return image
+    low, high = image.min(), image.max()
+    return ((image - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)

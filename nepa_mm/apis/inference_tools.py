@@ -11,6 +11,7 @@ from pathlib import Path
 import mmpretrain
 import numpy as np
 import torch
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import CheckpointLoader
@@ -21,8 +22,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from ..checkpoints import fit_model, path_of, require_all
 from ..checkpoints.files import about, require_writable
 from ..checkpoints.prefixes import state_dict_of
+from ..datasets.load_image import with_own_loader
 from ..engine.read_config import read_config
 from ..errors import CheckpointError, ConfigError, DataError, first_line
+from ..registry import TRANSFORMS
 from .get_model import get_model
 from .images import load_image
 
@@ -81,6 +84,9 @@ def from_config(path: str, checkpoint: str | None, device: torch.device) -> Base
     config = read_config(path)
     if config.get('default_scope') == 'mmseg':
         from mmseg.apis import init_model  # which the others do without
+        pipeline = pipeline_in(config)
+        if pipeline and not any(step['type'] == 'TestTimeAug' for step in pipeline):
+            config.test_pipeline = pipeline  # mmseg takes the variable of that name, which need not be what the test has
         model = init_model(config, device=device)
     else:
         model = mmpretrain.get_model(config, device=device)
@@ -107,15 +113,25 @@ def load_all(model: BaseModel, address: str, config: Config) -> None:
     model._dataset_meta = model.dataset_meta
 
 
-def check_pipeline(model: BaseModel) -> None:
-    """A model must know how images are prepared for it.
+def loader_of(model: BaseModel) -> BaseTransform:
+    """What reads the images of a model, as its training did: the first step of its test pipeline, of any number of channels.
 
     Raises:
         CheckpointError: If its config has no test pipeline.
     """
-    if not model._config.get('test_dataloader'):
+    if hasattr(model, 'cfg'):  # of mmseg, which keeps the pipeline there
+        pipeline = model.cfg.get('test_pipeline')
+    else:
+        pipeline = pipeline_in(model._config)
+    if not pipeline:
         raise CheckpointError('no test_dataloader.dataset.pipeline, which says how images are prepared',
                               'the config of the model', 'give the checkpoint alone, or a config that has one')
+    return TRANSFORMS.build(with_own_loader(pipeline[0]))
+
+
+def pipeline_in(config: Config) -> list[dict] | None:
+    """The pipeline that images of the test go through, if a config says it in one place."""
+    return ((config.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline')
 
 
 def check_new(file: Path | None = None, folder: Path | None = None) -> None:
@@ -136,6 +152,7 @@ def picture_path(folder: Path, path: Path, paths: Sequence[Path]) -> Path:
 
 def run(paths: Sequence[Path],
         batch_size: int,
+        load: BaseTransform,
         predict: Callable[[list[np.ndarray]], Sequence],
         receive: Callable[[Path, np.ndarray, object], None],
         one_size: bool = False) -> int:
@@ -146,7 +163,8 @@ def run(paths: Sequence[Path],
     Args:
         paths: Of the images.
         batch_size: Images at once.
-        predict: From images [H, W, 3], uint8 BGR, to a result for each.
+        load: What reads an image, see :func:`loader_of`.
+        predict: From images [H, W, C] or [H, W], BGR, to a result for each.
         receive: Called with path, image and result, in order.
         one_size: Whether images at once must have one size.
 
@@ -162,7 +180,7 @@ def run(paths: Sequence[Path],
             images = []
             for path in batch:
                 try:
-                    images.append((path, load_image(path)))
+                    images.append((path, load_image(path, load)))
                 except DataError as error:
                     failed += failure(str(error))
             progress.update(task, advance=len(batch) - len(images))

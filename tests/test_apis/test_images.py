@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nepa_mm.apis.images import load_image
+from nepa_mm.apis.images import load_image, picture_of
 from nepa_mm.datasets import LoadImage
 from nepa_mm.errors import DataError
 
@@ -49,9 +49,18 @@ def test_what_cannot_be_read_is_named(tmp_path):
     Image.new('1', (14000, 14000)).save(tmp_path / 'huge.png')
     for name, message in [('text.jpg', '8 bytes of no format that Pillow knows'), ('cut.jpg', 'truncated'),
                           ('none.jpg', 'none.jpg'),
-                          ('deep.png', r"^more than 8 bits a pixel \(Pillow's mode I;16\).* \| .*deep.png \| scale"),
+                          ('deep.png', r"^more than 8 bits a pixel \(Pillow's mode I;16\).* \| .*deep.png' \| scale"),
                           ('float.tif', r"Pillow's mode F\)"), ('line.png', r'^1x1200 pixels are a line.* \| .*line.png'),
                           ('huge.png', 'DecompressionBombError')]:
         with pytest.raises(DataError, match=message) as error:
             load_image(tmp_path / name)
         assert str(tmp_path / name) in str(error.value) and '\n' not in str(error.value)
+
+
+def test_a_picture_of_any_image():
+    np.testing.assert_array_equal(picture_of(PIXELS), PIXELS[..., ::-1])
+    np.testing.assert_array_equal(picture_of(np.dstack([PIXELS, PIXELS])), PIXELS[..., ::-1])  # its first three channels
+    for grey in (PIXELS[..., 0], PIXELS[..., :1], PIXELS[..., :2]):
+        np.testing.assert_array_equal(picture_of(grey), PIXELS[..., :1].repeat(3, axis=2))
+    assert picture_of(np.array([[1000, 1255, 2000]], np.uint16))[0].tolist() == [[0] * 3, [65] * 3, [255] * 3]
+    assert picture_of(np.zeros((2, 2), np.float32)).max() == 0

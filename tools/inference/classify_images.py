@@ -16,7 +16,16 @@ from mmpretrain import ImageClassificationInferencer
 from mmpretrain.models import ImageClassifier
 from mmpretrain.visualization import UniversalVisualizer
 
-from nepa_mm.apis.inference_tools import add_arguments, check_new, check_pipeline, model_of, picture_path, run, write_json
+from nepa_mm.apis.images import picture_of
+from nepa_mm.apis.inference_tools import (
+    add_arguments,
+    check_new,
+    loader_of,
+    model_of,
+    picture_path,
+    run,
+    write_json,
+)
 from nepa_mm.datasets.find_images import find_images
 from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
 
@@ -37,7 +46,7 @@ def main() -> int:
     if not isinstance(model, ImageClassifier):
         raise CheckpointError(f'a {type(model).__name__}, which names no classes', args.model,
                               'fine-tune it first (configs/classification), or see extract_features.py and segment_images.py')
-    check_pipeline(model)
+    load = loader_of(model)
     inferencer, records, visualizer = ImageClassificationInferencer(model), [], UniversalVisualizer()
     classes = inferencer.classes
 
@@ -48,13 +57,13 @@ def main() -> int:
         records.append(dict(path=str(path), labels=labels.tolist(), classes=names, scores=scores.tolist()))
         if args.show_dir:
             visualizer.visualize_cls(
-                image[..., ::-1], sample, classes=classes, resize=max(224, min(image.shape[:2])), draw_gt=False,
+                picture_of(image), sample, classes=classes, resize=max(224, min(image.shape[:2])), draw_gt=False,
                 out_file=str(picture_path(args.show_dir, path, paths)))
 
     if not 1 <= args.topk <= model.head.num_classes:
         raise ConfigError(f'{args.topk} is not in [1, {model.head.num_classes}], the classes of {args.model}', '--topk',
                           'choose from these')
-    code = run(paths, args.batch_size, lambda images: inferencer(images, True, len(images)), receive)
+    code = run(paths, args.batch_size, load, lambda images: inferencer(images, True, len(images)), receive)
     write_json(args.out, records)
     return code
 

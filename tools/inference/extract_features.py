@@ -15,7 +15,7 @@ import numpy as np
 from mmpretrain import FeatureExtractor
 
 from nepa_mm.apis.get_retriever import get_feature_model, retriever_of
-from nepa_mm.apis.inference_tools import add_arguments, check_new, check_pipeline, model_of, run
+from nepa_mm.apis.inference_tools import add_arguments, check_new, loader_of, model_of, run
 from nepa_mm.datasets.find_images import find_images
 from nepa_mm.errors import ConfigError, one_line_errors
 
@@ -33,14 +33,14 @@ def main() -> int:
     if args.out.suffix != '.npz':
         raise ConfigError(f'{args.out} is of a format that is not written', '--out', 'end it in .npz')
     retriever = retriever_of(model_of(args, get_feature_model))
-    check_pipeline(retriever)
+    load = loader_of(retriever)
     extractor, paths, features = FeatureExtractor(retriever), [], []  # paths of those that could be read
 
     def receive(path, image, feature):
         paths.append(str(path))
         features.append(feature.float().cpu().numpy())
 
-    code = run(find_images(args.inputs), args.batch_size, lambda images: extractor(images, len(images)), receive)
+    code = run(find_images(args.inputs), args.batch_size, load, lambda images: extractor(images, len(images)), receive)
     if features:
         np.savez(args.out, paths=np.array(paths), features=np.stack(features))
         print(f'{args.out}: features of {len(features)} images, {len(features[0])} numbers each')

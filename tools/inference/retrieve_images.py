@@ -17,11 +17,12 @@ from mmpretrain import FeatureExtractor, ImageRetrievalInferencer
 from mmpretrain.visualization import UniversalVisualizer
 
 from nepa_mm.apis.get_retriever import get_feature_model, retriever_of
+from nepa_mm.apis.images import picture_of
 from nepa_mm.apis.inference_tools import (
     INPUT_HELP,
     add_arguments,
     check_new,
-    check_pipeline,
+    loader_of,
     model_of,
     picture_path,
     run,
@@ -59,14 +60,14 @@ def main() -> int:
         raise ConfigError(f'{args.topk} is not in [1, {len(searched)}], the number of images of --prototype', '--topk',
                           'choose from these')
     retriever = retriever_of(model_of(args, get_feature_model))
-    check_pipeline(retriever)
+    load = loader_of(retriever)
     extractor, prototypes, vectors = FeatureExtractor(retriever), [], []
 
     def keep(path, image, feature):
         prototypes.append(path)
         vectors.append(feature)
 
-    failed = run(searched, args.batch_size, lambda images: extractor(images, len(images)), keep)
+    failed = run(searched, args.batch_size, load, lambda images: extractor(images, len(images)), keep)
     if len(prototypes) < args.topk:
         raise DataError(f'{args.topk}: only {len(prototypes)} of the {searched} images of --prototype can be used', '--topk',
                         'lower it, or mend the others')
@@ -80,10 +81,10 @@ def main() -> int:
         print(f'{path}: ' + ', '.join(f'{name} {score:.4f}' for name, score in zip(found, scores.tolist())), flush=True)
         records.append(dict(path=str(path), matches=found, scores=scores.tolist()))
         if args.show_dir:
-            visualizer.visualize_image_retrieval(image[..., ::-1], sample, inferencer.prototype_dataset, topk=args.topk,
+            visualizer.visualize_image_retrieval(picture_of(image), sample, inferencer.prototype_dataset, topk=args.topk,
                                                  out_file=str(picture_path(args.show_dir, path, queries)))
 
-    code = run(queries, args.batch_size, lambda images: inferencer(images, True, len(images)), receive)
+    code = run(queries, args.batch_size, load, lambda images: inferencer(images, True, len(images)), receive)
     write_json(args.out, records)
     return code or failed
 

@@ -19,7 +19,8 @@ from mmseg.models import BaseSegmentor
 from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
 
-from nepa_mm.apis.inference_tools import add_arguments, check_new, model_of, picture_path, run
+from nepa_mm.apis.images import picture_of
+from nepa_mm.apis.inference_tools import add_arguments, check_new, loader_of, model_of, picture_path, run
 from nepa_mm.datasets.find_images import find_images
 from nepa_mm.engine.seg_model_checks import classes_of
 from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
@@ -69,10 +70,12 @@ def main() -> int:
         print(f'{path}: {", ".join(said)}', flush=True)
         if args.out_dir:
             Image.fromarray(labels).save(picture_path(args.out_dir / 'pred', path, paths))
-            visualizer.add_datasample('', image[..., ::-1], sample, draw_gt=False,
+            visualizer.add_datasample('', picture_of(image), sample, draw_gt=False,
                                       out_file=str(picture_path(args.out_dir / 'vis', path, paths)))
 
-    return run(paths, args.batch_size, lambda images: inference_model(model, images), receive, one_size=True)
+    load = loader_of(model)
+    model.cfg.test_pipeline[0] = dict(type='LoadImageFromNDArray')  # mmseg would leave it the arguments of the other loader
+    return run(paths, args.batch_size, load, lambda images: inference_model(model, images), receive, one_size=True)
 
 
 if __name__ == '__main__':
