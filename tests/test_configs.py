@@ -9,6 +9,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope, init_default_scope
 from torch.utils.data import DataLoader
 
+from nepa_mm.datasets.load_image import with_own_loader
+from nepa_mm.engine.data_checks import datasets_of, steps_of
 from nepa_mm.engine.effective_batch import StepLoader, accumulation, warmup_iters
 from nepa_mm.engine.launch import value_at
 from tiny import ROOT
@@ -55,6 +57,20 @@ def test_header_gives_command_hardware_and_numbers(path):
         assert known and 'ours not run' in header
     for other in re.findall(r'(?:pretrain|classification|ablation)/[\w.-]+\.py', header):  # configs that a header sends to
         assert (ROOT / 'configs' / other).is_file(), other
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=names(CONFIGS))
+def test_training_and_tests_read_images_alike(path):
+    """By Pillow's pixels, and with errors in one line."""
+    cfg = Config.fromfile(path)
+    loaders = {key: with_own_loader(cfg[key]) for key in cfg if key.endswith('_dataloader') and cfg[key]}
+    steps = [step for key, dataset in datasets_of(loaders, ('train', 'val', 'test'))
+             for _, step in steps_of(dataset.get('pipeline', []), key)]
+    steps += [step for _, step in steps_of(with_own_loader(cfg.get('tta_pipeline', [])), 'tta_pipeline')]
+    loads = [step for step in steps if 'LoadImage' in step['type']]
+    assert loads and {step['type'] for step in loads} == {'nepa_mm.LoadImage'}
+    if cfg.default_scope != 'mmdet':
+        assert {step.get('imdecode_backend', 'pillow') for step in loads} == {'pillow'}
 
 
 # Iterations, training images, batch and epochs

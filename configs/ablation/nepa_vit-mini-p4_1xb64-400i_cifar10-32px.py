@@ -17,7 +17,7 @@ model = dict(
         gated_mlp=True))
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='nepa_mm.LoadImage'),
     dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.3, 1.0), backend='pillow', interpolation='bilinear'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),

@@ -19,13 +19,13 @@ model = dict(
 
 classes = ['arrow', 'crescent', 'cross', 'disc', 'ring', 'square', 'star', 'triangle']
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='nepa_mm.LoadImage'),
     dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.7, 1.0), backend='pillow', interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='nepa_mm.LoadImage'),
     dict(type='CenterCrop', crop_size=64),
     dict(type='PackInputs'),
 ]

@@ -13,7 +13,7 @@ model = dict(
 # The features are correlated: at a tenth of this rate, or without the neck, one epoch ends four points lower.
 optim_wrapper = dict(optimizer=dict(lr=0.4, weight_decay=0.))
 train_dataloader = dict(dataset=dict(pipeline=[
-    dict(type='LoadImageFromFile'),
+    dict(type='nepa_mm.LoadImage'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]))

@@ -10,7 +10,7 @@ model = dict(
         arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512), img_size=64, patch_size=8))
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='nepa_mm.LoadImage'),
     dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.3, 1.0), backend='pillow', interpolation='bilinear'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),

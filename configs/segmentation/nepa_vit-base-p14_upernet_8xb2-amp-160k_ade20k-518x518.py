@@ -13,7 +13,7 @@ model = dict(
     test_cfg=dict(crop_size=crop_size, stride=(345, 345)))
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='nepa_mm.LoadImage'),
     dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
     dict(type='RandomResize', scale=(2072, 518), ratio_range=(0.5, 2.0), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
@@ -22,14 +22,14 @@ train_pipeline = [
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', imdecode_backend='pillow'),  # mmseg's inferencers look for this name
     dict(type='Resize', scale=(2072, 518), keep_ratio=True),
     # After Resize: the ground truth keeps its size.
     dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
     dict(type='PackSegInputs'),
 ]
 tta_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
     dict(
         type='TestTimeAug',
         transforms=[

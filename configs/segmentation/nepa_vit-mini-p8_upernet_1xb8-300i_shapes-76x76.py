@@ -25,7 +25,7 @@ model = dict(
     test_cfg=dict(mode='slide', crop_size=crop_size, stride=(50, 50)))
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='nepa_mm.LoadImage'),
     dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
     dict(type='RandomResize', scale=(144, 112), ratio_range=(0.9, 1.4), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size),
@@ -33,7 +33,7 @@ train_pipeline = [
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', imdecode_backend='pillow'),  # mmseg's inferencers look for this name
     dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
     dict(type='PackSegInputs'),
 ]

@@ -41,7 +41,7 @@ class Preprocessing:
     def pipeline(self) -> list[dict]:
         """Steps of a test pipeline, for a model whose data preprocessor normalises."""
         pillow = dict(backend='pillow', interpolation=self.interpolation)
-        steps = [dict(type='LoadImageFromFile')]
+        steps = [dict(type='nepa_mm.LoadImage')]
         if isinstance(self.resize, int):
             steps.append(dict(type='ResizeEdge', scale=self.resize, edge='short', **pillow))
         elif self.resize:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from ..checkpoints.durable import check_whole, newest_whole, read_meta, remove_temporaries, write_checkpoint
 from ..datasets import DrawSampler, SeededDataset
+from ..datasets.load_image import with_own_loader
 from ..errors import CheckpointError, ConfigError, ProcessError, UserError, first_line
 from ..registry import RUNNERS
 from .data_place import DataPlace
@@ -122,9 +123,9 @@ class ReliableRunner(Runner):
         return super().build_train_loop(loop)
 
     @staticmethod
-    def build_dataloader(*args, **kwargs) -> DataLoader:
-        """mmengine's loader, whose workers leave it to the training process to heed signals."""
-        loader = Runner.build_dataloader(*args, **kwargs)
+    def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
+        """mmengine's loader, whose workers leave it to the training process to heed signals, and name images that are broken."""
+        loader = Runner.build_dataloader(with_own_loader(dataloader), *args, **kwargs)
         loader.worker_init_fn = partial(begin_worker, loader.worker_init_fn)
         return loader
 

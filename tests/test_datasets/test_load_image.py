@@ -1,15 +1,19 @@
+import copy
 import io
+import struct
 import warnings
 
 import mmcv
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
+from mmengine.config import ConfigDict
 from PIL import Image, ImageOps
 
 from nepa_mm.datasets import LoadImage
-from nepa_mm.datasets.load_image import decode
+from nepa_mm.datasets.load_image import decode, with_own_loader
 from nepa_mm.errors import DataError
 from tiny import needs_sample, real_images
 
@@ -41,13 +45,36 @@ def check(results: dict, expected: np.ndarray) -> None:
     assert results['img_shape'] == results['ori_shape'] == expected.shape[:2]
 
 
+def segment(body: bytes) -> bytes:
+    """APP1, of EXIF or XMP."""
+    return b'\xff\xe1' + struct.pack('>H', len(body) + 2) + body
+
+
+def exif_bytes(kind: int, order: str) -> bytes:
+    """EXIF of orientation 6, a number of a TIFF kind (1 byte, which does not count, 3 short, 4 long) and byte order."""
+    value = {1: struct.pack('4B', 6, 0, 0, 0), 3: struct.pack(f'{order}2H', 6, 0), 4: struct.pack(f'{order}I', 6)}[kind]
+    begin = (b'II' if order == '<' else b'MM') + struct.pack(f'{order}HI', 42, 8)
+    return b'Exif\0\0' + begin + struct.pack(f'{order}HHHI', 1, 0x0112, kind, 1) + value + bytes(4)
+
+
+def with_segments(*segments: bytes) -> bytes:
+    plain = encode(size=(24, 16))
+    return plain[:2] + b''.join(segments) + plain[2:]
+
+
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 BY_TORCHVISION = {
     'colour': encode(), 'full chroma': encode(subsampling=0, quality=30), 'half chroma': encode(subsampling=1),
     'progressive': encode(progressive=True), 'restarts': encode(restart_marker_blocks=2), 'as RGB': encode(keep_rgb=True),
     'grey': encode('L'), 'one pixel': encode(size=(1, 1)), 'a row': encode(size=(97, 1)), 'comment': encode(comment=b'x' * 3000),
-    **{f'turned {i}': encode(exif=exif(i)) for i in range(1, 9)}}
+    'not turned': encode(exif=exif(1)), 'XMP without': encode(xmp=b'<x:xmpmeta/>'), 'filled': with_segments(b'\xff' * 3),
+    **{f'not turned, 1 {order}': with_segments(segment(exif_bytes(1, order))) for order in '<>'}}
+PLAIN_XMP = segment(b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>')
 BY_PILLOW = {
+    **{f'turned {i}': encode(exif=exif(i)) for i in range(2, 9)},
+    **{f'turned, {kind} {order}': with_segments(segment(exif_bytes(kind, order))) for kind in (3, 4) for order in '<>'},
+    'EXIF behind XMP': with_segments(PLAIN_XMP, segment(exif_bytes(3, '>'))),
+    'EXIF behind filling': with_segments(b'\xff' * 5, PLAIN_XMP, b'\xff', segment(exif_bytes(3, '<'))),
     'CMYK': encode('CMYK'), 'XMP': encode(xmp=XMP), 'PNG': encode(form='PNG'), 'palette': encode('P', form='PNG'),
     'alpha': encode('RGBA', form='PNG'), 'grey and alpha': encode('LA', form='PNG'), 'bits': encode('1', form='PNG'),
     'GIF': encode('P', form='GIF'), 'BMP': encode(form='BMP'), 'WebP': encode(form='WEBP', lossless=True)}
@@ -57,11 +84,45 @@ BY_PILLOW = {
 def test_pixels_are_pillows_in_bgr_from_bytes_and_from_a_file(name, tmp_path):
     content = {**BY_TORCHVISION, **BY_PILLOW}[name]
     expected = pillow(content)
-    np.testing.assert_array_equal(mmcv.imfrombytes(content, backend='pillow')[..., ::-1], expected)
     (tmp_path / 'image').write_bytes(content)
     check(LoadImage()(dict(img_bytes=content)), expected)
     check(LoadImage()(dict(img_path=str(tmp_path / 'image'))), expected)
     assert (decode(content) is not None) == (name in BY_TORCHVISION)
+
+
+FORMATS = {
+    '1': 'PNG TIFF', 'L': 'PNG TIFF WEBP GIF JPEG2000', 'LA': 'PNG TIFF', 'P': 'PNG GIF TIFF', 'PA': 'TIFF',
+    'RGB': 'AVIF TGA JPEG2000', 'RGBA': 'PNG WEBP TIFF', 'CMYK': 'TIFF', 'YCbCr': 'TIFF', 'I': 'TIFF', 'I;16': 'PNG TIFF PPM',
+    'F': 'TIFF'}
+
+
+@pytest.mark.parametrize('mode, form', [(mode, form) for mode, forms in FORMATS.items() for form in forms.split()])
+def test_modes_and_formats_are_read_as_by_pillow_or_refused(mode, form):
+    image = Image.open(io.BytesIO(encode(form='PNG')))
+    if mode == 'PA':
+        image = image.convert('P').convert('PA')
+    elif mode[0] in 'IF':
+        image = Image.fromarray(np.asarray(image)[..., 0].astype({'I': np.int32, 'I;16': np.uint16, 'F': np.float32}[mode]) * 256)
+    else:
+        image = image.convert(mode)
+    if 'A' in mode and mode != 'PA':
+        image.putalpha(Image.linear_gradient('L').resize(image.size))
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, form)
+    except KeyError:
+        pytest.skip(f'this Pillow writes no {form}')
+    content = buffer.getvalue()
+    if mode[0] not in 'IF':
+        check(LoadImage()(dict(img_bytes=content)), pillow(content))
+        return
+    for backend in ('pillow', 'cv2'):
+        for ignored in (False, True):
+            with pytest.raises(DataError, match=r"^more than 8 bits a pixel \(Pillow's mode \S+\): values above 255 would become "
+                                                r"white \| img_path='deep' \| scale it to 8 bits first$"):
+                LoadImage(backend, ignore_empty=ignored)(dict(img_bytes=content, img_path='deep'))
+    img = LoadImage('pillow', color_type='unchanged')(dict(img_bytes=content))['img']
+    np.testing.assert_array_equal(img, np.asarray(image))
 
 
 @pytest.mark.parametrize('content', [encode('L'), encode()], ids=['grey', 'colour'])
@@ -81,8 +142,26 @@ def test_bytes_go_before_the_path_and_arguments_are_kept():
     content = encode()
     results = LoadImage(imdecode_backend='cv2', to_float32=True)(dict(img_bytes=content, img_path='nowhere.jpg'))
     np.testing.assert_array_equal(results['img'], mmcv.imfrombytes(content, backend='cv2').astype(np.float32))
-    grey = LoadImage(color_type='grayscale')(dict(img_bytes=content))['img']
-    np.testing.assert_array_equal(grey, mmcv.imfrombytes(content, flag='grayscale', backend='pillow'))
+    for color_type in ('grayscale', 'color_ignore_orientation', 'unchanged', 'grayscale_ignore_orientation'):
+        img = LoadImage(color_type=color_type)(dict(img_bytes=content))['img']
+        np.testing.assert_array_equal(img, mmcv.imfrombytes(content, flag=color_type, backend='pillow'))
+    with pytest.raises(DataError, match='ValueError: flag must be "color", "grayscale"'):
+        LoadImage(color_type='colour')(dict(img_bytes=content))
+
+
+def test_mmcvs_loader_becomes_ours_with_its_own_backend():
+    load = dict(type='LoadImageFromFile', color_type='grayscale')
+    several = dict(type='TestTimeAug', transforms=[[dict(type='mmcv.LoadImageFromFile', imdecode_backend='pillow')]])
+    config = ConfigDict(batch_size=2, dataset=dict(datasets=[
+        dict(pipeline=[load, several]), dict(dataset=dict(pipeline=(dict(type=LoadImageFromFile), )))]))
+    before = copy.deepcopy(config)
+    one, other = with_own_loader(config)['dataset']['datasets']
+    assert config == before
+    assert one['pipeline'][0] == dict(type='nepa_mm.LoadImage', color_type='grayscale', imdecode_backend='cv2')
+    assert one['pipeline'][1]['transforms'] == [[dict(type='nepa_mm.LoadImage', imdecode_backend='pillow')]]
+    assert other['dataset']['pipeline'] == (dict(type='nepa_mm.LoadImage', imdecode_backend='cv2'), )
+    content = encode('CMYK')
+    np.testing.assert_array_equal(LoadImage('cv2')(dict(img_bytes=content))['img'], mmcv.imfrombytes(content, backend='cv2'))
 
 
 def test_nothing_warns_and_a_file_elsewhere_is_read_once(monkeypatch):

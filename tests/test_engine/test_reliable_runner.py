@@ -1,6 +1,9 @@
+import pytest
 import torch
+from PIL import Image
 
 from nepa_mm.engine import ReliableRunner
+from nepa_mm.errors import DataError
 from tiny import Nearer, Numbers
 
 
@@ -36,3 +39,19 @@ def test_any_hook_can_be_taken_away(tmp_path):
     built, _ = runner(tmp_path, 1, default_hooks=hooks)
     names = [type(hook).__name__ for hook in built.hooks]
     assert 'IterTimerHook' not in names and names.count('StopOnSignalHook') == 1
+
+
+@pytest.mark.parametrize('load', ['LoadImageFromFile', 'nepa_mm.LoadImage'])
+def test_a_broken_image_is_named_whichever_loader_a_config_has(load, tmp_path):
+    (tmp_path / 'a').mkdir()
+    Image.new('RGB', (8, 8)).save(tmp_path / 'a/0.png')
+    (tmp_path / 'a/1.png').write_bytes((tmp_path / 'a/0.png').read_bytes()[:40])
+    dataset = dict(type='mmpretrain.CustomDataset', data_root=str(tmp_path),
+                   pipeline=[dict(type=load), dict(type='mmpretrain.PackInputs')])
+    for workers in (0, 1):
+        loader = ReliableRunner.build_dataloader(dict(
+            batch_size=2, num_workers=workers, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset))
+        with pytest.raises(DataError) as error:
+            next(iter(loader))
+        assert error.value.what.startswith('it cannot be read as an image (') and error.value.where == (
+            f"img_path='{tmp_path}/a/1.png'") and error.value.remedy == 'mend the file or take it out of the dataset'

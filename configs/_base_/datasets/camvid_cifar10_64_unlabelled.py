@@ -1,13 +1,13 @@
 # Training images of CamVid and CIFAR-10 without labels at 64 pixels: in an epoch 68 crops of each CamVid image, a third of all, and
 # CIFAR-10's images enlarged
 camvid_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='nepa_mm.LoadImage'),
     dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.015, 0.12), backend='pillow', interpolation='bilinear'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
 cifar10_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='nepa_mm.LoadImage'),
     dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.3, 1.0), backend='pillow', interpolation='bilinear'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),

@@ -1,12 +1,12 @@
 # CIFAR-10 as folders of images, cifar10/{train,test}/<class>/<n>.jpg
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='nepa_mm.LoadImage'),
     dict(type='RandomCrop', crop_size=32, padding=4),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='nepa_mm.LoadImage'),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(

@@ -1,6 +1,6 @@
 # CIFAR-10's training images without labels, as folders of images, cifar10/train/<class>/<n>.jpg
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='nepa_mm.LoadImage'),
     dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.3, 1.0), backend='pillow', interpolation='bilinear'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),

@@ -2,7 +2,7 @@
 # nearest neighbours as in DINO (arXiv 2104.14294). Fits any mmpretrain config of self-supervised pretraining.
 # For a smaller bank give it every tenth image, indices=list(range(0, 1281167, 10)); the first n would be of few classes.
 feature_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='nepa_mm.LoadImage'),
     dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs'),
