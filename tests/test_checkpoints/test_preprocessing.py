@@ -21,7 +21,7 @@ from nepa_mm.checkpoints.record import config_from_text, config_text
 from nepa_mm.errors import CheckpointError
 from tiny import ROOT, TINY, randomize
 
-LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackInputs')
+LOAD, PACK = dict(type='nepa_mm.LoadImage'), dict(type='PackInputs')
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 EDGE = dict(type='ResizeEdge', scale=40, edge='short', backend='pillow', interpolation='bicubic')
 SQUASH = dict(type='mmcv.Resize', scale=(42, 35), backend='pillow')
