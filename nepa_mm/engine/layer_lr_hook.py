@@ -18,7 +18,7 @@ class LayerLRHook(Hook):
     ``{"step": 100, "lr": {"head": 0.001, "0": 0.0009, "11": 0.00001}}``, of the depths that
     :class:`LayerDecayOptimWrapperConstructor` gives; "head" is there where ``paramwise_cfg.head_lr`` sets it apart. It is a file
     of its own because tools of the hosts take any line of ``scalars.json`` for a step or a validation. Without that constructor
-    nothing is written.
+    nothing is written. A file that cannot be written costs a warning.
 
     Args:
         enable: Whether to write at all.
@@ -39,10 +39,15 @@ class LayerLRHook(Hook):
         if self.interval is None or not self.every_n_inner_iters(batch_idx, self.interval) or not is_main_process():
             return
         rates = rates_by_depth(runner.optim_wrapper)
-        if rates:
+        if not rates:
+            return
+        try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, 'a') as file:
                 file.write(json.dumps(dict(step=runner.iter + 1, lr=rates)) + '\n')
+        except OSError as error:  # a full disk: no reason to end a training
+            runner.logger.warning(f'{self.path} cannot be written ({error}); training goes on without it')
+            self.interval = None
 
 
 def rates_by_depth(optim_wrapper) -> dict[str, float]:

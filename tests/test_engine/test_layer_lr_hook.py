@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
 from nepa_mm import NEPA, NEPAViT
+from nepa_mm.engine import LayerLRHook
 from tiny import TINY
 
 
@@ -57,3 +59,14 @@ LAYERS = dict(constructor='nepa_mm.LayerDecayOptimWrapperConstructor', paramwise
 def test_without_layers_and_switched_off_nothing_is_written(settings, tmp_path):
     own, ours = train(tmp_path, **settings)
     assert len(own) == 4 and ours == []
+
+
+def test_a_file_that_cannot_be_written_costs_one_warning(tmp_path):
+    optimizer = torch.optim.SGD([dict(params=[torch.nn.Parameter(torch.zeros(1))], layer_depth=0, layer_decay_rate=1.)], lr=0.1)
+    hook, said = LayerLRHook(), []
+    hook.interval, hook.path = 1, tmp_path  # a folder
+    for step in range(3):
+        hook.after_train_iter(SimpleNamespace(
+            optim_wrapper=SimpleNamespace(optimizer=optimizer), iter=step, logger=SimpleNamespace(warning=said.append)), step)
+    line, = said
+    assert line.startswith(f'{tmp_path} cannot be written (') and line.endswith('training goes on without it')
