@@ -4,12 +4,12 @@ Safetensors are converted tensor by tensor, in the memory of the largest.
 """
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import torch
 from mmengine.runner import CheckpointLoader
@@ -22,7 +22,19 @@ from .model_config import inferred_backbone, model_config
 from .prefixes import RELEASED, checked, our_parts, prefix_of, state_dict_of
 from .preprocessing import input_size
 from .preprocessor_file import NAME, read_file, to_file
-from .record import KEY, check_kind, config_from_text, facts_in, from_header, model_in, record, to_header, variant_of
+from .record import (
+    KEY,
+    check_kind,
+    config_from_text,
+    facts_in,
+    from_header,
+    model_in,
+    published_name,
+    record,
+    to_header,
+    variant_of,
+    without_places,
+)
 from .released import released_parts, stacked, third_of
 from .released_config import released_config
 from .released_files import find_released, meta_of
@@ -49,27 +61,38 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], meta: dict) -> None
 
 
 def write_pth(path: Path, tensors: Mapping[str, Tensor], meta: dict) -> None:
-    """What ``torch.save`` writes of ``meta`` and ``state_dict``, tensor by tensor.
+    """What ``torch.save`` writes of ``meta`` and ``state_dict``, tensor by tensor, with check sums that ``unzip -t`` finds right.
 
-    PyTorch leaves the place of each (``skip_data``), and it is filled in here. As with ``set_crc32_options(False)``, the zip file
-    has no checksums of them, which ``torch.load`` does not ask for. PyTorch 2.4 cannot: there all tensors are in memory at once.
+    PyTorch writes the frame, with the place of each tensor left open (``skip_data``; before 2.6 it fills them), and its parts go
+    to the file one by one. The content alone decides every byte: PyTorch would name the parts after the file, and number it.
     """
-    if not hasattr(torch.serialization, 'skip_data'):
-        torch.save(dict(meta=meta, state_dict={name: tensors[name].clone() for name in tensors}), path)
-        return
     # Untouched, they take no memory.
     places = {name: torch.empty_like(tensors[name], memory_format=torch.contiguous_format) for name in tensors}
-    with torch.serialization.skip_data():
-        torch.save(dict(meta=meta, state_dict=places), path)
-    with ZipFile(path) as archive:
-        begins = {int(entry.filename.rpartition('/')[2]): entry.header_offset for entry in archive.infolist()
-                  if '/data/' in entry.filename}
-    with open(path, 'r+b') as file:
-        for number, name in enumerate(tensors):
-            file.seek(begins[number] + 26)  # lengths of the name and of what follows it, in the header of 30 bytes
-            lengths = (int.from_bytes(file.read(2), 'little') for _ in range(2))
-            file.seek(begins[number] + 30 + sum(lengths))
-            file.write(tensor_bytes(tensors[name]))
+    frame, names = path.with_name(f'{path.name}.frame'), list(tensors)
+    try:
+        with getattr(torch.serialization, 'skip_data', nullcontext)():
+            torch.save(dict(meta=meta, state_dict=places), frame)
+        with ZipFile(frame) as source, ZipFile(path, 'w') as archive:
+            for entry in source.infolist():
+                inner = entry.filename.partition('/')[2]
+                if inner == '.data/serialization_id':
+                    continue
+                number = inner.removeprefix('data/')
+                content = tensor_bytes(tensors[names[int(number)]]) if number.isdigit() else source.read(entry)
+                write_part(archive, f'archive/{inner}', content)
+    finally:
+        frame.unlink(missing_ok=True)
+
+
+def write_part(archive: ZipFile, name: str, content: bytes | memoryview) -> None:
+    """Add a part to a zip file, as it is, from a multiple of 64 bytes on, as PyTorch does so that it can be mapped to memory."""
+    part = ZipInfo(name)  # of 1980
+    begin = archive.fp.tell() + 30 + len(name) + 4  # its header, and that of the padding
+    padding = -begin % 64
+    part.extra = b'FB' + padding.to_bytes(2, 'little') + bytes(padding)
+    part.file_size = len(content)
+    with archive.open(part, 'w') as file:
+        file.write(content)
 
 
 def hf_to_mm(src: str, dst: Path, ema: bool = False) -> str:
@@ -196,6 +219,8 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
     with about(src):
         tensors, meta = weights_of(src, ema)
         kept = {key: meta[key] for key in ('cfg', 'dataset_meta', 'epoch', 'iter', 'seed', 'mmengine_version') if key in meta}
+        if isinstance(kept.get('cfg'), str):
+            kept['cfg'] = without_places(kept['cfg'])
         kept[KEY] = published_record(meta, Path(path_of(src)))
         dst.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=dst.parent) as folder:
@@ -214,8 +239,8 @@ def published_record(meta: dict, path: Path) -> dict:
     if 'source' not in facts and path.is_file():
         facts.update(source=path.name, sha256={path.name: sha256(path)})
     for key in ('source', 'started_from'):
-        if isinstance(facts.get(key), str) and not re.match('hf:[^/.~]|https?:', facts[key]):
-            facts[key] = Path(facts[key]).name
+        if isinstance(facts.get(key), str):
+            facts[key] = published_name(facts[key])
     return record(which(meta), variant=variant_in(meta), **facts)
 
 

@@ -2,6 +2,8 @@
 import ast
 import json
 import math
+import re
+from pathlib import Path
 
 from ..errors import CheckpointError
 from ..version import __version__
@@ -65,6 +67,28 @@ def from_header(metadata: dict[str, str]) -> dict:
     except (ValueError, RecursionError):
         meta = {}
     return meta if isinstance(meta, dict) else {}
+
+
+def published_name(address: str) -> str:
+    """An address as others get it: of the hub and the web as it is, of a place on this machine the name alone."""
+    place = address.removeprefix('raw:').removeprefix('ema:')
+    return place if re.match('hf:[^/.~]|https?:', place) else Path(place).name
+
+
+def without_places(text: str) -> str:
+    """A config text whose absolute paths, which are this machine's, are names alone; as it is if it has none."""
+    settings = config_from_text(text)
+    named = names_for_places(settings)
+    return text if named == settings else config_text(named)
+
+
+def names_for_places(value):
+    """A copy of plain data with the last name of each absolute path."""
+    if isinstance(value, dict):
+        return {names_for_places(key): names_for_places(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(names_for_places, value))
+    return published_name(value) if isinstance(value, str) and re.match(r'(raw:|ema:)?(hf:|file:)?(/|~)', value) else value
 
 
 def config_text(config: dict) -> str:

@@ -13,7 +13,7 @@ from .files import existing_file
 from .fit import untraced_in
 from .model_config import inferred_backbone, model_config, release_images
 from .preprocessor_file import NAME, images_of, read_file
-from .record import KEY, config_text, record, variant_of
+from .record import KEY, config_text, published_name, record, variant_of
 from .released_config import backbone_kwargs, classes_of
 from .safetensors_files import INDEX_SUFFIX
 
@@ -116,7 +116,7 @@ def meta_of(released: Released, weights: Mapping[str, Tensor], **facts) -> dict:
         cfg=config_text(model_config(backbone, num_classes, images)),
         **(dict(dataset_meta=dict(classes=classes)) if classes else {}),
         **{KEY: record('ema' if released.ema else 'as published', variant=variant_of(backbone), settings=settings,
-                       source=f'hf:{released.address}', config=without_labels(released.config), **facts)})
+                       source=published_name(f'hf:{released.address}'), config=without_labels(released.config), **facts)})
 
 
 def without_labels(config: dict | None) -> dict:

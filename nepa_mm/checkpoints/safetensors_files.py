@@ -1,19 +1,17 @@
 """Safetensors, tensor by tensor: a conversion of any size needs the memory of its largest tensor."""
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, __version__, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import CheckpointError
 
 INDEX_SUFFIX = '.safetensors.index.json'  # of weights in several files
-
-DTYPES = {
-    torch.float64: 'F64', torch.float32: 'F32', torch.float16: 'F16', torch.bfloat16: 'BF16', torch.int64: 'I64',
-    torch.int32: 'I32', torch.int16: 'I16', torch.int8: 'I8', torch.uint8: 'U8', torch.bool: 'BOOL'}
 
 
 class LazyTensors(Mapping):
@@ -104,8 +102,9 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[
     kinds = {}
     for name in tensors:
         tensor = tensors[name]
-        if name == '__metadata__' or tensor.dtype not in DTYPES:
-            raise CheckpointError(f'safetensors have no place for {tensor.dtype}', f'tensor {name!r}', 'write a .pth instead')
+        if name == '__metadata__' or dtype_in_files(tensor.dtype) is None:
+            raise CheckpointError(f'safetensors {__version__} have no place for {tensor.dtype}', f'tensor {name!r}',
+                                  'write a .pth instead')
         kinds[name] = tensor.dtype, list(tensor.shape), tensor.numel() * tensor.element_size()
     header, end = {'__metadata__': metadata}, 0
     # Largest elements first keeps all of them aligned, whatever the shapes.
@@ -113,13 +112,27 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[
     for name in names:
         dtype, shape, size = kinds[name]
         begin, end = end, end + size
-        header[name] = dict(dtype=DTYPES[dtype], shape=shape, data_offsets=[begin, end])
+        code, packed = dtype_in_files(dtype)
+        header[name] = dict(dtype=code, shape=[*shape[:-1], *[side * packed for side in shape[-1:]]], data_offsets=[begin, end])
     text = json.dumps(header, separators=(',', ':')).encode()
     text += b' ' * (-len(text) % 8)
     with open(path, 'wb') as file:
         file.write(len(text).to_bytes(8, 'little') + text)
         for name in names:
             file.write(tensor_bytes(tensors[name]))
+
+
+@cache
+def dtype_in_files(dtype: torch.dtype) -> tuple[str, int] | None:
+    """The format's name for a kind of number and how many of them are in one of PyTorch's, as the library itself writes them;
+    None if it has none.
+    """
+    try:
+        written = save({'': torch.empty((1, 1), dtype=dtype)})
+    except (KeyError, RuntimeError, SafetensorError, TypeError, ValueError):
+        return None
+    entry = json.loads(written[8:8 + int.from_bytes(written[:8], 'little')])['']
+    return entry['dtype'], entry['shape'][-1]
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:

@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from nepa_mm import NEPA, NEPAViT, get_model
 from nepa_mm.checkpoints import released_state_dict
 from nepa_mm.checkpoints.convert import hf_to_mm, mm_to_hf, publish, write_weights
+from nepa_mm.checkpoints.durable import check_whole, write_checkpoint
 from nepa_mm.checkpoints.files import sha256
 from nepa_mm.checkpoints.record import from_header
 from nepa_mm.errors import CheckpointError
@@ -236,3 +238,38 @@ def test_the_tools(tmp_path, training):
     code, said = run('nepa_hf_to_mm.py', 'Org/nowhere', 'x.pth')
     assert code == 4 and said.count('\n') == 1
     assert re.match('nepa_mm: error: there is no such folder, and the Hugging Face hub did not .* hf:Org/nowhere', said)
+
+
+def test_a_published_pickle_is_a_whole_zip_file_and_a_function_of_the_weights(training, tmp_path):
+    path, _ = training
+    digests = set()
+    for name in ('one', 'another'):
+        publish(path, tmp_path / name / f'{name}.pth')
+        file, = (tmp_path / name).iterdir()
+        with ZipFile(file) as archive:
+            assert archive.testzip() is None  # what `python -m zipfile -t` asks
+        check_whole(file)
+        digests.add(sha256(file))
+    assert len(digests) == 1
+    publish(path, tmp_path / 'ema/one.pth', ema=True)
+    assert sha256(*(tmp_path / 'ema').iterdir()) not in digests
+
+
+def test_a_checkpoint_of_a_training_is_a_whole_zip_file(tmp_path):
+    write_checkpoint(dict(state_dict=dict(a=torch.randn(300, 3))), tmp_path / 'epoch_1.pth')
+    with ZipFile(tmp_path / 'epoch_1.pth') as archive:
+        assert archive.testzip() is None
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_a_published_file_holds_no_path_of_this_machine(training, suffix, tmp_path):
+    checkpoint = torch.load(training[0], weights_only=True)
+    checkpoint['meta']['cfg'] += ("work_dir = '/home/me/runs/a'\nload_from = 'ema:/home/me/b.pth'\n"
+                                  "vis = dict(root='~/data', scale=(1, 2), name='a/b')\n")
+    torch.save(checkpoint, tmp_path / 'a.pth')
+    publish(str(tmp_path / 'a.pth'), tmp_path / f'out/mine{suffix}')
+    file, = (tmp_path / 'out').iterdir()
+    content = file.read_bytes()
+    assert not [word for word in (b'/home', b'~/', str(tmp_path).encode()) if word in content]
+    assert b"work_dir = 'a'" in content and b"'name': 'a/b'" in content and b"(1, 2, )" in content
+    assert get_model(str(file)).head.fc.out_features == 3
