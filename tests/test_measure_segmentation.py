@@ -90,7 +90,7 @@ def test_only_a_backbone_that_can_recompute_is_asked_to():
 ])
 def test_other_configs_are_refused(path, message):
     with pytest.raises(ConfigError, match=message):
-        TOOL['read_config'](path)
+        TOOL['segmentation_config'](path)
 
 
 def sum_of_parameters() -> int:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, PretrainedInit
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
@@ -35,7 +35,7 @@ class PretrainedBackbone(BaseModule):
         Raises:
             CheckpointError: If it does not hold the weights of this backbone.
         """
-        if not isinstance(self.init_cfg, dict) or self.init_cfg.get('type') != 'Pretrained':
+        if not isinstance(self.init_cfg, dict) or self.init_cfg.get('type') not in ('Pretrained', PretrainedInit):
             return super().init_weights()
         address, prefix = self.init_cfg['checkpoint'], self.init_cfg.get('prefix') or ''
         try:

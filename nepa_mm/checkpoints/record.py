@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..type_names import name_types_in_text
 from ..version import __version__
 
 # What pickles keep under meta and safetensors, whose header takes text alone, as JSON
@@ -108,8 +109,11 @@ def text_of(value) -> str:
 
 
 def config_from_text(text: str) -> dict:
-    """The settings of a config text that are plain data; nothing in it is executed, and what is no data is left out."""
-    return settings_in(text)[0]
+    """The settings of a config text that are plain data; nothing in it is executed, and what is no data is left out.
+
+    Types that are written as paths have their names, as everywhere.
+    """
+    return name_types_in_text(settings_in(text)[0])
 
 
 def plain_config_text(text: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 from ..errors import ConfigError, first_line
+from ..type_names import name_types
 from .config_keys import SHOWS_PLACE, check_keys
 
 
@@ -27,7 +28,7 @@ def read_config(path: str, options: dict | None = None) -> Config:
     if not Path(path).is_file():
         raise ConfigError('there is no such config file', path, 'give the path of a config')
     try:
-        cfg = Config.fromfile(path)
+        cfg = name_types(Config.fromfile(path))
     except ConfigError as error:
         raise ConfigError(error.what, f'{path}, {error.where}', error.remedy) from error
     except Exception as error:  # it is code, and may raise any

@@ -28,6 +28,7 @@ from mmseg.structures import SegDataSample
 
 from nepa_mm.analysis.counted_step import peak_memory, size, without_content, work
 from nepa_mm.analysis.json_file import JsonFile
+from nepa_mm.engine.read_config import read_config
 from nepa_mm.errors import ConfigError, one_line_errors
 
 HEADER = ['config', 'images', 'checkpointing', 'parameters, M', 'peak memory, GiB']
@@ -78,15 +79,13 @@ def checkpointing_choices(cfg: Config) -> list[bool | None]:
     return [None] if with_cp is None else [False, True]
 
 
-def read_config(path: str) -> Config:
+def segmentation_config(path: str) -> Config:
     """The config of a segmentation.
 
     Raises:
         ConfigError: For a file that is not there, or another task.
     """
-    if not Path(path).is_file():
-        raise ConfigError('there is no such config file', path, 'give the path of a config')
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     if 'decode_head' not in cfg.model or 'crop_size' not in cfg:
         raise ConfigError('it has no model.decode_head or no crop_size', path, 'give a segmentation config')
     return cfg
@@ -106,7 +105,7 @@ def main() -> None:
     header = [*HEADER, 'ms an iteration' if on_gpu else 'TFLOPs an iteration']
     print(f'| {" | ".join(header)} |\n| --- {"| ---: " * (len(header) - 1)}|')
     for path in args.configs:
-        cfg = read_config(path)
+        cfg = segmentation_config(path)
         init_default_scope(cfg.default_scope)
         for with_cp in checkpointing_choices(cfg):
             cfg.model.backbone.update(init_cfg=None, **({} if with_cp is None else dict(with_cp=with_cp)))
