@@ -72,7 +72,7 @@ def naming_arguments(cfg: Config) -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, torch.OutOfMemoryError):
+    except (UserError, torch.cuda.OutOfMemoryError):
         raise
     except (*ABOUT_ARGUMENTS, RuntimeError, ImportError, AttributeError) as error:
         builders = []

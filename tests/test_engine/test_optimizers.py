@@ -69,8 +69,8 @@ def test_whatever_a_constructor_raises_is_one_line_and_what_a_step_raises_is_not
     assert error.value.where == 'model.rate'
     with pytest.raises(kind, match='in a step'), naming_arguments(cfg):
         raise kind('in a step')
-    Raises.error = torch.OutOfMemoryError('not an argument')
-    with pytest.raises(torch.OutOfMemoryError), naming_arguments(cfg):
+    Raises.error = torch.cuda.OutOfMemoryError('not an argument')
+    with pytest.raises(torch.cuda.OutOfMemoryError), naming_arguments(cfg):
         MODELS.build(cfg.model)
 
 
