@@ -88,7 +88,11 @@ def one_line_errors() -> Iterator[None]:
         leave_word(f'nepa_mm: {stopped.message}', stopped.code)
         raise
     except KeyboardInterrupt:
-        end_at_once('ended; nothing was to be saved')
+        line, code = 'nepa_mm: SIGINT: ended', 128 + signal.SIGINT
+        if is_first_process():
+            print(line, file=sys.stderr)
+        leave_word(line, code)
+        sys.exit(code)
     except UserError as error:
         leave_word(f'nepa_mm: error: {error.line}', error.exit_code)
         if os.environ.get('NEPA_DEBUG') == '1':
@@ -131,7 +135,7 @@ def end_on_interrupt() -> None:
     def end(number: int, frame) -> None:
         if os.getpid() != command:  # a process that was forked
             raise KeyboardInterrupt
-        end_at_once('ended before the first step; nothing was to be saved')
+        end_at_once('ended at once; there was nothing to save')
 
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, end)

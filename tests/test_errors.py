@@ -36,6 +36,9 @@ def test_errors_end_in_one_line_and_a_code(error, code, capsys, monkeypatch):
     monkeypatch.setenv('NEPA_DEBUG', '1')
     with pytest.raises(error), one_line_errors():
         raise error('what', 'where', 'remedy')
+    with pytest.raises(SystemExit) as exit_, one_line_errors():
+        raise KeyboardInterrupt
+    assert exit_.value.code == 130 and capsys.readouterr().err == 'nepa_mm: SIGINT: ended\n'
     with pytest.raises(KeyError), one_line_errors():  # a bug keeps its traceback
         raise KeyError
 

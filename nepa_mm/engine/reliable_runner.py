@@ -160,7 +160,7 @@ class ReliableRunner(Runner):
     def build_optim_wrapper(self, optim_wrapper) -> BaseOptimWrapper:
         """mmengine's, whose settings are kept."""
         if isinstance(optim_wrapper, dict):  # not built yet
-            self.settings |= settings_of(optim_wrapper, 'optim_wrapper')
+            self.settings = {**self.settings, **settings_of(optim_wrapper, 'optim_wrapper')}
             self.settings.pop('optim_wrapper.accumulative_counts', None)  # a fact of its own
         built = super().build_optim_wrapper(optim_wrapper)
         optimizer = getattr(built, 'optimizer', None)
