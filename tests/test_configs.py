@@ -13,6 +13,7 @@ from nepa_mm.datasets.load_image import with_own_loader
 from nepa_mm.engine.data_checks import datasets_of, steps_of
 from nepa_mm.engine.effective_batch import StepLoader, accumulation, warmup_iters
 from nepa_mm.engine.launch import value_at
+from nepa_mm.models.nepa_vit import arch_settings
 from tiny import ROOT
 
 CONFIGS = sorted(path for path in (ROOT / 'configs').glob('*/*.py') if path.parent.name != '_base_')
@@ -251,6 +252,36 @@ def test_the_rows_of_table_7_differ_in_one_part_and_fine_tune_what_they_pretrain
             plain = dict(rope=None, qk_norm=None, layer_scale_init_value=None)
             assert {key: backbone.get(key, dict(theta=100., rescale=2.)) for key in plain} == plain | part
             assert backbone.use_abs_pos_embed and (backbone.arch, backbone.patch_size) == ('large', 16)
+
+
+def shapes(cfg) -> dict[str, torch.Size]:
+    """Of the weights of a config's backbone, cut down to its first block."""
+    arch = dict(arch_settings(cfg.model.backbone.arch), num_layers=1)
+    with torch.device('meta'):
+        backbone = MODELS.build(dict(cfg.model.backbone, arch=arch, out_indices=-1, frozen_stages=-1, init_cfg=None))
+    return {name: value.shape for name, value in backbone.state_dict().items()}
+
+
+def test_what_starts_from_a_pretraining_here_finds_its_weights(scope):
+    """But for fc_norm and, of base alone, the weights of QK-norm; the position embedding and patches of 16 are resized."""
+    scope('mmpretrain')
+    stems, pretrained, checked = {path.stem: path for path in CONFIGS}, {}, 0
+    for path in REAL:
+        cfg = Config.fromfile(path)
+        start = Path((cfg.model.backbone.get('init_cfg') or {}).get('checkpoint', '')).parent.name
+        if start not in stems:
+            continue
+        if start not in pretrained:
+            pretrained[start] = shapes(Config.fromfile(stems[start]))
+        tuned = shapes(cfg)
+        new = {re.sub(r'.*\.(?=[qk]_norm)', '', name) for name in tuned.keys() - pretrained[start].keys()}
+        created = {'fc_norm.weight', 'fc_norm.bias'} | (set() if 'large' in path.name else {'q_norm.weight', 'k_norm.weight'})
+        assert new <= created and pretrained[start].keys() <= tuned.keys(), path.name
+        changed = {name for name in pretrained[start] if pretrained[start][name] != tuned[name]}
+        allowed = {'pos_embed'} if path.parent.name == 'segmentation' else set()
+        assert changed <= (allowed | {'patch_embed.weight'} if 'base-p16' in path.name else allowed), path.name
+        checked += 1
+    assert checked > 40
 
 
 @pytest.mark.parametrize('arch, layers', [('base', 12), ('large', 24)])
