@@ -11,6 +11,7 @@ default_hooks = dict(
     checkpoint=dict(type='nepa_mm.DurableCheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
+    check_datasets=dict(type='nepa_mm.CheckDatasetsHook'),
     layer_lr=dict(type='nepa_mm.LayerLRHook'),  # for tools/analysis_tools/plot_run.py
     progress=dict(type='nepa_mm.ProgressHook'),  # on a terminal only
     loader_faults=dict(type='nepa_mm.LoaderFaultsHook', max_bad_images=0),

@@ -12,6 +12,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
     check_seg_inputs=dict(type='nepa_mm.CheckSegInputsHook'),
+    check_datasets=dict(type='nepa_mm.CheckDatasetsHook'),
     layer_lr=dict(type='nepa_mm.LayerLRHook'),  # for tools/analysis_tools/plot_run.py
     progress=dict(type='nepa_mm.ProgressHook'),  # on a terminal only
     loader_faults=dict(type='nepa_mm.LoaderFaultsHook', max_bad_images=0),

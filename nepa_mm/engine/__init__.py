@@ -1,4 +1,5 @@
 from .bf16_optim_wrapper import Bf16OptimWrapper
+from .check_datasets_hook import CheckDatasetsHook
 from .check_seg_inputs_hook import CheckSegInputsHook
 from .data_parallel import CPUDistributedDataParallel, StaticDistributedDataParallel
 from .divergence_hook import StopOnDivergenceHook
@@ -24,6 +25,7 @@ __all__ = [
     'AccumulatingIterLoop',
     'Bf16OptimWrapper',
     'CPUDistributedDataParallel',
+    'CheckDatasetsHook',
     'CheckSegInputsHook',
     'CheckpointRecordHook',
     'DurableCheckpointHook',

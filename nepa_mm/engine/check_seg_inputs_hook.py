@@ -13,6 +13,7 @@ from ..checkpoints import PretrainedBackbone, unwrapped
 from ..datasets import LoadSegAnnotations
 from ..errors import ConfigError, DataError
 from ..registry import HOOKS
+from .check_datasets_hook import refuse_sizes
 from .label_survey import parts_of, steps_of, survey
 from .seg_model_checks import check_classes, check_losses, check_merging, check_pooled_norms, classes_of, heads_of
 
@@ -117,7 +118,7 @@ class BatchCheck:
             keys = [f'{split}_dataloader.dataset.pipeline' for split in (['train'] if training else self.test_splits)]
             raise ConfigError('several versions of an image, as TestTimeAug gives, and the model takes one', ' or '.join(keys),
                               'leave TestTimeAug to tta_pipeline and test with tools/test.py --tta')
-        check_sizes(preprocessor, data, training, self.patch_size)
+        check_sizes(preprocessor, data, training, self.patch_size, self.test_splits)
         if self.heads and training:
             check_training(preprocessor, data, self.heads)
         elif self.heads:
@@ -147,13 +148,16 @@ def padded(preprocessor: nn.Module, shapes: Collection[tuple[int, int]]) -> tupl
     return -(-height // divisor) * divisor, -(-width // divisor) * divisor
 
 
-def check_sizes(preprocessor: nn.Module, data: dict, training: bool, patch_size: int) -> None:
-    """The backbone needs one patch."""
+def check_sizes(preprocessor: nn.Module, data: dict, training: bool, patch_size: int, test_splits: Collection[str]) -> None:
+    """The backbone needs one patch, and images of a test one size."""
     shapes = [tuple(image.shape[-2:]) for image in data['inputs']]
     if training:
         shapes = [padded(preprocessor, shapes)] * len(shapes)
-    elif getattr(preprocessor, 'test_cfg', None):  # which may enlarge them
-        return
+    else:
+        for split in test_splits if len(set(shapes)) > 1 else ():
+            refuse_sizes(shapes, f'{len(shapes)} images', f'{split}_dataloader')
+        if getattr(preprocessor, 'test_cfg', None):  # which may enlarge them
+            return
     for (height, width), sample in zip(shapes, data.get('data_samples') or []):
         if min(height, width) < patch_size:
             raise DataError(f'{width}x{height} pixels as the model gets it are less than one patch, '

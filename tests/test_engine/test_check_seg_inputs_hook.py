@@ -275,6 +275,14 @@ def test_a_small_image_is_padded_to_the_larger_one_of_its_batch():
     watched(Segmentor(preprocessor=dict(size_divisor=1, seg_pad_val=255)))(data, True)
 
 
+def test_images_of_a_test_have_one_size():
+    data = batch()
+    data['inputs'][1] = torch.zeros(3, 14, 21)
+    watched(Segmentor())(dict(data, inputs=data['inputs'][:1]), False)
+    with pytest.raises(ConfigError, match=r'^2 images are stacked, .* 14x14 and 21x14 behind .* \| val_dataloader.batch_size'):
+        watched(Segmentor())(data, False)
+
+
 def test_several_versions_of_an_image_are_for_a_tta_model():
     data = {key: [tuple(values)] * 2 for key, values in batch().items()}  # as TestTimeAug gives them
     with pytest.raises(ConfigError, match=r'^several versions of an image, as TestTimeAug gives.* \| '
