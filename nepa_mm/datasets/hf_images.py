@@ -60,6 +60,7 @@ class HFImageDataset(BaseDataset):
         if self.with_label:
             labels = hf_arrow.checked_labels(*self._column(table, 'label_column'))
             classes = getattr(images.features[self.label_column], 'names', None)
+            self.label_names = classes  # which CheckDatasetsHook compares
             if self.CLASSES is None and classes:
                 self._metainfo['classes'] = tuple(classes)
         elif self.label_column in table.column_names:

@@ -69,9 +69,11 @@ def check_dataset(dataset: dict, key: str) -> None:
         check_lines(root / ann_file, [root / folder for folder in prefixes.values()], key, dataset.get('with_label', True))
     listed = ann_file or (root / 'meta' / f'{prefix}.txt').is_file()
     if by_class and dataset.get('with_label', True) and not listed:
-        classes = check_class_folders(root / prefix, key)
+        folder = root / prefixes.get('img_path', prefixes.get('', ''))
+        classes = check_class_folders(folder, key)
+        check_class_count(dataset, folder, classes, key)
         if kind == 'ImageNet' and not dataset.get('metainfo') and classes != 1000:
-            raise DataError(f"'ImageNet' has 1000 classes, but {str(root / prefix)!r} has {classes} folders", f'{key}.type',
+            raise DataError(f"'ImageNet' has 1000 classes, but {str(folder)!r} has {classes} folders", f'{key}.type',
                             f'name them in order: --cfg-options {key}.metainfo.classes="[a,b]"')
     if 'seg_map_path' in prefixes:
         check_label_maps(dataset, key)
@@ -104,6 +106,16 @@ def check_class_folders(folder: Path, key: str) -> int:
             raise DataError(f'class folder {str(path)!r} holds no image (known: {", ".join(IMAGE_SUFFIXES)})', key,
                             'fill it or remove it')
     return len(classes)
+
+
+def check_class_count(dataset: dict, folder: Path, count: int, key: str) -> None:
+    """Names of classes must be as many as the folders, whose place in the alphabet is the label."""
+    given = (dataset.get('metainfo') or {}).get('classes')
+    if isinstance(given, (list, tuple)) and len(given) != count:
+        absent = [name for name in given if not (folder / str(name)).is_dir()]
+        missing = f'; none is called {", ".join(map(repr, absent[:5]))}' if len(absent) < len(given) and absent else ''
+        raise DataError(f'{len(given)} names, but {str(folder)!r} has {count} folders{missing}', f'{key}.metainfo.classes',
+                        'name each folder; images of some classes are listed in an ann_file, with the numbers of these')
 
 
 def check_label_maps(dataset: dict, key: str) -> None:

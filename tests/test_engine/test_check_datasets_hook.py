@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from nepa_mm.datasets import SeededDataset
 from nepa_mm.engine import CheckDatasetsHook
-from nepa_mm.engine.label_names import LabelNames, check_names
+from nepa_mm.engine.label_names import LabelNames, check_names, names_in
 from nepa_mm.errors import ConfigError, DataError
 
 
@@ -93,6 +93,13 @@ def test_class_names_are_in_the_order_of_their_folders(folders, tmp_path):
     with pytest.raises(DataError, match=r"^label 0 is 'red', and 'blue' in train_dataloader.dataset \('.*/train'\) \| "
                                         r"train_dataloader.dataset.metainfo.classes \| name .*, \['blue', 'red'\]$"):
         check(train=folders('blue', 'red', metainfo=dict(classes=['red', 'blue'])))
+
+
+def test_names_in_the_data_of_hugging_face():
+    names = SimpleNamespace(label_names=['a', 'b'], data_root='hf', metainfo=dict(classes=['b', 'a']))
+    with pytest.raises(DataError, match=r"^label 0 is 'b', and 'a' in val_dataloader.dataset \('hf'\) \| .*metainfo.classes \| "):
+        first, second = names_in(names, 'val_dataloader.dataset')
+        check_names(first, second)
 
 
 def test_parts_of_a_validation_without_training_labels(folders):

@@ -48,6 +48,17 @@ def test_empty_class_folder_is_named(tmp_path):
         check_data(loader(data_root=str(tmp_path), data_prefix='empty'))
 
 
+def test_names_are_as_many_as_folders(tmp_path):
+    for name in ('cat', 'dog'):
+        image(tmp_path / f'val/{name}/1.jpg')
+    for prefix in ('val', dict(img_path='val')):
+        dataset = dict(type='CustomDataset', data_root=str(tmp_path), data_prefix=prefix)
+        check_data(loader(**dataset, metainfo=dict(classes=['a', 'b'])))
+        with pytest.raises(DataError, match=r"^3 names, but '.*/val' has .* none is called 'cow' \| train_dataloader.dataset"
+                                            r'.metainfo.classes \| name each folder'):
+            check_data(loader(**dataset, metainfo=dict(classes=['cat', 'cow', 'dog'])))
+
+
 def test_images_behind_links_count(tmp_path):
     image(tmp_path / 'elsewhere/deep/1.jpg')
     (tmp_path / 'train/cat').mkdir(parents=True)
