@@ -128,7 +128,7 @@ def end_at_once(said: str) -> None:
     os._exit(128 + signal.SIGINT)
 
 
-def end_on_interrupt() -> None:
+def end_on_interrupt(message: str = 'ended before the first step; nothing was to be saved') -> None:
     """Let Ctrl-C end a command in one line, from the imports on, until there is something to save; not where it is ignored."""
     command = os.getpid()
 

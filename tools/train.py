@@ -7,19 +7,8 @@ if __name__ == '__main__':
     end_on_interrupt()
 
 from nepa_mm.checkpoints import path_of
-from nepa_mm.engine.data_checks import check_data, naming_data
-from nepa_mm.engine.launch import (
-    add_common_arguments,
-    build_runner,
-    check_checkpoint,
-    check_frozen,
-    check_numbers,
-    load_config,
-    naming_checkpoints,
-    naming_keys,
-)
-from nepa_mm.engine.loop_checks import check_loop, check_metrics
-from nepa_mm.engine.segmentation_checks import check_segmentor
+from nepa_mm.engine.launch import add_common_arguments, build_runner, load_config, set_loaders
+from nepa_mm.engine.run_checks import check_run, naming
 from nepa_mm.engine.work_dir import check_work_dir, sole_run
 
 
@@ -60,24 +49,12 @@ def main() -> None:
             raise ConfigError(f'--auto-scale-lr needs it, and {args.config} does not set it', 'auto_scale_lr.base_batch_size',
                               'set it to the batch that the learning rate is for')
         cfg.auto_scale_lr.enable = True
-    for split in ('train', 'val', 'test'):
-        loader = cfg.get(f'{split}_dataloader')
-        if loader:
-            loader.pin_memory = loader.get('pin_memory', True) and not args.no_pin_memory
-            loader.persistent_workers = (loader.get('persistent_workers', True) and loader.get('num_workers', 0) > 0
-                                         and not args.no_persistent_workers)
+    set_loaders(cfg, not args.no_pin_memory, not args.no_persistent_workers)
     splits = ('train', ) if args.no_validate else ('train', 'val')
     with sole_run(cfg):
         check_work_dir(cfg, must_resume=args.resume == 'auto', overwrite=args.overwrite)
-        check_checkpoint(cfg, 'load_from')
-        check_checkpoint(cfg, 'model.backbone.init_cfg.checkpoint')
-        check_data(cfg, splits)
-        check_frozen(cfg)
-        check_numbers(cfg)
-        check_loop(cfg)
-        check_metrics(cfg, splits)
-        check_segmentor(cfg)
-        with naming_keys(cfg), naming_checkpoints(cfg), naming_data(cfg, splits):
+        check_run(cfg, splits)
+        with naming(cfg, splits):
             build_runner(cfg).train()
 
 

@@ -55,6 +55,9 @@ def check_keys(cfg: Config, options: Iterable[str] = ()) -> None:
     for key, value in cfg.items():
         if key in DICTS and value is not None and not isinstance(value, dict):
             raise ConfigError(f'{value!r} is no dict', key, 'give its settings: dict(...)')
+        metrics = value if isinstance(value, (list, tuple)) else [value or {}]
+        if key in ('val_evaluator', 'test_evaluator') and not all(isinstance(metric, dict) for metric in metrics):
+            raise ConfigError(f'{value!r} is no metric, nor a list of them', key, 'give the settings of each: dict(type=...)')
     for key, part in parts_of(cfg):
         for name in part.keys() - PLAIN.get(key, part.keys()):
             raise ConfigError(f'nothing reads {name!r}', f'{key}.{name}', remedy(name, PLAIN[key]))

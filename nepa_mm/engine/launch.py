@@ -21,8 +21,7 @@ from .config_keys import naming_arguments
 from .read_config import Options, read_config
 
 # Numbers that others would notice late or not at all: key, kind and least value
-LEAST = (('optim_wrapper.optimizer.lr', (int, float), 0), ('train_dataloader.batch_size', int, 1),
-         ('train_dataloader.num_workers', int, 0), ('train_cfg.max_epochs', int, 1), ('train_cfg.max_iters', int, 1),
+LEAST = (('optim_wrapper.optimizer.lr', (int, float), 0), ('train_cfg.max_epochs', int, 1), ('train_cfg.max_iters', int, 1),
          ('optim_wrapper.clip_grad.max_norm', (int, float), 0), ('randomness.seed', int, 0),
          ('default_hooks.checkpoint.interval', int, -1), ('default_hooks.checkpoint.max_keep_ckpts', int, -1),
          ('default_hooks.loader_faults.max_bad_images', int, 0), ('default_hooks.loader_faults.timeout', (int, float), 0))
@@ -51,6 +50,14 @@ def load_config(args: argparse.Namespace) -> Config:
             if cfg.get(f'{split}_dataloader'):
                 cfg[f'{split}_dataloader'].setdefault('collate_fn', dict(type='default_collate'))
     return cfg
+
+
+def set_loaders(cfg: Config, pin_memory: bool = True, persistent_workers: bool = True) -> None:
+    """Let loaders pin memory and keep their workers where they have some, unless the config or the command says no."""
+    for loader in filter(None, (cfg.get(f'{split}_dataloader') for split in ('train', 'val', 'test'))):
+        loader.pin_memory = loader.get('pin_memory', True) and pin_memory
+        loader.persistent_workers = (
+            loader.get('persistent_workers', True) and persistent_workers and bool(loader.get('num_workers', 0)))
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -106,9 +113,11 @@ def check_frozen(cfg: Config) -> None:
                           'set model.backbone.init_cfg or load_from, or train it: --cfg-options model.backbone.frozen_stages=-1')
 
 
-def check_numbers(cfg: Config) -> None:
-    """Numbers of the model that contradict each other, or that a foreign backbone would not refuse."""
-    for key, kinds, least in LEAST:
+def check_numbers(cfg: Config, splits: tuple[str, ...] = ('train', 'val', 'test')) -> None:
+    """Numbers of loaders, schedule and hooks; those of the model that contradict each other, or that others would not refuse."""
+    loaders = [(f'{split}_dataloader.{name}', int, least) for split in splits
+               for name, least in (('batch_size', 1), ('num_workers', 0))]
+    for key, kinds, least in (*LEAST, *loaders):
         value = value_at(cfg, key)
         if value is not None and (not isinstance(value, kinds) or value < least):
             raise ConfigError(f'{value!r} is no {"whole " * (kinds is int)}number of {least} or more', key, 'give one')

@@ -1,0 +1,107 @@
+"""tools/test.py checks, builds and names what tools/train.py does, of the test."""
+import json
+import pickle
+import runpy
+import sys
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from PIL import Image
+
+from nepa_mm import errors
+from nepa_mm.engine.run_checks import check_run
+from nepa_mm.errors import ConfigError
+from tiny import ROOT
+
+BACKBONE = dict(type='nepa_mm.NEPAViT', arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32), img_size=16,
+                patch_size=8, causal=False)
+CLASSIFY = dict(
+    default_scope='mmpretrain', resume=True,
+    model=dict(
+        type='mmpretrain.ImageClassifier', data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
+        backbone=dict(BACKBONE, out_type='avg_featmap'),
+        head=dict(type='LinearClsHead', num_classes=2, in_channels=16, loss=dict(type='CrossEntropyLoss'))),
+    test_dataloader=dict(
+        batch_size=2, num_workers=0, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(type='CustomDataset', data_root='data',
+                     pipeline=[dict(type='nepa_mm.LoadImage'), dict(type='CenterCrop', crop_size=16), dict(type='PackInputs')])),
+    test_evaluator=[dict(type='Accuracy', topk=1), dict(type='SingleLabelMetric', items=['precision'])])
+SEGMENT = dict(
+    default_scope='mmseg',
+    model=dict(
+        type='mmseg.EncoderDecoder', data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3),
+        backbone=dict(BACKBONE, out_type='featmap', out_indices=[1]), test_cfg=dict(mode='whole'),
+        decode_head=dict(type='FCNHead', in_channels=16, channels=8, num_convs=1, num_classes=2)),
+    test_dataloader=dict(
+        batch_size=1, num_workers=0, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(type='BaseSegDataset', data_root='road', img_suffix='.png', seg_map_suffix='.png',
+                     metainfo=dict(classes=['ground', 'road'], palette=[[0, 0, 0], [255, 0, 0]]),
+                     data_prefix=dict(img_path='img', seg_map_path='ann'),
+                     pipeline=[dict(type='nepa_mm.LoadImage'), dict(type='nepa_mm.LoadSegAnnotations'),
+                               dict(type='PackSegInputs')])),
+    test_evaluator=[dict(type='IoUMetric', iou_metrics=['mFscore'], prefix='f'),
+                    dict(type='nepa_mm.ExactIoUMetric', iou_metrics=['mIoU'])], test_cfg=dict())
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('test')
+    for i, name in enumerate(('data/a', 'data/b', 'road/img', 'road/ann')):
+        (folder / name).mkdir(parents=True)
+        for j in range(2):
+            Image.new('L' if i == 3 else 'RGB', (16, 16), j if i == 3 else (100 * i, 50, 50)).save(folder / name / f'{j}.png')
+    for name, config in dict(classify=CLASSIFY, segment=SEGMENT).items():
+        Config(config).dump(folder / f'{name}.py')
+        with DefaultScope.overwrite_default_scope(config['default_scope']):
+            model = MODELS.build(Config(dict(config)).model)
+        torch.save(dict(state_dict=model.state_dict(), meta={}), folder / f'{name}.pth')
+    return folder
+
+
+def run(monkeypatch, folder, name, *arguments):
+    """What the tool logs as metrics."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(errors, 'end_on_interrupt', lambda message: None)  # Ctrl-C is for pytest
+    monkeypatch.setattr(sys, 'argv', ['test.py', f'{name}.py', f'{name}.pth', *map(str, arguments)])
+    runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
+
+
+def test_no_workers_and_several_metrics_of_a_classifier(folder, tmp_path, monkeypatch):
+    """Nor hooks, nor test_cfg; and resume=True of the training does not resume it."""
+    run(monkeypatch, folder, 'classify', '--work-dir', tmp_path, '--out', tmp_path / 'out.pkl')
+    assert len(pickle.loads((tmp_path / 'out.pkl').read_bytes())) == 4
+    logged = json.loads(next(tmp_path.glob('*/*.json')).read_text())
+    assert {'accuracy/top1', 'single-label/precision'} <= logged.keys()
+
+
+def test_several_metrics_of_a_segmentor_write_the_maps_once(folder, tmp_path, monkeypatch):
+    run(monkeypatch, folder, 'segment', '--work-dir', tmp_path, '--out', tmp_path / 'maps')
+    assert sorted(path.name for path in (tmp_path / 'maps').iterdir()) == ['0.png', '1.png']
+    logged = json.loads(next(tmp_path.glob('*/*.json')).read_text())
+    assert {'f/mFscore', 'mIoU'} <= logged.keys()
+
+
+@pytest.mark.parametrize('name, options, said', [
+    ('classify', ['test_dataloader.num_workers=-1'], '-1 is no whole number of 0 or more | test_dataloader.num_workers'),
+    ('classify', ['test_dataloader.batch_size=0'], '0 is no whole number of 1 or more | test_dataloader.batch_size'),
+    ('classify', ['test_dataloader.dataset.pipeline.1.type=CentreCrop'],
+     "'CentreCrop' is not registered | test_dataloader.dataset.pipeline.1.type | did you mean"),
+    ('segment', [f'test_evaluator.{i}.type=mmpretrain.Accuracy' for i in range(2)] + ['--out', 'maps'],
+     "['mmpretrain.Accuracy', 'mmpretrain.Accuracy']: none writes label maps | test_evaluator"),
+    ('segment', ['test_evaluator=mIoU'], "'mIoU' is no metric, nor a list of them | test_evaluator"),
+])
+def test_what_is_wrong_with_a_test_is_one_line(name, options, said, folder, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        run(monkeypatch, folder, name, '--work-dir', tmp_path, '--cfg-options', *options)
+    assert exit_.value.code == 2
+    assert f'nepa_mm: error: {said}' in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_loaders_are_checked_in_the_splits_that_run(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    cfg = Config(dict(CLASSIFY, val_dataloader=dict(CLASSIFY['test_dataloader'], batch_size=0)))
+    check_run(cfg, ('test', ))
+    with pytest.raises(ConfigError, match='val_dataloader.batch_size'):
+        check_run(cfg, ('train', 'val'))
