@@ -158,6 +158,24 @@ def test_an_image_of_any_channels_is_read_as_in_the_test_of_its_config(channels,
     assert torch.equal(inference_model(model, [image])[0].seg_logits.data, expected) and expected.std() > 1e-3
 
 
+def test_features_of_a_pretraining_on_grey_images(tmp_path):
+    load = dict(type='nepa_mm.LoadImage', color_type='grayscale')
+    (tmp_path / 'grey.py').write_text(
+        PRETRAINING.replace('img_size=28', 'img_size=28, in_channels=1').replace(
+            'mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True', 'mean=[127.5], std=[127.5], to_rgb=False')
+        + f'train_dataloader = dict(dataset=dict(pipeline=[{load}, dict(type="PackInputs")]))\n')
+    config = Config.fromfile(tmp_path / 'grey.py')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = randomize(MODELS.build(config.model))
+    torch.save(dict(meta=dict(cfg=config.pretty_text), state_dict=model.state_dict()), tmp_path / 'grey.pth')
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'a.png')
+    model = get_model(str(tmp_path / 'grey.pth'), out_type='featmap')
+    image = load_image(tmp_path / 'a.png', loader_of(model))
+    np.testing.assert_array_equal(image, Image.fromarray(pixels).convert('L'))
+    assert mmpretrain.FeatureExtractor(model)([image])[0][0].shape == (16, 4, 4)
+
+
 def tool(name, *arguments):
     command = [sys.executable, '-W', 'ignore', f'tools/inference/{name}.py', *map(str, arguments)]
     env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}

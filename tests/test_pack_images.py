@@ -15,6 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from nepa_mm.datasets import HFImageDataset
+from nepa_mm.datasets.find_images import IMAGE_SUFFIXES
 from nepa_mm.errors import ConfigError, DataError
 from tiny import ROOT
 
@@ -33,7 +34,7 @@ def src(tmp_path_factory):
     """Class folders with names that sort otherwise with their suffix or folder left out, of unequal sizes."""
     src = tmp_path_factory.mktemp('data') / 'images/train'
     rng = np.random.default_rng(0)
-    names = ['n2/n2_9_n00000002.JPEG', 'n2/n2_90_n00000002.JPEG', 'n1/b.jpg', 'n1/a/c.png', 'n1/b/a.jpg', 'n10/x.jpg', 'n1/z.JPG']
+    names = ['n2/n2_9_n00000002.JPEG', 'n2/n2_90_n00000002.JPEG', 'n1/b.tif', 'n1/a/c.png', 'n1/b/a.jpg', 'n10/x.gif', 'n1/z.JPG']
     for i, name in enumerate(names):
         (src / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (20 + i, 30, 3), dtype=np.uint8)).save(src / name)
@@ -49,6 +50,7 @@ def packed(src):
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code, TOOL, src, dst], text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert f'{dst}: 7 images of 3 classes, 0.00 GB in 1 files' in done.stdout and 'Packing 7 images' in done.stdout
+    assert f"nepa_mm: '{src}': 1 of 8 files are left out, for they end as no image does (.txt 1)" in done.stderr
     return dst.parent
 
 
@@ -57,7 +59,7 @@ def contents(dataset) -> list[bytes]:
 
 
 def test_same_bytes_order_labels_and_classes_as_the_folder(src, packed):
-    folder = CustomDataset(str(src))
+    folder = CustomDataset(str(src), extensions=IMAGE_SUFFIXES)
     dataset = HFImageDataset(packed, split='train')
     assert contents(dataset) == [open(info['img_path'], 'rb').read() for info in folder]
     assert dataset.get_gt_labels().tolist() == folder.get_gt_labels().tolist()
@@ -85,7 +87,7 @@ def batches(dataset, num_workers: int, start: str) -> list[torch.Tensor]:
 
 def test_workers_give_the_batches_of_the_folder(src, packed):
     dataset = HFImageDataset(packed, with_label=False, pipeline=PIPELINE)
-    folder = CustomDataset(str(src), pipeline=PIPELINE)
+    folder = CustomDataset(str(src), extensions=IMAGE_SUFFIXES, pipeline=PIPELINE)
     for one, other in zip(batches(dataset, 2, 'fork'), batches(folder, 2, 'fork'), strict=True):
         assert torch.equal(one, other)
     for one, other in zip(batches(dataset, 1, 'spawn'), batches(folder, 1, 'fork'), strict=True):
@@ -110,7 +112,7 @@ def test_what_cannot_be_packed_leaves_nothing(src, tmp_path, monkeypatch):
         tool.pack(src, tmp_path / 'there')
     with pytest.raises(DataError, match=r"none' is no folder \| SRC"):
         tool.pack(tmp_path / 'none', tmp_path / 'train')
-    with pytest.raises(DataError, match=r"there' holds no image \| SRC \| .*known: .jpg "):
+    with pytest.raises(DataError, match=r"there' holds no image \| SRC \| .*known: .jpg, .jpeg, .png, .webp, ...$"):
         tool.pack(tmp_path / 'there', tmp_path / 'train')
     (tmp_path / 'images').mkdir()
     (tmp_path / 'images/a.jpg').touch()

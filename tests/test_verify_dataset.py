@@ -122,6 +122,26 @@ def test_links_are_followed_as_a_training_does(imagenet, monkeypatch, capsys):
     assert listed[0].startswith(f'{links}/gone.jpg\t') and 'FileNotFoundError' in listed[0]
 
 
+def test_every_suffix_and_the_loader_of_the_config(tmp_path, monkeypatch, capsys):
+    for name in ('a/0.webp', 'a/1.tiff', 'b/2.gif'):
+        image(tmp_path / 'data' / name)
+    (tmp_path / 'data/b/3.heic').touch()
+    Image.fromarray(np.full((5, 5), 300, np.uint16)).save(tmp_path / 'data/b/deep.png')
+    loads = {"'nepa_mm.LoadImage'": 1, "'LoadImageFromFile'": 1, "'LoadImageFromFile', color_type='unchanged'": 0}
+    for load, broken in loads.items():
+        (tmp_path / 'config.py').write_text(
+            f"train_dataloader = dict(dataset=dict(type='mmpretrain.CustomDataset', data_root='{tmp_path}/data', "
+            f"pipeline=[dict(type={load})]))\ndefault_scope = 'mmpretrain'\n")
+        code, listed, said = run_here(monkeypatch, capsys, tmp_path / 'config.py')
+        assert code == 3 * broken and len(listed) == broken
+        assert ('1 of 4 images are broken' if broken else '4 images, none is broken') in said
+        assert f"nepa_mm: train_dataloader.dataset: '{tmp_path}/data': 1 of 5 files are left out" in said
+    code, (row, ), said = run_here(monkeypatch, capsys, tmp_path / 'data')
+    assert code == 3 and "1 of 5 files are left out, for they end as no image does (.heic 1)" in said
+    assert row == (
+        f"{tmp_path}/data/b/deep.png\tmore than 8 bits a pixel (Pillow's mode I;16): values above 255 would become white")
+
+
 def test_a_good_folder_and_none(tmp_path, monkeypatch, capsys):
     image(tmp_path / 'good/a/0.png')
     code, listed, said = run_here(monkeypatch, capsys, tmp_path / 'good')

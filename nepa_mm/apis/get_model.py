@@ -10,7 +10,7 @@ from ..checkpoints import fit_model, require_all
 from ..checkpoints.files import about
 from ..checkpoints.model_config import centre_pipeline, inferred_backbone, model_config
 from ..checkpoints.prefixes import blocks_of, checked
-from ..checkpoints.preprocessing import input_size
+from ..checkpoints.preprocessing import input_size, pipeline_in
 from ..checkpoints.record import config_from_text
 from ..errors import CheckpointError, first_line
 from .untrusted_config import check_types, importing_nothing, pipeline_of, registered, scope_of, without_init
@@ -67,7 +67,7 @@ def built(checkpoint: dict, address: str, overrides: dict) -> BaseModel:
     print_log(str(fit), 'current')
     if isinstance(model, BaseSelfSupervisor) and not config.get('test_dataloader'):  # pretraining has no test
         size = overrides.get('img_size') or input_size(config) or 224
-        pipeline = centre_pipeline(dict(model_cfg['backbone'], img_size=size))
+        pipeline = loaded_alike(centre_pipeline(dict(model_cfg['backbone'], img_size=size)), config)
         config = dict(config, test_dataloader=dict(dataset=dict(pipeline=pipeline)))
     # Where the inferencers of the hosts look; of the rest of the config they would build whatever it names
     model._config = Config(dict(default_scope=scope_of(config), model=model_cfg, **pipeline_of(config)))
@@ -78,6 +78,13 @@ def built(checkpoint: dict, address: str, overrides: dict) -> BaseModel:
     model._dataset_meta = model.dataset_meta = facts if isinstance(facts, dict) else {}
     model.train(False)  # mmpretrain's backbones return None from eval()
     return model
+
+
+def loaded_alike(pipeline: list[dict], config: dict) -> list[dict]:
+    """A test pipeline that loads images as the training of a config did, of one channel for instance."""
+    load = next(iter(pipeline_in(config, 'train_dataloader') or ()), {})
+    known = str(load.get('type')).split('.')[-1] in ('LoadImage', 'LoadImageFromFile')
+    return [load, *pipeline[1:]] if known else pipeline
 
 
 def config_of(checkpoint: dict, address: str) -> dict:

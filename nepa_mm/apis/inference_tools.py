@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from ..checkpoints import fit_model, path_of, require_all
 from ..checkpoints.files import about, require_writable
 from ..checkpoints.prefixes import state_dict_of
+from ..checkpoints.preprocessing import pipeline_in
 from ..datasets.load_image import with_own_loader
 from ..engine.read_config import read_config
 from ..errors import CheckpointError, ConfigError, DataError, first_line
@@ -84,7 +85,7 @@ def from_config(path: str, checkpoint: str | None, device: torch.device) -> Base
     config = read_config(path)
     if config.get('default_scope') == 'mmseg':
         from mmseg.apis import init_model  # which the others do without
-        pipeline = pipeline_in(config)
+        pipeline = pipeline_in(config, 'test_dataloader')
         if pipeline and not any(step['type'] == 'TestTimeAug' for step in pipeline):
             config.test_pipeline = pipeline  # mmseg takes the variable of that name, which need not be what the test has
         model = init_model(config, device=device)
@@ -122,16 +123,11 @@ def loader_of(model: BaseModel) -> BaseTransform:
     if hasattr(model, 'cfg'):  # of mmseg, which keeps the pipeline there
         pipeline = model.cfg.get('test_pipeline')
     else:
-        pipeline = pipeline_in(model._config)
+        pipeline = pipeline_in(model._config, 'test_dataloader')
     if not pipeline:
         raise CheckpointError('no test_dataloader.dataset.pipeline, which says how images are prepared',
                               'the config of the model', 'give the checkpoint alone, or a config that has one')
     return TRANSFORMS.build(with_own_loader(pipeline[0]))
-
-
-def pipeline_in(config: Config) -> list[dict] | None:
-    """The pipeline that images of the test go through, if a config says it in one place."""
-    return ((config.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline')
 
 
 def check_new(file: Path | None = None, folder: Path | None = None) -> None:

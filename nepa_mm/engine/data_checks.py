@@ -7,16 +7,25 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..datasets.find_images import IMAGE_SUFFIXES, say_left_out
 from ..errors import ConfigError, DataError, first_line
+from .folder_checks import check_folder, names_under
 
 PICKLE_SUFFIXES = ('.pkl', '.pickle', '.p')  # which mmengine's datasets would run
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')  # what mmpretrain's folders of images read
+FOLDERS = ('CustomDataset', 'ImageNet')  # mmpretrain's datasets of folders of images
 
 
 def check_data(cfg: Config, splits: tuple[str, ...] = ('train', 'val', 'test')) -> None:
     """Look for the data of each loader before a model is built."""
     for key, dataset in datasets_of(cfg, splits):
         check_dataset(dataset, key)
+
+
+def read_every_suffix(cfg: Config) -> None:
+    """Let folders of images hold all that Pillow reads, where a dataset names no extensions: mmpretrain leaves out .webp."""
+    for _, dataset in datasets_of(cfg, ('train', 'val', 'test')):
+        if isinstance(dataset.get('type'), str) and dataset['type'].split('.')[-1] in FOLDERS:
+            dataset.setdefault('extensions', IMAGE_SUFFIXES)
 
 
 def datasets_of(cfg: Config, splits: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
@@ -45,7 +54,7 @@ def check_dataset(dataset: dict, key: str) -> None:
                             'write it as .txt or .json')
     # Others may download their data, or name folders in ways of their own.
     kind = dataset.get('type', '').split('.')[-1]
-    by_class = kind in ('CustomDataset', 'ImageNet') and dataset.get('split') != 'test'
+    by_class = kind in FOLDERS and dataset.get('split') != 'test'
     is_hf = kind == 'HFImageDataset'
     if not dataset.get('data_root') or not (by_class or is_hf or isinstance(dataset.get('data_prefix'), dict)):
         return
@@ -68,11 +77,13 @@ def check_dataset(dataset: dict, key: str) -> None:
     if ann_file and by_class:
         check_lines(root / ann_file, [root / folder for folder in prefixes.values()], key, dataset.get('with_label', True))
     listed = ann_file or (root / 'meta' / f'{prefix}.txt').is_file()
-    if by_class and dataset.get('with_label', True) and not listed:
+    if by_class and not listed:
+        with_label, suffixes = dataset.get('with_label', True), dataset.get('extensions', IMAGE_SUFFIXES)
         folder = root / prefixes.get('img_path', prefixes.get('', ''))
-        classes = check_class_folders(folder, key)
-        check_class_count(dataset, folder, classes, key)
-        if kind == 'ImageNet' and not dataset.get('metainfo') and classes != 1000:
+        classes = check_folder(folder, [suffix.lower() for suffix in suffixes], key, with_label)
+        if with_label:
+            check_class_count(dataset, folder, classes, key)
+        if kind == 'ImageNet' and with_label and not dataset.get('metainfo') and classes != 1000:
             raise DataError(f"'ImageNet' has 1000 classes, but {str(folder)!r} has {classes} folders", f'{key}.type',
                             f'name them in order: --cfg-options {key}.metainfo.classes="[a,b]"')
     if 'seg_map_path' in prefixes:
@@ -94,18 +105,6 @@ def check_lines(path: Path, folders: list[Path], key: str, with_label: bool) -> 
 def some_names(folder: Path) -> list[str]:
     """Names of the first ten things in a folder."""
     return sorted(path.name for path in folder.iterdir())[:10]
-
-
-def check_class_folders(folder: Path, key: str) -> int:
-    """Each class folder must hold an image: an empty one shifts nothing but quietly loses a class. Returns their number."""
-    classes = sorted(path for path in folder.iterdir() if path.is_dir())
-    if not classes:
-        raise DataError(f'{str(folder)!r} has no class folders', key, 'it must hold one folder of images for each class')
-    for path in classes:
-        if not any(name.lower().endswith(IMAGE_SUFFIXES) for name in files_under(str(path))):
-            raise DataError(f'class folder {str(path)!r} holds no image (known: {", ".join(IMAGE_SUFFIXES)})', key,
-                            'fill it or remove it')
-    return len(classes)
 
 
 def check_class_count(dataset: dict, folder: Path, count: int, key: str) -> None:
@@ -150,6 +149,9 @@ def check_label_maps(dataset: dict, key: str) -> None:
             raise DataError(f'{dataset["ann_file"]!r} lists no image', f'{key}.ann_file', 'give the list of images')
         raise DataError(f'{built.img_suffix!r}: no file in {folder!r} ends so', f'{key}.img_suffix',
                         f'give the suffix of what it holds, {some_names(Path(folder))}')
+    if not built.ann_file and built.data_prefix['img_path'] != built.data_prefix.get('seg_map_path'):
+        folder, suffix = built.data_prefix['img_path'], built.img_suffix
+        say_left_out(f'{key}: {folder!r}', names_under(folder), (suffix, ), f'do not end in img_suffix={suffix!r}')
     if dataset.get('indices') is None:  # or else the loader says what is missing among those
         check_pairs(built, pairs, key)
 

@@ -7,6 +7,7 @@ from mmengine.config import Config, DictAction
 from ..errors import ConfigError, first_line
 from ..type_names import name_types
 from .config_keys import SHOWS_PLACE, check_keys
+from .data_checks import read_every_suffix
 
 
 class Options(DictAction):
@@ -38,4 +39,5 @@ def read_config(path: str, options: dict | None = None) -> Config:
     except (AttributeError, KeyError, TypeError) as error:  # a part of a number or a text, an index that is not there
         raise ConfigError(f'it does not fit the config: {first_line(error)}', '--cfg-options', SHOWS_PLACE) from error
     check_keys(cfg, options or ())
+    read_every_suffix(cfg)
     return cfg

@@ -1,6 +1,7 @@
 import pytest
+from PIL import Image
 
-from nepa_mm.datasets.find_images import find_images
+from nepa_mm.datasets.find_images import IMAGE_SUFFIXES, find_images
 from nepa_mm.errors import DataError
 
 
@@ -20,3 +21,13 @@ def test_folders_and_lists_of_frames_come_in_order(tmp_path):
                           ('empty.txt', 'names no image'), ('wrong.txt', r'nowhere.png does not exist.* \| .*wrong.txt, line 2')]:
         with pytest.raises(DataError, match=message):
             find_images([tmp_path / name])
+
+
+def test_suffixes_are_those_that_pillow_decodes_by_itself():
+    Image.init()
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    others = {'.bufr', '.grib', '.h5', '.hdf', '.wmf', '.emf', '.mpg', '.mpeg', '.eps', '.ps', '.iim'}  # see there
+    rare = {'.blp', '.ftc', '.ftu', '.gbr', '.icb', '.vda', '.vst'}  # of games and brushes; not in every release
+    assert len(set(IMAGE_SUFFIXES)) == len(IMAGE_SUFFIXES) and known - set(IMAGE_SUFFIXES) <= others | rare
+    if Image.__version__ >= '13':
+        assert set(IMAGE_SUFFIXES) <= known

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
-from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 
-from nepa_mm.engine.data_checks import check_data, datasets_of, naming_data, steps_of
+from nepa_mm.engine.data_checks import check_data, datasets_of, naming_data, read_every_suffix, steps_of
 from nepa_mm.errors import ConfigError, DataError
 
 
@@ -39,10 +39,12 @@ def test_empty_class_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=r"'ImageNet' has 1000 classes, but '.*/train' has 1 folders.* \| .*dataset.type \| "
                                         r"name them"):
         check_data(loader(data_root=str(tmp_path), split='train'))
-    image(tmp_path / 'train/dog/1.webp')  # which mmpretrain does not read
+    image(tmp_path / 'train/dog/1.heic')  # which Pillow does not read
     with pytest.raises(DataError, match=r"class folder '.*/train/dog' holds no image.* \| train_dataloader.dataset"):
         check_data(loader(data_root=str(tmp_path), split='train'))
     check_data(loader(data_root=str(tmp_path), data_prefix='train', with_label=False))  # no labels, no classes
+    with pytest.raises(DataError, match=r"^'.*/dog' holds no image \(known: .jpg, .jpeg, .png, .webp, ...\) \| .* \| choose "):
+        check_data(loader(data_root=str(tmp_path), data_prefix='train/dog', with_label=False))
     (tmp_path / 'empty').mkdir()
     with pytest.raises(DataError, match='has no class folders'):
         check_data(loader(data_root=str(tmp_path), data_prefix='empty'))
@@ -57,6 +59,36 @@ def test_names_are_as_many_as_folders(tmp_path):
         with pytest.raises(DataError, match=r"^3 names, but '.*/val' has .* none is called 'cow' \| train_dataloader.dataset"
                                             r'.metainfo.classes \| name each folder'):
             check_data(loader(**dataset, metainfo=dict(classes=['cat', 'cow', 'dog'])))
+
+
+def said(capsys):
+    """What standard error has got, in one line."""
+    return ' '.join(capsys.readouterr().err.split())
+
+
+def test_one_rule_of_suffixes_and_what_it_leaves_out_is_counted(tmp_path, capsys):
+    for name in 'a/0.JPG a/1.webp a/2.tiff b/3.gif b/4.avif b/notes.txt b/5.heic b/6.heic b/.hidden 7.png'.split():
+        image(tmp_path / name)
+    for dataset in (dict(type='mmpretrain.CustomDataset'), dict(type='ImageNet', metainfo=dict(classes=['a', 'b']))):
+        for with_label in (True, False):
+            cfg = loader(**dataset, data_root=str(tmp_path), with_label=with_label)
+            read_every_suffix(cfg)
+            check_data(cfg)
+            lines = said(capsys)
+            assert (f"nepa_mm: train_dataloader.dataset: '{tmp_path}': 3 of {8 if with_label else 9} files are left out, for "
+                    'they end as no image does (.heic 2, .txt 1)') in lines
+            assert ('1 of 1 files are left out, for they lie beside the class folders (.png 1)' in lines) == with_label
+            with DefaultScope.overwrite_default_scope('mmpretrain'):
+                assert len(DATASETS.build(cfg.train_dataloader.dataset)) == (5 if with_label else 6)
+    own = loader('CustomDataset', data_root=str(tmp_path), data_prefix=dict(img_path='a'), with_label=False,
+                 extensions=('.WEBP', ))
+    read_every_suffix(own)
+    assert own.train_dataloader.dataset.extensions == ('.WEBP', )
+    check_data(own)
+    assert '2 of 3 files are left out, for they end as no image does (.jpg 1, .tiff 1)' in said(capsys)
+    own.train_dataloader.dataset.extensions = ('.tif', )
+    with pytest.raises(DataError, match=r"/a' holds no image \(known: .tif\) \| train_dataloader.dataset \| .* extensions"):
+        check_data(own)
 
 
 def test_images_behind_links_count(tmp_path):
@@ -107,9 +139,14 @@ def seg(tmp_path, scope):
         metainfo=dict(classes=['x']), pipeline=[dict(type='nepa_mm.LoadSegAnnotations')])
 
 
-def test_good_segmentation_data_passes(seg):
+def test_good_segmentation_data_passes(seg, capsys):
     root, dataset = seg
     check_data(loader(**dataset))
+    assert 'left out' not in said(capsys)
+    image(root / 'images/c.png')
+    check_data(loader(**dataset))
+    assert (f"nepa_mm: train_dataloader.dataset: '{root}/images': 1 of 3 files are left out, for they do not end in "
+            "img_suffix='.jpg' (.png 1)") in said(capsys)
     check_data(loader(**{**dataset, 'data_prefix': dict(img_path='images')}))  # a test without labels
     (root / 'list.txt').write_text('town/b\n')
     (root / 'labels/a.png').unlink()

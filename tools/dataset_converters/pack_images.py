@@ -22,7 +22,8 @@ from zlib import crc32
 
 from rich.progress import track
 
-from nepa_mm.engine.data_checks import IMAGE_SUFFIXES
+from nepa_mm.datasets.find_images import IMAGE_SUFFIXES, say_left_out, shown
+from nepa_mm.engine.folder_checks import names_under
 from nepa_mm.errors import ConfigError, DataError, one_line_errors
 
 BATCH, BATCHES = 32 << 20, 64  # bytes of images in a record batch; batches in a file, which makes 2 GB
@@ -47,10 +48,11 @@ def list_images(src: Path) -> tuple[list[dict], list[str] | None]:
         raise DataError(f'{str(src)!r} holds {len(beside)} images beside its folders, such as {beside[0]!r}, which are of no '
                         'class and would be left out', 'SRC', 'move them into a folder or away')
     try:
-        dataset = CustomDataset(str(src), with_label=with_label, serialize_data=False)
+        dataset = CustomDataset(str(src), with_label=with_label, extensions=IMAGE_SUFFIXES, serialize_data=False)
     except RuntimeError as error:  # its own, of an empty folder
         raise DataError(f'{str(src)!r} holds no image', 'SRC',
-                        f'give another folder; known: {" ".join(IMAGE_SUFFIXES)}') from error
+                        f'give another folder; known: {shown(IMAGE_SUFFIXES)}') from error
+    say_left_out(repr(str(src)), names_under(src), IMAGE_SUFFIXES)
     return dataset.data_list, list(dataset.metainfo['classes']) if with_label else None
 
 

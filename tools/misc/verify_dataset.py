@@ -21,8 +21,10 @@ from rich.progress import track
 
 from nepa_mm.analysis.json_file import JsonFile
 from nepa_mm.datasets import LoadImage, LoadSegAnnotations
+from nepa_mm.datasets.find_images import IMAGE_SUFFIXES, say_left_out, shown
+from nepa_mm.datasets.load_image import with_own_loader
 from nepa_mm.engine.config_keys import naming_arguments
-from nepa_mm.engine.data_checks import IMAGE_SUFFIXES, check_data, datasets_of, files_under, steps_of
+from nepa_mm.engine.data_checks import check_data, datasets_of, files_under, steps_of
 from nepa_mm.engine.label_survey import LabelSurvey, loader_of, pixels_of
 from nepa_mm.engine.read_config import Options, read_config
 from nepa_mm.errors import ConfigError, DataError, ProcessError, one_line_errors
@@ -51,12 +53,14 @@ class Folder:
         self.has_labels = maps.is_dir() and (root / 'images').is_dir()
         images = root / 'images' if self.has_labels else root
         self.facts = []
-        for path in sorted(map(Path, files_under(str(images)))):
+        files = sorted(Path(path) for path in files_under(str(images)) if not os.path.basename(path).startswith('.'))
+        for path in files:
             if path.suffix.lower() in IMAGE_SUFFIXES:
                 label_map = dict(seg_map_path=str((maps / path.relative_to(images)).with_suffix('.png')), reduce_zero_label=False)
                 self.facts.append(dict(img_path=str(path), seg_fields=[], **label_map if self.has_labels else {}))
         if not self.facts:
-            raise DataError(f'it holds no image (known: {", ".join(IMAGE_SUFFIXES)})', str(images), 'name another folder')
+            raise DataError(f'it holds no image (known: {shown(IMAGE_SUFFIXES)})', str(images), 'name another folder')
+        say_left_out(repr(str(images)), [path.name for path in files], IMAGE_SUFFIXES)
 
     def __len__(self) -> int:
         return len(self.facts)
@@ -84,8 +88,8 @@ def datasets(args: argparse.Namespace) -> Iterator[tuple[str, object, int | None
         known.append(files)
         with naming_arguments(cfg):
             loads = [step for _, step in steps_of(config.get('pipeline', []), '')
-                     if step.get('type', '').endswith('LoadSegAnnotations')]
-            dataset = DATASETS.build(dict(config, pipeline=loads))
+                     if step.get('type', '').endswith(('LoadSegAnnotations', 'LoadImage', 'LoadImageFromFile'))]
+            dataset = DATASETS.build(with_own_loader(dict(config, pipeline=loads)))
         dataset.full_init()
         yield key, dataset, len(dataset.metainfo['classes']) - 1 if dataset.metainfo.get('classes') else None
 
@@ -96,7 +100,9 @@ def start_worker(dataset, max_label: int | None) -> None:
     load_labels = (loader_of(dataset) or LoadSegAnnotations()) if find_spec('mmseg') else None
     if load_labels is not None:
         load_labels.palette = getattr(dataset, 'metainfo', {}).get('palette')
-    worker.update(dataset=dataset, max_label=max_label, load_image=LoadImage(), load_labels=load_labels)
+    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+    load_image = next((step for step in steps if isinstance(step, LoadImage)), LoadImage())
+    worker.update(dataset=dataset, max_label=max_label, load_image=load_image, load_labels=load_labels)
 
 
 def broken(index: int) -> tuple[tuple[str, str] | None, np.ndarray | None]:
