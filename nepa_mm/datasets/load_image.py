@@ -5,10 +5,10 @@ import warnings
 import mmcv
 import numpy as np
 import torch
+import torchvision.io  # noqa: F401, which brings torch.ops.image
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
-from torchvision.io import decode_jpeg
 
 from ..errors import DataError
 from ..registry import TRANSFORMS
@@ -110,16 +110,18 @@ def with_own_loader(config):
 def decode(content: bytes) -> np.ndarray | None:
     """Pixels of a JPEG, uint8 BGR [H, W, 3]; None for what Pillow has to decode.
 
-    That is: other formats, CMYK, photographs to be turned, and what torchvision refuses, so that errors are Pillow's too.
+    That is: other formats, CMYK, photographs to be turned, and what torchvision refuses, so that errors are Pillow's too; and all
+    where a later torchvision has no decoder. Why not by torchcodec, its successor: "Tried and dropped" in docs/performance.md.
     torchvision would read EXIF in the first place for it alone, and its numbers in one type alone.
     """
     said = header(content)
     if said is None or (any(name in said for name in ORIENTATIONS) and is_turned(content)):
         return None
     try:
-        # A copy, because torch warns of bytes, which it could not write to. Channels as they are: CMYK shows by its four.
-        pixels = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8))
-    except RuntimeError:  # broken, or of a kind that torchvision does not know
+        # A copy, because torch warns of bytes, which it could not write to. Channels as they are (0): CMYK shows by its four.
+        # The operator itself: torchvision.io.decode_jpeg, which calls it, warns at every image since 0.29.
+        pixels = torch.ops.image.decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), 0)
+    except (RuntimeError, AttributeError):  # broken, of a kind that it does not know; or a torchvision without it
         return None
     if len(pixels) not in (1, 3):
         return None

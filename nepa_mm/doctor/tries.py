@@ -275,10 +275,10 @@ def jpeg() -> tuple[bytes, object]:
 def jpeg_by_torchvision() -> str:
     """Its decoder, which nepa_mm.LoadImage uses."""
     import torch
-    from torchvision.io import decode_jpeg
+    import torchvision.io  # noqa: F401, which brings the operator
     content, expected = jpeg()
     try:
-        found = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        found = torch.ops.image.decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), 0)
     except (RuntimeError, AttributeError) as error:
         raise Absent(f'this torchvision has no decoder ({error}); Pillow decodes, which takes longer',
                      'install torchvision from PyPI or download.pytorch.org, which have it') from error

@@ -207,3 +207,12 @@ def test_a_truncated_or_missing_image_is_an_error(tmp_path):
         LoadImage()(dict(img_bytes=encode(size=(240, 160))[:5000]))
     with pytest.raises(DataError, match='FileNotFoundError'):
         LoadImage()(dict(img_path=str(tmp_path / 'none.jpg')))
+
+
+def test_without_torchvisions_decoder_pillow_gives_the_same_pixels(monkeypatch):
+    def absent(*_):
+        raise AttributeError("'_OpNamespace' 'image' object has no attribute 'decode_jpeg'")
+
+    monkeypatch.setattr(torch.ops.image, 'decode_jpeg', absent)
+    assert decode(BY_TORCHVISION['colour']) is None
+    check(LoadImage()(dict(img_bytes=BY_TORCHVISION['colour'])), pillow(BY_TORCHVISION['colour']))
