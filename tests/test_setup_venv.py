@@ -41,4 +41,19 @@ def test_other_pins_are_refused(tmp_path):
     result = setup_venv(tmp_path, 'requirements.txt')
     assert result.returncode == 1 and not (tmp_path / 'venv').exists()
     assert result.stderr == ("nepa_mm: error: no file of pins | 'requirements.txt' | "
-                             'choose constraints.txt or constraints-openmmlab.txt\n')
+                             'choose constraints.txt, constraints-torch-2.12.txt or constraints-openmmlab.txt\n')
+
+
+def test_older_pytorch_takes_the_place_of_the_newest(tmp_path):
+    """What pip is given as constraints, by a Python that prints them."""
+    python = 'while [ $# -gt 1 ]; do if [ "$1" = -c ]; then cat "$2"; fi; shift; done'
+    (tmp_path / 'venv/bin').mkdir(parents=True)
+    for name in ('pip', 'python'):
+        (tmp_path / 'venv/bin' / name).write_text(f'#!/bin/sh\n{python}\n')
+        (tmp_path / 'venv/bin' / name).chmod(0o755)
+    result = setup_venv(tmp_path, 'constraints-torch-2.12.txt', fakepython=GOOD, df='echo h; echo /dev/x 9 8 99999999 1% /')
+    assert result.returncode == 0, result.stderr
+    pins = [line for line in result.stdout.splitlines() if '==' in line]
+    everything = (ROOT / 'constraints.txt').read_text().splitlines()
+    others = [line for line in everything if '==' in line and not line.startswith(('torch==', 'torchvision=='))]
+    assert pins == [*others, 'torch==2.12.1', 'torchvision==0.27.1']

@@ -9,7 +9,7 @@ from pathlib import Path
 from .finding import OK, PROBLEM, WARNING, Finding, release
 
 FITS = 'fits'
-PYTHONS = (3, 10), (3, 12)  # the first that is enough, the last that is tested
+PYTHONS = (3, 10), (3, 13)  # the first that is enough, the last that is tested
 LEAST = dict(torch='2.4', timm='1.0.26')  # as in setup.cfg
 # Distributions that bring a module: the maintained continuation first, then the originals
 GENERATIONS = {
