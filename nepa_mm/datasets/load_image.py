@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..errors import DataError
 from ..registry import TRANSFORMS
+from .orientation import orientation_in
 
 JPEG = b'\xff\xd8\xff'
 ORIENTATIONS = (b'Exif\x00', b'tiff:Orientation')  # where a photograph may say how it is turned: in EXIF, else in XMP
@@ -45,7 +46,7 @@ class LoadImage(LoadImageFromFile):
         super().__init__(imdecode_backend=imdecode_backend, **kwargs)
 
     def transform(self, results: dict) -> dict | None:
-        """Add ``img``, ``img_shape`` and ``ori_shape`` (H, W)."""
+        """Add ``img``, ``img_shape`` and ``ori_shape`` (H, W); with a label map, ``orientation``, by which it was turned."""
         if 'img' in results:
             return results
         content, where = results.pop('img_bytes', None), f'img_path={results.get("img_path")!r}'
@@ -65,6 +66,8 @@ class LoadImage(LoadImageFromFile):
                             ) from error
         results['img'] = img.astype(np.float32) if self.to_float32 else img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        if 'seg_map_path' in results:
+            results['orientation'] = self._orientation(content)
         return results
 
     def _read(self, path: str) -> bytes:
@@ -74,6 +77,21 @@ class LoadImage(LoadImageFromFile):
             with open(path, 'rb') as file:
                 return file.read()
         return fileio.get(path, backend_args=self.backend_args)
+
+    @property
+    def turns(self) -> bool:
+        """Whether images are turned as their orientation says."""
+        return self.imdecode_backend in ('pillow', 'cv2') and self.color_type in ('color', 'grayscale')
+
+    def _orientation(self, content: bytes) -> int:
+        try:
+            with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
+                warnings.simplefilter('ignore')  # of damaged EXIF
+                by_pillow = self.imdecode_backend == 'pillow'  # which turns a TIFF whatever it is asked for
+                turns = self.turns or (by_pillow and image.format == 'TIFF')
+                return orientation_in(image, by_xmp=by_pillow) if turns else 1
+        except (OSError, Image.DecompressionBombError):  # OpenCV reads more than Pillow
+            return 1
 
     def _decode(self, content: bytes, where: str) -> np.ndarray:
         if self.imdecode_backend == 'pillow' and self.color_type in BY_PILLOW:

@@ -10,6 +10,9 @@ from PIL import Image
 from ..errors import ConfigError, DataError
 from ..registry import TRANSFORMS
 from .label_palette import REMEDY, renumbered
+from .orientation import turned
+
+ORIENTATIONS = ('stored', 'shown')
 
 
 @TRANSFORMS.register_module()
@@ -20,11 +23,16 @@ class LoadSegAnnotations(BaseTransform):
     compared with ``ori_shape``, that of the image as it was loaded, so the transform may follow a ``Resize``, as in tests.
     Without ``seg_map_path`` nothing is loaded: mmseg's inferencers look for ``LoadAnnotations`` alone and leave this in.
 
+    Where :class:`LoadImage` turned a photograph by its EXIF orientation, the label map is turned with it: labels belong to the
+    pixels as they are in the files. Programs that show photographs upright leave label maps that are turned already;
+    ``orientation='shown'`` says so.
+
     ``palette``, RGB of each class, is for :class:`CheckSegInputsHook` and ``tools/misc/verify_dataset.py`` to set, as the dataset
     has it: then a label map whose own palette contradicts its numbers is refused (see :func:`renumbered`).
 
     Args:
         values: Labels of values in the files that are no label themselves: {255: 1} of masks that are 0 and 255.
+        orientation: Which pixels of a photograph labels belong to: as they are 'stored' in its file, or as they are 'shown'.
         **kwargs: ``reduce_zero_label``, ``imdecode_backend`` and ``backend_args`` of ``LoadAnnotations``.
 
     Raises:
@@ -34,9 +42,12 @@ class LoadSegAnnotations(BaseTransform):
     """
     palette = None
 
-    def __init__(self, values: dict[int, int] | None = None, **kwargs) -> None:
+    def __init__(self, values: dict[int, int] | None = None, orientation: str = 'stored', **kwargs) -> None:
         from mmseg.datasets.transforms import LoadAnnotations  # slow, and not there where nothing is segmented
         self.load = LoadAnnotations(**kwargs)
+        if orientation not in ORIENTATIONS:
+            raise ConfigError(f'{orientation!r} is unknown', 'orientation', f'choose from {list(ORIENTATIONS)}')
+        self.orientation = orientation
         self.label_of = np.arange(256, dtype=np.uint8)
         self.values = dict(values or {})
         for value, label in self.values.items():
@@ -67,10 +78,10 @@ class LoadSegAnnotations(BaseTransform):
                 raise ConfigError(f'{self.values!r} maps what reduce_zero_label=True or the classes of the dataset map too',
                                   'values', 'leave one out')
             results['gt_seg_map'] = self.label_of[results['gt_seg_map']]
-        if expected is not None and shape != tuple(expected[:2]):
-            turned = ' (is the image turned by its EXIF orientation?)' if shape == tuple(expected[1::-1]) else ''
-            raise DataError(f'{shape[1]}x{shape[0]} pixels, but img_path={results.get("img_path")!r} has '
-                            f'{expected[1]}x{expected[0]}{turned}', where, 'make the label map as large as its image')
+        if self.orientation == 'stored':
+            results['gt_seg_map'] = turned(results['gt_seg_map'], results.get('orientation', 1))
+        if expected is not None and results['gt_seg_map'].shape != tuple(expected[:2]):
+            raise self.other_size(results, shape, where)
         said = self.renumbering(results) if self.palette is not None else None
         if said:
             raise DataError(f'its palette contradicts its numbers: {said}', where, REMEDY)
@@ -79,6 +90,19 @@ class LoadSegAnnotations(BaseTransform):
             raise DataError(f'labels {wrong[:5]}, of which mmseg keeps eight bits (256 becomes 0)', where,
                             'number the classes from 0 to 254, and give 255 to what is ignored')
         return results
+
+    def other_size(self, results: dict, shape: tuple[int, int], where: str) -> DataError:
+        """About a label map [H, W] that is not as large as its image."""
+        height, width = results['ori_shape'][:2]
+        what, remedy = '', 'make the label map as large as its image'
+        if shape in ((height, width), (width, height)):
+            what = ' (is the image turned by its EXIF orientation?)'
+            if results.get('orientation', 1) != 1:
+                other, = set(ORIENTATIONS) - {self.orientation}
+                what = f", turned by orientation {results['orientation']}: the label map is that of the image as it is {other}"
+                remedy = f'set orientation={other!r} of nepa_mm.LoadSegAnnotations, if all are so'
+        return DataError(f'{shape[1]}x{shape[0]} pixels, but img_path={results.get("img_path")!r} has {width}x{height}{what}',
+                         where, remedy)
 
     def renumbering(self, results: dict) -> str | None:
         """What shows that the label map was renumbered; of one without a palette, the header alone is read."""
@@ -113,4 +137,4 @@ class LoadSegAnnotations(BaseTransform):
         return Image.open(path if is_local else io.BytesIO(fileio.get(path, backend_args=backend_args)))
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(values={self.values}, {self.load})'
+        return f'{type(self).__name__}(values={self.values}, orientation={self.orientation!r}, {self.load})'

@@ -14,7 +14,7 @@ from ..datasets import LoadSegAnnotations
 from ..errors import ConfigError, DataError
 from ..registry import HOOKS
 from .check_datasets_hook import refuse_sizes
-from .label_survey import parts_of, steps_of, survey
+from .label_survey import how_turned, parts_of, steps_of, survey
 from .seg_model_checks import check_classes, check_losses, check_merging, check_pooled_norms, classes_of, heads_of
 
 
@@ -84,6 +84,9 @@ def look_at_labels(dataset: Dataset, key: str, ignored: Collection[int | None], 
             if isinstance(step, LoadSegAnnotations):
                 step.palette = part.metainfo.get('palette')
     seen = survey(dataset, key, tolerant=getattr(dataset, 'bad_images', None) is not None)
+    if seen and seen.turned:
+        how, remedy = how_turned(dataset)
+        logger.warning(f'{key}: {seen.turned} of {seen.maps} images looked at carry an EXIF orientation; {how} | {remedy}')
     said = seen and seen.said()
     if not said or not ignored >= seen.ignored.keys():
         return

@@ -2,9 +2,12 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from mmcv.transforms import LoadImageFromFile
+from PIL import Image
 from torch.utils.data import Dataset
 
-from ..datasets import LoadSegAnnotations
+from ..datasets import LoadImage, LoadSegAnnotations
+from ..datasets.orientation import orientation_in
 from ..errors import DataError
 
 LOOKED_AT = 100  # label maps before a training begins, a fraction of a second
@@ -19,12 +22,14 @@ class LabelSurvey:
         key: What names the dataset, as its key in a config.
         classes: Their names; other labels are ignored.
         total: Label maps of the dataset.
+
+    ``turned`` counts images that carry an EXIF orientation.
     """
 
     def __init__(self, key: str, classes: Sequence[str], total: int) -> None:
         self.key, self.classes, self.total = key, classes, total
         self.pixels = np.zeros(256, np.int64)
-        self.maps = 0
+        self.maps = self.turned = 0
 
     def add(self, pixels: np.ndarray) -> None:
         """Count a label map, of which these are the pixels of each label [256], as :func:`pixels_of` gives them."""
@@ -100,11 +105,37 @@ def survey(dataset: Dataset, key: str, tolerant: bool = False) -> LabelSurvey | 
         if 'seg_map_path' not in info:
             return None
         try:
+            found.turned += is_turned(info.get('img_path'))
             found.add(pixels_of(load(info)['gt_seg_map']))
         except (DataError, OSError):
             if not tolerant:
                 raise
     return found
+
+
+def is_turned(path: str | None) -> bool:
+    """Whether a file is an image that carries an orientation."""
+    try:
+        with Image.open(path) as image:
+            return orientation_in(image) != 1
+    except (OSError, AttributeError, ValueError, Image.DecompressionBombError):  # no file, or of another format
+        return False
+
+
+def how_turned(dataset: Dataset) -> tuple[str, str]:
+    """What a dataset of mmseg makes of EXIF orientations, and when that is wrong."""
+    part = next(part for part in parts_of(dataset) if loader_of(part) is not None)
+    labels, images = loader_of(part), [step for step in steps_of(part.pipeline) if isinstance(step, LoadImageFromFile)]
+    ours = images and isinstance(images[0], LoadImage)
+    if ours and not images[0].turns:
+        return 'neither they nor their label maps are turned', 'leave out color_type of the loader to turn both'
+    if ours and isinstance(labels, LoadSegAnnotations) and labels.orientation == 'stored':
+        return 'they and their label maps are turned', (
+            "if label maps are turned already, as programs leave them that show photographs upright, set orientation='shown' of "
+            'nepa_mm.LoadSegAnnotations')
+    return 'they are turned, and their label maps are not', (
+        "if label maps belong to the pixels as they are stored, take nepa_mm.LoadImage and nepa_mm.LoadSegAnnotations with "
+        "orientation='stored'")
 
 
 def parts_of(dataset: Dataset) -> Iterator[Dataset]:

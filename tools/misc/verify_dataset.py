@@ -105,22 +105,24 @@ def start_worker(dataset, max_label: int | None) -> None:
     worker.update(dataset=dataset, max_label=max_label, load_image=load_image, load_labels=load_labels)
 
 
-def broken(index: int) -> tuple[tuple[str, str] | None, np.ndarray | None]:
-    """Path and reason of an image or a label map that cannot be used, None if both can; pixels of each label if it has any."""
+def broken(index: int) -> tuple[tuple[str, str] | None, np.ndarray | None, bool]:
+    """Path and reason of an image or a label map that cannot be used, None if both can; with labels, the pixels of each, and
+    whether the image is turned.
+    """
     info, max_label = worker['dataset'].get_data_info(index), worker['max_label']
-    path, pixels = str(info.get('img_path', f'image {index}')), None
+    path, pixels, turned = str(info.get('img_path', f'image {index}')), None, False
     try:
         info = worker['load_image'](info)
         if 'seg_map_path' in info:
-            path = str(info['seg_map_path'])
+            path, turned = str(info['seg_map_path']), info['orientation'] != 1
             pixels = pixels_of(worker['load_labels'](info)['gt_seg_map'])
             labels = np.flatnonzero(pixels)
             wrong = labels[(labels > max_label) & (labels != 255)].tolist() if max_label is not None else []
             if wrong:
-                return (path, f'labels {wrong[:5]} are above {max_label}, the last class'), pixels
+                return (path, f'labels {wrong[:5]} are above {max_label}, the last class'), pixels, turned
     except DataError as error:
-        return (path, error.what), None
-    return None, pixels
+        return (path, error.what), None, turned
+    return None, pixels, turned
 
 
 @contextmanager
@@ -145,12 +147,16 @@ def main() -> None:
         fork = multiprocessing.get_context('fork')
         with ProcessPoolExecutor(args.workers, fork, start_worker, (dataset, max_label)) as pool, dead_worker(args.source):
             results = pool.map(broken, range(len(dataset)), chunksize=64)
-            for result, pixels in track(results, f'{name}: {len(dataset)} images', len(dataset), console=console):
+            for result, pixels, turned in track(results, f'{name}: {len(dataset)} images', len(dataset), console=console):
+                labels.turned += turned
                 if pixels is not None:
                     labels.add(pixels)
                 if result is not None and result not in found:
                     found.append(result)
                     print('\t'.join(result), flush=True)
+        if labels.turned:
+            console.print(f'{name}: {labels.turned} images carry an EXIF orientation, by which they and their label maps are '
+                          f"turned (orientation='shown' of nepa_mm.LoadSegAnnotations leaves maps as they are)", markup=False)
         if labels.classes and labels.said():
             console.print(f'{name}: {" | ".join(labels.said())}', markup=False)
     if not total:
