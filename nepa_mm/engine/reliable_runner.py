@@ -26,7 +26,14 @@ from .durable_checkpoint_hook import STOPPED
 from .effective_batch import StepLoader
 from .keep_zeros_hook import KeepZerosHook
 from .loader_faults_hook import DataTimeout, LoaderFaultsHook, dead, workers_of
-from .resumed_state import FROM_WEIGHTS, apply_settings, changes_of, require_state, settings_of, state_changes
+from .resumed_state import (
+    apply_settings,
+    changes_of,
+    class_changes,
+    require_state,
+    settings_of,
+    state_changes,
+)
 from .signal_hook import begin_worker
 from .step_seed_hook import StepSeedHook
 from .vis_backends import spare_training
@@ -251,30 +258,16 @@ class ReliableRunner(Runner):
         if not self._resume:
             return checkpoint
         require_state(checkpoint, self, self.may_change)
-        changed = self.changed_facts()
+        changed = self.changed_facts() + class_changes(checkpoint, self)
         if not self.tells_settings:
             changed += state_changes(checkpoint, self)
         if self.param_schedulers and 'param_schedulers' not in checkpoint:
             changed.append('param_scheduler: not saved -> as in the config')
         self.refuse(changed)
         if changed:
-            self.change(checkpoint, changed)
+            apply_settings(checkpoint, self)
+            self.logger.info(f'Resumed with changes: {", ".join(changed)}; optimizer and schedules go on as the config has them')
         return checkpoint
-
-    def change(self, checkpoint: dict, changed: list[str]) -> None:
-        """Go on with the settings of the config, and say so."""
-        kind, loop = 'optim_wrapper.optimizer.type', self.train_loop
-        if self.saved_facts.get(kind, self.settings.get(kind)) != self.settings.get(kind):
-            raise ConfigError(f'{self.settings[kind]!r} cannot go on with the state of {self.saved_facts[kind]!r}', kind,
-                              f'keep it, or {FROM_WEIGHTS}')
-        epochs, steps = self.passed(checkpoint['meta']['epoch'], checkpoint['meta']['iter'])
-        key, length, done = ('max_epochs', loop.max_epochs, epochs) if isinstance(loop, EpochBasedTrainLoop) else (
-            'max_iters', loop.max_iters, steps)
-        if done >= length:
-            raise ConfigError(f'{length} is no more than the {done} that the checkpoint has done', f'train_cfg.{key}',
-                              'train longer')
-        apply_settings(checkpoint, self, epochs, steps)
-        self.logger.info(f'Resumed with changes: {", ".join(changed)}; optimizer and schedules go on as the config has them')
 
     def facts(self) -> dict:
         """What must not change when the run is resumed."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from mmengine.hooks import EMAHook
 from mmengine.optim import OptimWrapperDict
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..errors import CheckpointError, ConfigError
 
@@ -119,18 +119,47 @@ def state_changes(checkpoint: dict, runner: Runner) -> list[str]:
     return list(found.values())
 
 
-def apply_settings(checkpoint: dict, runner: Runner, epochs: int, steps: int) -> None:
+def class_changes(checkpoint: dict, runner: Runner) -> list[str]:
+    """The first class that has another name, of which mmengine only warns: the same label would mean another one from here on."""
+    saved, now = ((meta or {}).get('classes') for meta in (
+        checkpoint['meta'].get('dataset_meta'), getattr(runner.train_dataloader.dataset, 'metainfo', None)))
+    if not saved or not now or list(saved) == list(now):
+        return []
+    label = next((i for i, pair in enumerate(zip(saved, now)) if pair[0] != pair[1]), min(len(saved), len(now)))
+    names = [repr(classes[label]) if label < len(classes) else None for classes in (saved, now)]
+    return [f'train_dataloader.dataset.metainfo.classes.{label}: {names[0]} -> {names[1]}']
+
+
+def require_length(checkpoint: dict, runner: Runner) -> None:
+    """Refuse a changed run that has nothing left to do, or that cannot go on with the state of its optimizer.
+
+    Raises:
+        ConfigError: With the key.
+    """
+    kind, saved, now = 'optim_wrapper.optimizer.type', runner.saved_facts, runner.settings
+    if saved.get(kind, now.get(kind)) != now.get(kind):
+        raise ConfigError(f'{now[kind]!r} cannot go on with the state of {saved[kind]!r}', kind, f'keep it, or {FROM_WEIGHTS}')
+    is_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    length, done = (runner.max_epochs, checkpoint['meta']['epoch']) if is_epochs else (
+        runner.max_iters, checkpoint['meta']['iter'])
+    if done >= length:
+        raise ConfigError(f'{length} is no more than the {done} that the checkpoint has done',
+                          f'train_cfg.{"max_epochs" if is_epochs else "max_iters"}', 'train longer')
+
+
+def apply_settings(checkpoint: dict, runner: Runner) -> None:
     """Write the config's settings into a checkpoint's state of optimizer and schedules, for mmengine to load.
 
     Args:
         checkpoint: What was loaded, which is changed.
         runner: With the optimizer and schedules that its config asks for, at their beginning.
-        epochs: Passes over the data that a loop of epochs has done.
-        steps: Iterations after those.
 
     Raises:
-        ConfigError: If the rates that a schedule has chosen depend on validations of the past.
+        ConfigError: If nothing is left to do, or what is saved is of another optimizer, or the rates that a schedule has chosen
+            depend on validations of the past.
     """
+    require_length(checkpoint, runner)
+    epochs, steps = runner.passed(checkpoint['meta']['epoch'], checkpoint['meta']['iter'])
     for schedule in schedules_of(runner):
         if hasattr(schedule, 'need_val_args'):
             raise ConfigError(f'{type(schedule).__name__} depends on past validations, and cannot be built anew for another run',

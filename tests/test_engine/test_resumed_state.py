@@ -28,11 +28,11 @@ class Rates(Hook):
         self.seen[runner.iter] = [group['lr'], group['weight_decay'], group['momentum']]
 
 
-def run(work_dir, epochs=4, schedule=(RISE, FALL), batch=2, lr=0.1, flag=False, hooks=(), loop=None, **kwargs):
+def run(work_dir, epochs=4, schedule=(RISE, FALL), batch=2, lr=0.1, flag=False, hooks=(), loop=None, classes='ab', **kwargs):
     """A training of four steps an epoch, and its rates."""
     rates = Rates()
     loader = dict(batch_size=batch, num_workers=0, sampler=dict(type='InfiniteSampler' if loop else 'DefaultSampler'),
-                  dataset=Numbers(serialize_data=False))
+                  dataset=Numbers(serialize_data=False, metainfo=dict(classes=list(classes))))
     optimizer = dict(type='SGD', lr=lr, momentum=kwargs.pop('momentum', 0.9), weight_decay=kwargs.pop('weight_decay', 0.01))
     built = ReliableRunner(
         Nearer([]), str(work_dir), train_dataloader=loader, train_cfg=loop or dict(by_epoch=True, max_epochs=epochs),
@@ -165,6 +165,13 @@ def test_what_cannot_go_on_is_refused_with_the_flag_as_well(saved, tmp_path):
     plateau = dict(type='ReduceOnPlateauLR', monitor='loss')
     with pytest.raises(ConfigError, match='ReduceOnPlateauLR depends on past validations'):
         resumed(saved, tmp_path, schedule=(plateau, ), flag=True)
+
+
+@pytest.mark.parametrize('classes, said', [('ba', "0: 'a' -> 'b'"), ('abc', "2: None -> 'c'")])
+def test_labels_that_mean_other_classes_are_refused(classes, said, saved, tmp_path):
+    with pytest.raises(ConfigError, match=f'train_dataloader.dataset.metainfo.classes.{said} '):
+        resumed(saved, tmp_path, classes=classes)
+    resumed(saved, tmp_path, classes=classes, flag=True)
 
 
 def test_settings_are_flat_and_compared_as_numbers():
