@@ -231,6 +231,15 @@ def test_what_cannot_be_is_refused(tmp_path):
         runner(tmp_path, 8, optim_wrapper=dict(optimizer=dict(type='SGD', lr='1e-x')), param_scheduler=None).train()
 
 
+def test_a_loop_and_a_sampler_that_never_meet(tmp_path):
+    loader = dict(batch_size=8, num_workers=0, drop_last=True, dataset=Images(6), collate_fn=dict(type='default_collate'))
+    with pytest.raises(ConfigError, match=r'its sampler never ends.* \| train_dataloader.sampler.type \| .*DefaultSampler'):
+        runner(tmp_path, 8, train_dataloader=dict(loader, sampler=dict(type='InfiniteSampler'))).train()
+    with pytest.raises(ConfigError, match=r'6 images make no full batch of 8 = .* \| train_dataloader'):
+        runner(tmp_path, 8, train_dataloader=dict(loader, sampler=dict(type='DefaultSampler')), max_iters=2,
+               loop='nepa_mm.AccumulatingIterLoop', param_scheduler=None).train()
+
+
 def test_what_differs_from_the_config_is_said(tmp_path):
     optim_wrapper = dict(accumulative_counts=3, optimizer=dict(type='AdamW', lr=1e-2))
     schedule = dict(type='CosineAnnealingLR', T_max=30, end=30, by_epoch=False)
