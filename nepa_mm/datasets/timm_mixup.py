@@ -12,6 +12,9 @@ from ..registry import BATCH_AUGMENTS
 class TimmMixup:
     """The images and targets of ``timm.data.Mixup``, which the release calls.
 
+    Under one seed they are those of the installed timm. Since its version 1.0.29 a box of CutMix whose side is an odd number of
+    pixels is a pixel larger than before, and the mixed targets are as much different.
+
     mmpretrain's ``Mixup`` and ``CutMix`` pair images at random and leave label smoothing to the loss; timm pairs the first
     with the last and smooths the targets. So the loss is the plain soft cross-entropy,
     ``loss=dict(type='CrossEntropyLoss', use_soft=True)``, and never ``LabelSmoothLoss``, which would smooth twice.

@@ -1,6 +1,7 @@
 """Images, targets and loss of timm, through mmpretrain's classifier."""
 import numpy as np
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from mmpretrain.models import ImageClassifier
@@ -30,6 +31,27 @@ def test_images_and_targets_are_timms_and_the_arguments_stay(mode):
         torch.testing.assert_close(targets.sum(dim=1), torch.ones(4))
         drawn.add('cutmix' if set(mixed[0].unique().tolist()) <= {0., 3.} else 'mixup')
     assert drawn == {'cutmix', 'mixup'}
+
+
+# Top, bottom, left, right of boxes of 40 % of 224 x 224 pixels, by seeds 0 to 3
+BOXES = [(102, 224, 0, 118), (0, 108, 70, 211), (98, 224, 0, 86), (36, 177, 82, 223)]
+BOXES_BEFORE_1_0_29 = [(102, 224, 0, 117), (0, 107, 70, 210), (98, 224, 0, 85), (36, 176, 82, 222)]
+
+
+def test_boxes_of_the_pinned_timm(monkeypatch):
+    """They changed once: what "bit for bit" means depends on the version."""
+    ours = TimmMixup(num_classes=2, cutmix_alpha=1.0, mixup_alpha=0.)
+    monkeypatch.setattr(ours.timm, '_params_per_batch', lambda: (0.6, True))
+    is_old = tuple(map(int, timm.__version__.split('.')[:3])) < (1, 0, 29)
+    for seed, (top, bottom, left, right) in enumerate(BOXES_BEFORE_1_0_29 if is_old else BOXES):
+        np.random.seed(seed)
+        images = torch.arange(2.).view(2, 1, 1, 1).expand(2, 3, 224, 224)
+        mixed, targets = ours(images, torch.eye(2))
+        expected = torch.zeros(3, 224, 224)
+        expected[:, top:bottom, left:right] = 1.
+        assert torch.equal(mixed[0], expected)
+        share = (bottom - top) * (right - left) / 224**2
+        torch.testing.assert_close(targets[0], torch.tensor([0.95 - 0.9 * share, 0.05 + 0.9 * share]))
 
 
 def test_smoothed_targets_by_hand():
