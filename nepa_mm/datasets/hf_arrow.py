@@ -1,12 +1,17 @@
 """Opening and ordering what Hugging Face ``datasets`` saved. Imported only where it is used: the library is optional."""
+import io
 import json
+import os
 import re
+import sys
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
+from PIL import Image
 
 from ..errors import DataError
 
@@ -14,6 +19,7 @@ SAME_SPLIT = {'val': 'validation', 'validation': 'val'}  # mm's name and Hugging
 SHARD = re.compile(r'(?P<split>.+)-\d+-of-(?P<count>\d+)')
 # Hugging Face's names of ImageNet's files end in the class: n01440764_10026_n01440764.JPEG
 CLASS_SUFFIX = r'_n\d{8}(\.[^.]+)$'
+LOOKED_AT = 16  # images whose encoding is looked at
 PACKED = 'nepa_mm.pack_images'  # builder of what tools/dataset_converters/pack_images.py wrote, in the order of its folders
 
 
@@ -74,6 +80,46 @@ def image_names(images: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
         raise DataError(f'a column of the type {images.type}, not that of datasets.Image', where,
                         'choose another column or cast it')
     return pc.replace_substring_regex(pc.struct_field(images, 'path'), r'^.*/', '')
+
+
+def say_lost(names: pa.ChunkedArray, images: pa.ChunkedArray, where: str) -> None:
+    """Say once, on standard error, that images have no file names, and whether they look as if they were encoded anew.
+
+    A ``map`` of ``datasets`` that only looks at an image decodes it, writes it again, a JPEG with Pillow's quality of 75, and
+    drops its name. Whoever did so has other pixels than the files had.
+    """
+    if not names.null_count or os.environ.get('RANK', '0') != '0':
+        return
+    rows = range(0, len(images), max(1, len(images) // LOOKED_AT))[:LOOKED_AT]
+    kinds = [written_at_75(images[row].as_py()['bytes']) for row in rows]
+    anew = ''
+    if all(kinds):
+        anew = (f'; {len(kinds)} that were looked at are JPEG of quality 75 ({sum(kinds) / len(kinds):.2f} bytes a pixel): a map '
+                'of datasets that decodes images encodes them anew, with a loss')
+    print(f'nepa_mm: {where}: {names.null_count} of {len(names)} images have no file name, so these come in the order of their '
+          f'rows, and a seed draws other batches than from the files{anew}. Build it without decoding: '
+          'cast_column("image", datasets.Image(decode=False)) before map', file=sys.stderr)
+
+
+def written_at_75(content: bytes | None) -> float:
+    """Bytes a pixel of a JPEG that was written with Pillow's own quality; 0 if it is none."""
+    if not content:
+        return 0.
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            tables = getattr(image, 'quantization', None)
+            return len(content) / (image.width * image.height) if tables and tables[0] == luminance_of_75() else 0.
+    except (OSError, Image.DecompressionBombError):  # a broken one is named when it is drawn
+        return 0.
+
+
+@cache
+def luminance_of_75() -> list[int]:
+    """Pillow's table by which a JPEG is quantised at its own quality."""
+    file = io.BytesIO()
+    Image.new('L', (8, 8)).save(file, 'JPEG')
+    with Image.open(file) as image:
+        return image.quantization[0]
 
 
 def checked_labels(labels: pa.ChunkedArray, where: str) -> pa.ChunkedArray:

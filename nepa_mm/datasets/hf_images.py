@@ -16,6 +16,8 @@ class HFImageDataset(BaseDataset):
     draws the same batches from either. What tools/dataset_converters/pack_images.py wrote is in that order already. Images stay
     encoded until :class:`LoadImage` decodes them; the network is never asked.
 
+    Images without file names come in the order of their rows, which a line on standard error says once.
+
     Arrow files (of ``save_to_disk``) are mapped into memory and read where they are. Parquet files cannot be read image by
     image: ``datasets`` first copies them, once, to Arrow files of the same size below ``HF_DATASETS_CACHE``.
 
@@ -55,7 +57,9 @@ class HFImageDataset(BaseDataset):
             raise ConfigError(f"'HFImageDataset' needs a library ({error})", 'dataset.type', 'pip install datasets') from error
         images = hf_arrow.open_split(Path(self.data_root), self.split)
         table = images[:]  # a view of the mapped files
-        names = hf_arrow.image_names(*self._column(table, 'image_column'))
+        column, where = self._column(table, 'image_column')
+        names = hf_arrow.image_names(column, where)
+        hf_arrow.say_lost(names, column, where)
         labels = None
         if self.with_label:
             labels = hf_arrow.checked_labels(*self._column(table, 'label_column'))

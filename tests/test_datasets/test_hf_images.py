@@ -1,6 +1,8 @@
 """A folder of class folders and the same images in both of Hugging Face's formats, shuffled and with its file names."""
 import copy
+import io
 import pickle
+import re
 import shutil
 import socket
 import sys
@@ -105,6 +107,31 @@ def test_same_sequence_as_folders(form, split, root):
     assert ours.metainfo['classes'] == ('tench, Tinca', 'goldfish', 'shark')
     info = ours.get_data_info(0)
     assert set(info) == {'img_bytes', 'img_path', 'gt_label', 'sample_idx'} and info['img_bytes'][:2] == b'\xff\xd8'
+
+
+def test_lost_names_and_images_that_were_encoded_anew_are_said_once(root, tmp_path, capsys):
+    HFImageDataset(root / 'arrow')
+    assert 'nepa_mm:' not in capsys.readouterr().err
+    whole = datasets.load_from_disk(root / 'arrow')['train'].remove_columns('label')
+    whole.map(lambda row: dict(row, width=row['image'].width)).save_to_disk(tmp_path / 'anew/train')
+    undecoded = whole.cast_column('image', datasets.Image(decode=False))
+    undecoded.map(lambda row: dict(row, size=len(row['image']['bytes']))).save_to_disk(tmp_path / 'kept/train')
+    fine = undecoded.map(lambda row: dict(image=dict(bytes=encoded_at_95(row['image']['bytes']), path=None)))
+    fine.save_to_disk(tmp_path / 'nameless/train')
+    said = {}
+    for name in ('anew', 'kept', 'nameless'):
+        HFImageDataset(tmp_path / name, with_label=False)
+        said[name] = capsys.readouterr().err
+    lost = 'nepa_mm: .*: 12 of 12 images have no file name, so these come in the order of their rows, .* than from the files'
+    anew = r'; 12 that were looked at are JPEG of quality 75 \([\d.]+ bytes a pixel\): .*before map\n'
+    assert re.fullmatch(lost + anew, said['anew'])
+    assert said['kept'] == '' and re.fullmatch(lost + r'\. Build it without decoding: .*before map\n', said['nameless'])
+
+
+def encoded_at_95(content):
+    file = io.BytesIO()
+    Image.open(io.BytesIO(content)).save(file, 'JPEG', quality=95)
+    return file.getvalue()
 
 
 @pytest.mark.parametrize('form', ['arrow', 'parquet'])
