@@ -7,7 +7,7 @@ from ..checkpoints.files import refuse_existing, require_writable
 from ..engine.read_config import Options
 from ..errors import ConfigError
 from .files import Exported, export_onnx, export_torch
-from .graph import Graph
+from .graph import MAX_BATCH, Graph
 from .source import load_source
 
 
@@ -22,6 +22,8 @@ def parse_args(description: str, suffix: str) -> argparse.Namespace:
                         help='outside (default): the graph takes normalised float32; inside: uint8 pixels from 0 to 255')
     parser.add_argument('--features', metavar='OUT_TYPE', help="what the backbone gives instead of the head's output: raw, "
                         'cls_token, last_token, avg_featmap, featmap or padded_featmap')
+    parser.add_argument('--max-batch', type=int, default=MAX_BATCH, metavar='N', help='most images at once, for runtimes that '
+                        f'plan memory for them; 1 fixes the number; default: {MAX_BATCH}')
     parser.add_argument('--argmax', action='store_true', help='segmentation: the class of each pixel instead of logits')
     parser.add_argument('--no-verify', action='store_true', help='do not compare with torch')
     parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
@@ -32,6 +34,8 @@ def parse_args(description: str, suffix: str) -> argparse.Namespace:
         parser.error(f'--output-file {args.output_file}: the name must end in {suffix}')
     if args.shape is not None and (len(args.shape) > 2 or min(args.shape) < 1):
         parser.error(f'--shape {" ".join(map(str, args.shape))}: give one side or height and width, in pixels')
+    if args.max_batch < 1:
+        parser.error(f'--max-batch {args.max_batch}: give 1 or more')
     return args
 
 
@@ -42,7 +46,7 @@ def export(description: str, suffix: str) -> Exported:
     require_writable(args.output_file)
     warnings.filterwarnings('ignore', category=FutureWarning)  # PyTorch's, of its own exporter
     source = load_source(args.model, args.checkpoint, args.cfg_options, args.features)
-    graph = Graph(source, args.features is not None, args.argmax, args.normalize == 'inside')
+    graph = Graph(source, args.features is not None, args.argmax, args.normalize == 'inside', args.max_batch)
     size = source.image_size if args.shape is None else (args.shape[0], args.shape[-1])
     if size is None:
         raise ConfigError('it does not say the size of its images', args.model, 'give --shape H W')

@@ -11,15 +11,19 @@ from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from ..checkpoints.files import link_new, refuse_existing
+from ..checkpoints.preprocessor_file import fields
+from ..checkpoints.record import published_name
 from ..errors import CheckpointError, ConfigError, first_line
 from ..version import __version__
 from .graph import NAME, Graph
 from .source import Source
 
 TOLERANCE = 1e-4
-BATCHES = (1, 2, 3)
+OPSETS = (18, 25)  # what PyTorch 2.12 with onnxscript 0.7 writes
 
 
 @dataclass
@@ -33,7 +37,7 @@ class Exported:
         facts, size = self.metadata, self.path.stat().st_size / 1e6
         lines = [f'{self.path}: {size:.1f} MB, {facts["task"]}; {facts["input"]}; outputs {", ".join(facts["outputs"])}']
         lines.append('not checked' if self.difference is None else
-                     f'checked against torch, batches of {", ".join(map(str, BATCHES))} and '
+                     f'checked against torch, batches of {", ".join(map(str, facts["checked_batches"]))} and '
                      f'{", ".join(f"{height} x {width}" for height, width in facts["checked_sizes"])} pixels: largest difference '
                      f'{self.difference:.1e}')
         return '\n'.join(lines)
@@ -55,27 +59,34 @@ def export_onnx(source: Source, graph: Graph, path: Path, size: tuple[int, int],
         verify: Compare with torch.
 
     Raises:
-        ConfigError: If a package is missing, torch is 2.4, or the model cannot be exported.
+        ConfigError: If a package is missing, torch is 2.4, the model cannot be exported, or not with these operators.
         CheckpointError: If the file exists, or its numbers differ from torch's by more than 1e-4.
     """
     if torch.__version__ < (2, 5):
         raise ConfigError(f'torch {torch.__version__} cannot write what it exports as ONNX', 'torch',
                           'use a later one, or export_torch.py')
     need('onnx', 'onnxscript', *(['onnxruntime'] if verify else []))
-    program = graph.trace(size, dynamic_shape)
+    from .onnx_model import finish  # which needs onnx
+    program, facts = graph.trace(size, dynamic_shape), metadata(source, graph, size, dynamic_shape)
     with quiet('onnxscript', 'torch.onnx'):
         program = torch.onnx.export(
             program, dynamo=True, opset_version=opset, verbose=False, input_names=[NAME], output_names=graph.output_names)
-    facts = metadata(source, graph, size, dynamic_shape)
-    program.model.metadata_props.update(
-        {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()})
-    return written(path, program.save, onnx_session, graph, facts, verify)
+
+    def save(file: Path) -> None:
+        program.save(file)
+        version = finish(file, facts)
+        if opset not in (None, version):  # PyTorch would log it and go on
+            raise ConfigError(f'{opset}: PyTorch {torch.__version__} wrote version {version} instead', '--opset-version',
+                              f"leave it out for PyTorch's choice, or give one from {OPSETS[0]} to {OPSETS[1]}")
+
+    return written(path, save, onnx_session, graph, facts, verify)
 
 
 def export_torch(source: Source, graph: Graph, path: Path, size: tuple[int, int], dynamic_shape: bool = False,
                  verify: bool = True) -> Exported:
     """Likewise a file of ``torch.export``, for ``torch.export.load``; metadata are in its ``metadata.json``."""
     program, facts = graph.trace(size, dynamic_shape), metadata(source, graph, size, dynamic_shape)
+    forget_origins(program)
 
     def save(file: Path) -> None:
         torch.export.save(program, file, extra_files={'metadata.json': json.dumps(facts)})
@@ -83,22 +94,36 @@ def export_torch(source: Source, graph: Graph, path: Path, size: tuple[int, int]
     return written(path, save, lambda file: torch.export.load(file).module(), graph, facts, verify)
 
 
+def forget_origins(program: ExportedProgram) -> None:
+    """Clear what each operation notes of the source that made it: paths and lines of this machine."""
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+            for key in ('stack_trace', 'from_node'):
+                node.meta.pop(key, None)
+
+
 def metadata(source: Source, graph: Graph, size: tuple[int, int], dynamic_shape: bool) -> dict:
     """What a user of the file has to know, all of it data that JSON holds."""
     sides = [f'{graph.patch_size} * {side}' for side in ('rows', 'columns')] if dynamic_shape else list(size)
+    batch = 'batch' if graph.max_batch > 1 else 1
     kind = 'uint8, 0 to 255, normalised in the graph' if graph.normalize else 'float32, normalised'
     facts = dict(
         task=graph.task,
-        input=f'[batch, 3, {sides[0]}, {sides[1]}] {source.channels}, {kind}',
+        input=f'[{batch}, {source.input_channels}, {sides[0]}, {sides[1]}] {source.channels}, {kind}',
         outputs=graph.output_names,
         input_size=sides,
         channels=source.channels,
         normalize='inside' if graph.normalize else 'outside',
         checked_sizes=[list(other) for other in graph.sizes(size, dynamic_shape)],
-        source=source.address,
-        nepa_mm=__version__)
+        checked_batches=graph.batches,
+        source=published_name(source.address),
+        nepa_mm=__version__,
+        **graph.decision)
     if source.mean_std is not None:
         facts['mean'], facts['std'] = source.mean_std
+    images = source.images
+    if images is not None and images.size in (None, size):  # not with another --shape
+        facts['preprocessor_config'] = fields(images, size[0])
     if source.classes is not None and graph.task != 'features':
         facts['classes'] = source.classes
     return facts
@@ -115,8 +140,10 @@ def written(path: Path, save: Callable, load: Callable, graph: Graph, facts: dic
             try:
                 difference = largest_difference(load(Path(folder) / path.name), graph, facts['checked_sizes'])
             except Exception as error:  # of many kinds: those of the runtime that reads it
+                one_size = len(facts['checked_sizes']) == 1
                 raise ConfigError(f'it is not written: it does not run for images of {facts["checked_sizes"]} pixels '
-                                  f'({first_line(error)})', str(path), 'give one --shape, without --dynamic-shape') from error
+                                  f'({first_line(error)})', str(path), 'NEPA_DEBUG=1 shows where' if one_size else
+                                  'give one --shape, without --dynamic-shape') from error
             if not difference <= TOLERANCE:  # nor what is no number
                 raise CheckpointError(f'it is not written: its outputs differ from those of torch by {difference:.1e}, more than '
                                       f'{TOLERANCE:.0e}', str(path), '--no-verify writes it all the same')
@@ -133,7 +160,7 @@ def largest_difference(run: Callable[[Tensor], tuple[Tensor, ...]], graph: Graph
     differences = []
     with torch.no_grad():
         for size in sizes:
-            for batch in BATCHES:
+            for batch in graph.batches:
                 images = graph.images(batch, size)
                 outputs = run(images)
                 if graph.argmax:

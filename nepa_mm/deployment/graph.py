@@ -4,6 +4,7 @@ Shapes: B batch, C classes, H x W pixels.
 """
 import torch
 from mmpretrain.models import BaseSelfSupervisor
+from mmpretrain.models.heads import MultiLabelClsHead
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
@@ -11,6 +12,7 @@ from ..errors import ConfigError, first_line
 from .source import Source
 
 NAME = 'input'  # of the graph's input
+MAX_BATCH = 256
 
 
 class Graph(nn.Module):
@@ -25,13 +27,16 @@ class Graph(nn.Module):
         features: Give the outputs of the backbone.
         argmax: Of a segmentor, give the class of each pixel.
         normalize: Take uint8 pixels, 0 to 255, and normalise them in the graph; otherwise take float32, normalised.
+        max_batch: The most images at once, which runtimes that plan their memory ahead, as ExecuTorch, have to know.
 
     Raises:
         ConfigError: If the model has no such outputs, or its config does not say how to normalise.
     """
 
-    def __init__(self, source: Source, features: bool = False, argmax: bool = False, normalize: bool = False) -> None:
+    def __init__(self, source: Source, features: bool = False, argmax: bool = False, normalize: bool = False,
+                 max_batch: int = MAX_BATCH) -> None:
         super().__init__()
+        self.max_batch, self.in_channels = max_batch, source.input_channels
         self.model, self.argmax, self.normalize = source.model, argmax, normalize
         if features or isinstance(self.model, BaseSelfSupervisor):
             self.task = 'features'
@@ -73,29 +78,49 @@ class Graph(nn.Module):
     def images(self, batch: int, size: tuple[int, int]) -> Tensor:
         """Made-up images to trace and to check with."""
         if self.normalize:
-            return torch.randint(256, (batch, 3, *size), dtype=torch.uint8)
-        return torch.randn(batch, 3, *size)
+            return torch.randint(256, (batch, self.in_channels, *size), dtype=torch.uint8)
+        return torch.randn(batch, self.in_channels, *size)
 
     def trace(self, size: tuple[int, int], dynamic_shape: bool) -> ExportedProgram:
-        """The graph for any number of images, of H x W pixels or of any whole number of patches.
+        """The graph for up to ``max_batch`` images, of H x W pixels or of any whole number of patches.
 
         Raises:
             ConfigError: If the model cannot be traced so.
         """
-        shapes = {0: Dim('batch', min=1)}
+        shapes = {0: Dim('batch', min=1, max=self.max_batch)} if self.max_batch > 1 else {}
         if dynamic_shape:
             patch = self.patch_size
             shapes.update({2: patch * Dim('rows', min=2), 3: patch * Dim('columns', min=2)})
             size = size[0], size[1] + patch  # equal numbers could be taken for one
         try:
             with torch.no_grad():
-                return torch.export.export(self, (self.images(2, size), ), dynamic_shapes={NAME: shapes}, strict=False)
+                images = self.images(min(2, self.max_batch), size)
+                return torch.export.export(self, (images, ), dynamic_shapes={NAME: shapes}, strict=False)
         except ConfigError:
             raise
         except Exception as error:  # of many kinds: whatever the model's parts cannot do
             advice = 'leave out --dynamic-shape and give --shape' if dynamic_shape else 'NEPA_DEBUG=1 shows where'
             raise ConfigError(f'{type(self.model).__name__} cannot be traced by torch.export ({first_line(error)})', 'model',
                               advice) from error
+
+    @property
+    def batches(self) -> list[int]:
+        """Numbers of images to check with."""
+        return [batch for batch in (1, 2, 3) if batch <= self.max_batch]
+
+    @property
+    def decision(self) -> dict:
+        """How the host makes classes of the outputs: ``activation`` and, of a sigmoid, the ``threshold`` of a score."""
+        if self.task == 'features' or self.argmax:
+            return {}
+        if self.task == 'segmentation':
+            head = self.model.decode_head
+            return dict(activation='softmax') if head.out_channels > 1 else dict(activation='sigmoid', threshold=head.threshold)
+        head = self.model.head
+        if not isinstance(head, MultiLabelClsHead):
+            return dict(activation='softmax')
+        return dict(activation='sigmoid', **{name: value for name, value in (('threshold', head.thr), ('topk', head.topk))
+                                             if value is not None})
 
     @property
     def patch_size(self) -> int:

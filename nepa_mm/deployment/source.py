@@ -1,7 +1,9 @@
 """The model to export, from a config and a checkpoint or from a checkpoint alone, with what its users have to know."""
+import logging
 from dataclasses import dataclass
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import CheckpointLoader
@@ -10,8 +12,9 @@ from ..apis import get_model
 from ..apis.untrusted_config import without_init
 from ..checkpoints import fit_model, require_all
 from ..checkpoints.files import about
+from ..checkpoints.preprocessing import Preprocessing, input_size, pixels_of, preprocessing_of
 from ..engine.read_config import read_config
-from ..errors import ConfigError, first_line
+from ..errors import CheckpointError, ConfigError, first_line
 
 BACKBONE = 'model.backbone.'
 
@@ -27,37 +30,42 @@ class Source:
     @property
     def channels(self) -> str:
         """Order of the channels that the network sees."""
-        preprocessor = preprocessor_config(self.config)
-        turned = preprocessor.get('to_rgb') or preprocessor.get('bgr_to_rgb')
-        return 'RGB' if turned or timm_step(self.config) else 'BGR'  # mm reads images as BGR, timm as RGB
+        pixels = pixels_of(self.config)
+        if pixels is None:  # mm reads images as BGR
+            preprocessor = preprocessor_config(self.config)
+            return 'RGB' if preprocessor.get('to_rgb') or preprocessor.get('bgr_to_rgb') else 'BGR'
+        return pixels['channels']
 
     @property
     def mean_std(self) -> tuple[list[float], list[float]] | None:
         """Mean and standard deviation of each channel, of pixels from 0 to 255; None if the config has none."""
-        preprocessor, step = preprocessor_config(self.config), timm_step(self.config)
-        if preprocessor.get('mean') is not None:
-            return [float(value) for value in preprocessor['mean']], [float(value) for value in preprocessor['std']]
-        if step is not None:
-            return tuple([255 * float(value) for value in step[key]] for key in ('mean', 'std'))
-        return None
+        pixels = pixels_of(self.config)
+        return None if pixels is None else (pixels['mean'], pixels['std'])
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """Height and width of the images that the config trains on; of the crop, for segmentation."""
-        model = self.config.model
-        size = preprocessor_config(self.config).get('size') or model.backbone.get('img_size')
-        return None if size is None else (size, size) if isinstance(size, int) else tuple(size)
+        """Height and width of the images that the config tests with or else trains on; of the crop, for segmentation."""
+        return input_size(self.config)
+
+    @property
+    def images(self) -> Preprocessing | None:
+        """How they are resized and cropped; None where the config does not say, or more than that is done."""
+        if hasattr(self.model, 'encode_decode'):  # windows of an image
+            return None
+        try:
+            return preprocessing_of(self.config)
+        except CheckpointError as error:
+            print_log(f'the metadata do not say how images are prepared: {error.what}', 'current', logging.WARNING)
+            return None
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of an image."""
+        return int(self.config.model.backbone.get('in_channels', 3))
 
 
 def preprocessor_config(config: Config) -> dict:
     return config.model.get('data_preprocessor') or config.get('data_preprocessor') or {}
-
-
-def timm_step(config: Config) -> dict | None:
-    """The step of the test pipeline that normalises, where timm does it."""
-    loader = config.get('test_dataloader') or {}
-    steps = loader.get('dataset', {}).get('pipeline') or []
-    return next((step for step in steps if str(step.get('type')).endswith('TimmTransform')), None)
 
 
 def load_source(address: str, checkpoint: str | None = None, options: dict | None = None,

@@ -2,12 +2,13 @@
 import json
 import subprocess
 import sys
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmpretrain.models import ClsDataPreprocessor, ImageClassifier, LinearClsHead
+from mmpretrain.models import ClsDataPreprocessor, ImageClassifier, LinearClsHead, MultiLabelLinearClsHead
 from torch.torch_version import TorchVersion
 
 from nepa_mm import NEPA, NEPAViT
@@ -25,7 +26,17 @@ writes_onnx = pytest.mark.skipif(torch.__version__ < (2, 5), reason='torch 2.4 c
 def source_of(model, **preprocessor):
     config = Config(dict(model=dict(
         type=type(model).__name__, backbone=dict(img_size=28), data_preprocessor={**PIXELS, **preprocessor})))
-    return Source(randomize(model, 0.2).eval(), config, 'tiny', NAMES)
+    return Source(randomize(model, 0.2).eval(), config, '/home/me/tiny.pth', NAMES)
+
+
+def opset_of(path):
+    return pytest.importorskip('onnx').load(path).opset_import[0].version
+
+
+def places_in(content):
+    """Words of this machine that bytes hold."""
+    words = (str(ROOT), str(ROOT.parent), 'site-packages', '/root', '/home', 'File "', '.py"', sys.prefix)
+    return [word for word in words if word.encode() in content]
 
 
 def classifier(**backbone):
@@ -33,8 +44,8 @@ def classifier(**backbone):
     return ImageClassifier(NEPAViT(**TINY, **backbone), head=head, data_preprocessor=ClsDataPreprocessor(**PIXELS))
 
 
-def segmentor():
-    head = dict(num_classes=5, norm_cfg=dict(type='BN'), align_corners=False)
+def segmentor(**changes):
+    head = dict(num_classes=5, norm_cfg=dict(type='BN'), align_corners=False, **changes)
     sizes = {**TINY, 'arch': {**TINY['arch'], 'num_layers': 4}}
     return PaddedEncoderDecoder(
         dict(type='nepa_mm.NEPAViT', **sizes, causal=False, out_type='padded_featmap', out_indices=[0, 1, 2, 3]),
@@ -55,9 +66,12 @@ def session(path):
 def test_classifier(causal, variant, out_type, tmp_path):
     model = classifier(causal=causal, out_type=out_type, qk_norm='affine', **variant)
     source = source_of(model)
-    exported = export_onnx(source, Graph(source), tmp_path / 'a.onnx', (28, 28))
+    opset = 21 if causal else None
+    exported = export_onnx(source, Graph(source), tmp_path / 'a.onnx', (28, 28), opset=opset)
     assert exported.difference < 1e-5
     run = session(tmp_path / 'a.onnx')
+    assert run.get_inputs()[0].shape == ['batch', 3, 28, 28] and run.get_outputs()[0].shape == ['batch', 3]
+    assert opset in (None, opset_of(exported.path)) and places_in(exported.path.read_bytes()) == []
     images = torch.randn(7, 3, 28, 28)  # a batch that neither was traced nor checked
     logits, = run.run(['logits'], {'input': images.numpy()})
     with torch.no_grad():
@@ -66,6 +80,7 @@ def test_classifier(causal, variant, out_type, tmp_path):
     assert json.loads(facts['classes']) == NAMES and json.loads(facts['mean']) == PIXELS['mean']
     assert json.loads(facts['std']) == PIXELS['std'] and json.loads(facts['input_size']) == [28, 28]
     assert (facts['task'], facts['channels'], facts['normalize']) == ('classification', 'RGB', 'outside')
+    assert (facts['source'], facts['activation']) == ('tiny.pth', 'softmax')
 
 
 @writes_onnx
@@ -76,6 +91,7 @@ def test_features_of_any_size(variant, tmp_path):
     exported = export_onnx(source, Graph(source), tmp_path / 'a.onnx', (28, 28), dynamic_shape=True)
     assert exported.difference < 1e-4 and len(exported.metadata['checked_sizes']) == 3
     run = session(tmp_path / 'a.onnx')
+    assert run.get_inputs()[0].shape == ['batch', 3, '7*rows', '7*columns']
     for height, width in ((28, 28), (21, 49), (70, 14)):
         images = torch.randn(1, 3, height, width)
         outputs = run.run(['features_0', 'features_1'], {'input': images.numpy()})
@@ -128,6 +144,10 @@ def test_torch_export(tmp_path):
     graph = Graph(source, argmax=True)
     exported = export_torch(source, graph, tmp_path / 'a.pt2', (30, 33))
     assert exported.difference == 0
+    with ZipFile(exported.path) as archive:
+        assert not [(name, places_in(archive.read(name))) for name in archive.namelist() if places_in(archive.read(name))]
+    ends = [(limits.lower, limits.upper) for limits in torch.export.load(exported.path).range_constraints.values()]
+    assert ends == [(1, 256)]  # what runtimes that plan memory ahead have to know
     facts = {'metadata.json': ''}
     program = torch.export.load(tmp_path / 'a.pt2', extra_files=facts)
     assert json.loads(facts['metadata.json'])['outputs'] == ['seg_map']
@@ -135,6 +155,54 @@ def test_torch_export(tmp_path):
     with torch.no_grad():
         expected = model.encode_decode(images, [dict(img_shape=(30, 33))]).argmax(dim=1)
         assert torch.equal(program.module()(images)[0], expected)
+
+
+@writes_onnx
+def test_operators_that_cannot_be_had_are_refused(tmp_path):
+    """PyTorch would log it, write version 18 and go on."""
+    source = source_of(NEPA(NEPAViT(**{**TINY, 'arch': {**TINY['arch'], 'num_layers': 1}})))
+    with pytest.raises(ConfigError, match=r'^17: PyTorch .* wrote version 18 instead \| --opset-version \| .* 18 to 25'):
+        export_onnx(source, Graph(source), tmp_path / 'a.onnx', (28, 28), opset=17)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_image_at_once_and_one_channel_with_a_threshold(tmp_path):
+    model = segmentor(out_channels=1, threshold=0.7)
+    source = source_of(model, size=(30, 33))
+    with pytest.raises(ConfigError, match='it needs two classes'):
+        Graph(source, argmax=True)
+    exported = export_torch(source, Graph(source, max_batch=1), tmp_path / 'a.pt2', (30, 33))
+    assert (exported.metadata['activation'], exported.metadata['threshold']) == ('sigmoid', 0.7)
+    assert exported.metadata['input'].startswith('[1, 3, 30, 33]') and exported.metadata['checked_batches'] == [1]
+    assert torch.export.load(exported.path).module()(torch.zeros(1, 3, 30, 33))[0].shape == (1, 1, 30, 33)
+
+
+def test_scores_of_several_labels_have_a_threshold():
+    head = MultiLabelLinearClsHead(3, 16, thr=0.4)
+    model = ImageClassifier(NEPAViT(**TINY, out_type='avg_featmap'), head=head, data_preprocessor=ClsDataPreprocessor(**PIXELS))
+    assert Graph(source_of(model)).decision == dict(activation='sigmoid', threshold=0.4)
+
+
+@pytest.mark.parametrize('pipeline, preprocessor, size, expected', [
+    ([dict(type='nepa_mm.TimmTransform', input_size=64, is_training=False)], {}, (64, 64),
+     dict(mean=[123.675, 116.28, 103.53], resample=2, size=dict(shortest_edge=73), crop_size=dict(height=64, width=64))),
+    ([dict(type='ResizeEdge', scale=110, backend='pillow'), dict(type='CenterCrop', crop_size=96)], PIXELS, (96, 96),
+     dict(mean=PIXELS['mean'], size=dict(shortest_edge=110), crop_size=dict(height=96, width=96))),
+    ([dict(type='ColorJitter')], PIXELS, (28, 28), None),
+])
+def test_the_pipeline_says_how_images_are_prepared(pipeline, preprocessor, size, expected):
+    """The size is the pipeline's, not the backbone's ``img_size``, which is that of its pretraining."""
+    model = dict(type='ImageClassifier', backbone=dict(img_size=28), data_preprocessor=preprocessor)
+    config = Config(dict(model=model, test_dataloader=dict(dataset=dict(pipeline=pipeline))))
+    source = Source(randomize(classifier(causal=False, out_type='avg_featmap'), 0.2), config, 'tiny', NAMES)
+    assert source.image_size == size and source.channels == 'RGB'
+    facts = files.metadata(source, Graph(source), size, False)
+    if expected is None:
+        assert 'preprocessor_config' not in facts
+    else:
+        np.testing.assert_allclose(facts['mean'], expected.pop('mean'))
+        assert {key: facts['preprocessor_config'][key] for key in expected} == expected
+    assert 'preprocessor_config' not in files.metadata(source, Graph(source), (35, 35), False)  # of another --shape
 
 
 def test_what_differs_is_not_written(tmp_path, monkeypatch):
