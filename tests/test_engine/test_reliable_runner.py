@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmengine.hooks import Hook
 from PIL import Image
 
 from nepa_mm.engine import ReliableRunner
@@ -7,15 +8,13 @@ from nepa_mm.errors import DataError
 from tiny import Nearer, Numbers
 
 
-def runner(work_dir, epochs, **kwargs):
+def runner(work_dir, epochs, batch_size=2, **kwargs):
     seen = []
-    loader = dict(
-        batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True), dataset=Numbers(serialize_data=False))
-    built = ReliableRunner(
-        Nearer(seen), str(work_dir), train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), randomness=dict(seed=3), experiment_name=f'{work_dir}{epochs}',
-        **kwargs)
-    return built, seen
+    loader = dict(batch_size=batch_size, num_workers=0, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=True),
+                  dataset=Numbers(serialize_data=False))
+    settings = dict(train_cfg=dict(by_epoch=True, max_epochs=epochs), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+                    randomness=dict(seed=3), experiment_name=f'{work_dir}{epochs}')
+    return ReliableRunner(Nearer(seen), str(work_dir), train_dataloader=loader, **{**settings, **kwargs}), seen
 
 
 def test_one_that_is_built_without_a_config_resumes_from_its_work_dir(tmp_path, monkeypatch):
@@ -55,3 +54,26 @@ def test_a_broken_image_is_named_whichever_loader_a_config_has(load, tmp_path):
             next(iter(loader))
         assert error.value.what.startswith('it cannot be read as an image (') and error.value.where == (
             f"img_path='{tmp_path}/a/1.png'") and error.value.remedy == 'mend the file or take it out of the dataset'
+
+
+def test_from_any_step_of_an_epoch_with_a_rest_it_resumes_to_the_same_bits(tmp_path):
+    # 8 images: two steps of three, and one of two
+    options = dict(
+        batch_size=1, auto_scale_lr=dict(base_batch_size=3), default_scope='mmengine',
+        train_cfg=dict(type='nepa_mm.AccumulatingEpochLoop', max_epochs=2, take_rest=True),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)))
+    named = []
+
+    class Names(Hook):
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            named.extend(runner.images_of(runner.iter + 1))
+
+    whole, seen = runner(tmp_path / 'whole', 2, custom_hooks=[Names()], **options)
+    whole.train()
+    assert whole.iter == 6 and sorted(seen[:8]) == [*range(8)] and named == [f'index {image}' for image in seen]
+    for step, images in ((1, 3), (2, 6), (3, 8), (4, 11), (5, 14)):
+        saved = str(tmp_path / f'whole/iter_{step}.pth')
+        again, rest = runner(tmp_path / f'from{step}', 2, resume=True, load_from=saved, **options)
+        again.train()
+        assert rest == seen[images:] and torch.equal(again.model.weight, whole.model.weight), step
