@@ -1,17 +1,20 @@
 """Refuse, before the first step, datasets that contradict each other, the model or their loader."""
+import os
 from itertools import islice
 
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
+from mmpretrain.datasets import CustomDataset
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ..checkpoints import unwrapped
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..registry import HOOKS
 from ..seeding import seeded
 from .label_names import LabelNames, check_names, names_in
+from .label_survey import parts_of
 
 IMAGES = 2000  # of a validation that are asked for their size
 SIZES = 20  # of them that go through the pipeline; if they come out the same, all do
@@ -27,7 +30,8 @@ class CheckDatasetsHook(Hook):
     Raises:
         ConfigError: For a classifier with fewer outputs than labels, or weights or smoothing of another number; for batches of a
             validation or test with images of several sizes.
-        DataError: If the same label is one class in one dataset, and another in another or in the checkpoint.
+        DataError: If the same label is one class in one dataset, and another in another or in the checkpoint; if a list has a
+            label that a classifier does not have.
     """
     testing = False
 
@@ -47,6 +51,7 @@ class CheckDatasetsHook(Hook):
                     check_names(other, found)
                 expected = [*expected, found]
             check_outputs(model, names)
+            check_lists(model, loader.dataset, f'{key}.dataset')
             if key != 'train_dataloader':
                 check_one_size(loader, key)
         self.names = expected
@@ -61,16 +66,14 @@ class CheckDatasetsHook(Hook):
 
 def is_supervised(model: nn.Module) -> bool:
     """Whether labels of training are those of the model's outputs: a classifier or a segmentor."""
-    from mmpretrain.models import BaseClassifier
-    return isinstance(model, BaseClassifier) or hasattr(model, 'decode_head')
+    return hasattr(model, 'decode_head') or hasattr(getattr(model, 'head', None), 'num_classes')
 
 
 def check_outputs(model: nn.Module, names: list[LabelNames]) -> None:
     """A classifier must have an output for each label, and its loss must know as many."""
-    from mmpretrain.models.heads import ClsHead
     head = getattr(model, 'head', None)
     outputs = getattr(head, 'num_classes', None)
-    if not isinstance(head, ClsHead) or outputs is None:
+    if outputs is None:
         return
     for found in names:
         if len(found.names) > outputs:
@@ -86,6 +89,20 @@ def check_outputs(model: nn.Module, names: list[LabelNames]) -> None:
     if isinstance(known, int) and known != outputs:
         raise ConfigError(f'{known} differs from model.head.num_classes={outputs}', 'model.head.loss.num_classes',
                           'set it to that, or leave it out')
+
+
+def check_lists(model: nn.Module, dataset: Dataset, key: str) -> None:
+    """Labels behind the images in a list of mmpretrain's must be below the number of outputs."""
+    outputs = getattr(getattr(model, 'head', None), 'num_classes', None)
+    for part in parts_of(dataset) if outputs is not None else ():
+        path = getattr(part, 'ann_file', '')
+        if not isinstance(part, CustomDataset) or not part.with_label or not os.path.isfile(path):
+            continue
+        with open(path) as lines:
+            wrong = next((line.strip() for line in lines if not 0 <= int(line.rsplit(maxsplit=1)[-1]) < outputs), None)
+        if wrong is not None:
+            raise DataError(f'{wrong!r} of {path!r} has a label that is not in 0 to {outputs - 1}, model.head.num_classes - 1',
+                            f'{key}.ann_file', 'number the classes from 0, and set model.head.num_classes to their number')
 
 
 def check_one_size(loader: DataLoader, key: str) -> None:

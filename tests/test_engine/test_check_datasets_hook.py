@@ -137,6 +137,16 @@ def test_outputs_of_a_classifier(model, message, folders):
         check(classifier(**model), train=folders('a', 'b', 'c'))
 
 
+def test_labels_in_a_list(folders, tmp_path):
+    (tmp_path / 'list.txt').write_text('a/0.png 0\na/0.png 2\n')
+    listed = folders('a', ann_file='list.txt')
+    check(train=listed)
+    check(nn.Linear(1, 1), train=listed)
+    with pytest.raises(DataError, match=r"^'a/0.png 2' of '.*/list.txt' has a label that is not in 0 to 1, "
+                                        r'.* \| train_dataloader.dataset.ann_file \| number the classes'):
+        check(classifier(2), train=listed)
+
+
 def test_images_of_a_batch_have_one_size(folders):
     mixed = folders('a', root='mixed', sizes=((8, 8), (8, 9), (8, 8)))
     check(val=mixed)

@@ -156,7 +156,7 @@ def main() -> None:
                     print('\t'.join(result), flush=True)
         if labels.turned:
             console.print(f'{name}: {labels.turned} images carry an EXIF orientation, by which they and their label maps are '
-                          f"turned (orientation='shown' of nepa_mm.LoadSegAnnotations leaves maps as they are)", markup=False)
+                          "turned (orientation='shown' of nepa_mm.LoadSegAnnotations leaves maps as they are)", markup=False)
         if labels.classes and labels.said():
             console.print(f'{name}: {" | ".join(labels.said())}', markup=False)
     if not total:
