@@ -29,6 +29,7 @@ from .record import (
     facts_in,
     from_header,
     model_in,
+    names_for_places,
     published_name,
     record,
     to_header,
@@ -158,6 +159,7 @@ def mm_to_hf(src: str, dst: Path, ema: bool = False) -> str:
         model = settings.get('model') or model_config(inferred_backbone(ours, f'{src} carries no config'), num_classes)['model']
         classes = meta['dataset_meta'].get('classes') if isinstance(meta.get('dataset_meta'), dict) else None
         config = released_config(model, num_classes, classes, facts_in(meta).get('config'), released_size(settings))
+        config = names_for_places(config)  # transformers notes where it read a config
         config['dtype'] = str(ours['backbone.norm.weight'].dtype).removeprefix('torch.')
         tensors = ComputedTensors({name: partial(third_of, ours, *place) for name, place in places.items()})
         images = image_settings(settings, config['image_size'], dst)
@@ -241,7 +243,7 @@ def published_record(meta: dict, path: Path) -> dict:
     for key in ('source', 'started_from'):
         if isinstance(facts.get(key), str):
             facts[key] = published_name(facts[key])
-    return record(which(meta), variant=variant_in(meta), **facts)
+    return record(which(meta), variant=variant_in(meta), **names_for_places(facts))
 
 
 def weights_of(address: str, ema: bool) -> tuple[Mapping[str, Tensor], dict]:

@@ -273,3 +273,14 @@ def test_a_published_file_holds_no_path_of_this_machine(training, suffix, tmp_pa
     assert not [word for word in (b'/home', b'~/', str(tmp_path).encode()) if word in content]
     assert b"work_dir = 'a'" in content and b"'name': 'a/b'" in content and b"(1, 2, )" in content
     assert get_model(str(file)).head.fc.out_features == 3
+
+
+def test_a_folder_names_no_place_of_this_machine(training, tmp_path):
+    """transformers notes in ``config.json`` where it read one, and the record of a conversion keeps that file."""
+    checkpoint = torch.load(training[0], weights_only=True)
+    checkpoint['meta']['nepa_mm'] = dict(source='hf:/home/me/nepa', config=dict(_name_or_path='/home/me/nepa', kept='a/b'))
+    torch.save(checkpoint, tmp_path / 'a.pth')
+    mm_to_hf(str(tmp_path / 'a.pth'), tmp_path / 'hf')
+    config = json.loads((tmp_path / 'hf/config.json').read_text())
+    assert (config['_name_or_path'], config['kept']) == ('nepa', 'a/b')
+    assert not [file.name for file in (tmp_path / 'hf').iterdir() if b'/home' in file.read_bytes()]
