@@ -2,9 +2,8 @@
 import argparse
 from pathlib import Path
 
-import torch
-
-from nepa_mm.checkpoints.files import new_file, read_checkpoint
+from nepa_mm.checkpoints.convert import check_suffix, write_weights
+from nepa_mm.checkpoints.files import read_checkpoint
 from nepa_mm.checkpoints.timm_keys import (
     DROPPED,
     KEYS,
@@ -26,13 +25,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    check_suffix(args.dst)
     checkpoint = read_checkpoint(args.src, more=[argparse.Namespace])  # DINO and iBOT keep their arguments beside the weights
     state_dict = extract_state_dict(checkpoint, args.key)
     converted = timm_to_mmpretrain(state_dict)
     if args.grid is not None:
         converted = resize_relative_positions(converted, args.grid)
-    with new_file(args.dst) as temporary:
-        torch.save(dict(state_dict={f'backbone.{name}': value for name, value in converted.items()}), temporary)
+    write_weights(args.dst, {f'backbone.{name}': value for name, value in converted.items()}, meta={})
     dropped = [name for name in state_dict if name.startswith(DROPPED)]
     print(f'{args.dst}: {len(converted)} tensors renamed, {len(dropped)} dropped{": " if dropped else ""}{", ".join(dropped)}')
 
