@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
+from mmap import mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile, ZipInfo
@@ -67,8 +68,7 @@ def write_pth(path: Path, tensors: Mapping[str, Tensor], meta: dict) -> None:
     PyTorch writes the frame, with the place of each tensor left open (``skip_data``; before 2.6 it fills them), and its parts go
     to the file one by one. The content alone decides every byte: PyTorch would name the parts after the file, and number it.
     """
-    # Untouched, they take no memory.
-    places = {name: torch.empty_like(tensors[name], memory_format=torch.contiguous_format) for name in tensors}
+    places = {name: untouched(tensors[name]) for name in tensors}
     frame, names = path.with_name(f'{path.name}.frame'), list(tensors)
     try:
         with getattr(torch.serialization, 'skip_data', nullcontext)():
@@ -83,6 +83,12 @@ def write_pth(path: Path, tensors: Mapping[str, Tensor], meta: dict) -> None:
                 write_part(archive, f'archive/{inner}', content)
     finally:
         frame.unlink(missing_ok=True)
+
+
+def untouched(tensor: Tensor) -> Tensor:
+    """One of its shape and kind, in pages of its own that take no memory before they are written to."""
+    size = tensor.numel() * tensor.element_size()
+    return torch.frombuffer(mmap(-1, size), dtype=torch.uint8).view(tensor.dtype).view(tensor.shape) if size else tensor.clone()
 
 
 def write_part(archive: ZipFile, name: str, content: bytes | memoryview) -> None:
