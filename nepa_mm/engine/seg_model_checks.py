@@ -77,10 +77,11 @@ def check_merging(model: nn.Module) -> None:
 
 def check_pooled_norms(model: nn.Module, loader: DataLoader) -> None:
     """A batch normalisation needs two values, and a map that is pooled to 1 x 1 gives one for each image."""
-    batch = loader.batch_size or 2
-    rest = len(loader.sampler) % batch
+    batch = loader.batch_size
+    if batch is None:  # a batch sampler of its own decides
+        return
     is_infinite = isinstance(getattr(loader.sampler, 'sampler', loader.sampler), InfiniteSampler)
-    is_cut = rest == 1 and not is_infinite and not loader.drop_last
+    is_cut = not is_infinite and not loader.drop_last and len(loader.sampler) % batch == 1
     if batch > 1 and not is_cut:
         return
     for name, module in model.named_modules():

@@ -33,7 +33,8 @@ class Loop(BaseLoop):
 
     def __init__(self, classes, *metrics):
         metainfo = {} if classes is None else dict(classes=list(range(classes)))
-        self.dataloader = SimpleNamespace(dataset=SimpleNamespace(metainfo=metainfo), batch_size=2, sampler=range(4))
+        self.dataloader = SimpleNamespace(
+            dataset=SimpleNamespace(metainfo=metainfo), batch_size=2, sampler=range(4), drop_last=False)
         self.evaluator = SimpleNamespace(metrics=metrics)
 
     def run(self):
@@ -207,7 +208,7 @@ def test_mmsegs_tta_model_is_for_several_outputs():
     (1, 4, False, 'BN', r'^1 image: the batch normalisation in model.decode_head.psp_modules.0, behind a pooling to 1 x 1, needs '
                         r'two values \| train_dataloader.batch_size \| set 2 or more, or norm_cfg='),
     (4, 9, False, 'BN', r'^False leaves 1 image to the last batch of an epoch: .* \| train_dataloader.drop_last \| set True, or'),
-    (4, 9, True, 'BN', None), (4, 8, False, 'BN', None), (1, 4, False, 'GN', None)])
+    (4, 9, True, 'BN', None), (4, 8, False, 'BN', None), (1, 4, False, 'GN', None), (None, 9, False, 'BN', None)])
 def test_a_batch_normalisation_needs_two_values(batch_size, images, drop_last, norm, message):
     model = Segmentor()
     model.decode_head = head(PSPHead, norm_cfg=dict(type=norm, **(dict(num_groups=2) if norm == 'GN' else {})))
