@@ -664,7 +664,7 @@ def test_a_damaged_checkpoint_is_read_or_refused_in_one_line(kind, tmp_path, mon
             trouble[way] = repr(error)
     assert not trouble
     made = {path.name for path in tmp_path.glob('made/hf/*')}
-    assert not made or made == {'config.json', 'model.safetensors', 'preprocessor_config.json'}
+    assert not made or made == {'config.json', 'model.safetensors'}  # none of these says how images are prepared
     assert not list(tmp_path.rglob('.*.tmp'))
 
 

@@ -1,6 +1,6 @@
 # Linear probing of the small ViT of docs/evidence.md on CIFAR-10: the frozen backbone as pretrained, causal, in evaluation mode;
-# mean of the patch tokens; as MAE does it, with batch norm before the linear layer, a high rate and no weight decay. Flips alone, since a padded crop
-# leaves the last patch black, in whole or in part, in two images of three. One epoch.
+# mean of the patch tokens; as MAE does it, with batch norm before the linear layer, a high rate and no weight decay. Flips alone,
+# since a padded crop leaves the last patch black, in whole or in part, in two images of three. One epoch.
 #
 #   python tools/train.py configs/evidence/nepa_vit-micro-p4_1xb64-coslr-1e_cifar10-32px-linear.py
 #

@@ -77,10 +77,10 @@ def schedules_in(cfg: Config) -> Iterator[tuple[str, dict]]:
 
 
 def check_metrics(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Metrics of classification that a validation or a test would end in.
+    """Metrics that a validation or a test would end in.
 
     Raises:
-        ConfigError: For the best k of fewer classes, and for images without labels.
+        ConfigError: For the best k of fewer classes, images without labels, and two metrics that report under one name.
     """
     model = cfg.get('model') or {}
     head = (model.get('module') or model).get('head') or {}  # as --tta wraps it
@@ -88,11 +88,9 @@ def check_metrics(cfg: Config, splits: tuple[str, ...]) -> None:
     if isinstance(classes, int) and head.get('cal_acc'):
         check_topk(head.get('topk', 1), 'model.head.topk', classes)
     for split in splits:
-        metrics = cfg.get(f'{split}_evaluator') or []
-        listed = isinstance(metrics, (list, tuple))
-        known = [(f'{split}_evaluator.{i}' if listed else f'{split}_evaluator', metric)
-                 for i, metric in enumerate(metrics if listed else [metrics])
-                 if isinstance(metric, dict) and name_of(metric) in LABELLED]
+        metrics = list(metrics_of(cfg, split))
+        check_names(metrics)
+        known = [(key, metric) for key, metric in metrics if name_of(metric) in LABELLED]
         for key, metric in known:
             if name_of(metric) == 'Accuracy' and isinstance(classes, int):
                 check_topk(metric.get('topk', 1), f'{key}.topk', classes)
@@ -102,6 +100,25 @@ def check_metrics(cfg: Config, splits: tuple[str, ...]) -> None:
             raise ConfigError(f'{name_of(known[0][1])} needs labels, which these images have not',
                               f'{split}_dataloader.dataset.{unlabelled}',
                               'give labelled ones; tools/inference/classify_images.py names the classes of others')
+
+
+def metrics_of(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
+    """Dotted key and config of each metric of a split."""
+    metrics, key = cfg.get(f'{split}_evaluator') or [], f'{split}_evaluator'
+    listed = isinstance(metrics, (list, tuple))
+    for i, metric in enumerate(metrics if listed else [metrics]):
+        if isinstance(metric, dict):
+            yield f'{key}.{i}' if listed else key, metric
+
+
+def check_names(metrics: list[tuple[str, dict]]) -> None:
+    """Metrics of segmentation all report ``aAcc``, so two of them need prefixes that differ."""
+    prefixes = {}
+    for key, metric in metrics:
+        prefix = metric.get('prefix')
+        if name_of(metric) in ('IoUMetric', 'ExactIoUMetric') and prefixes.setdefault(prefix, key) != key:
+            raise ConfigError(f'{prefix!r} is that of {prefixes[prefix]} too, and both report aAcc', f'{key}.prefix',
+                              "give each its own, or name both in one metric: iou_metrics=['mIoU', 'mFscore']")
 
 
 def check_topk(topk: int | tuple, key: str, classes: int) -> None:

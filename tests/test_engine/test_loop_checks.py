@@ -74,6 +74,12 @@ def test_a_test_without_labels(dataset, key):
     check_metrics(Config({**cfg, 'test_evaluator': dict(type='IoUMetric')}), ('test', ))
 
 
+def test_two_metrics_under_one_name():
+    first, second = dict(type='nepa_mm.ExactIoUMetric', iou_metrics=['mIoU']), dict(type='IoUMetric', iou_metrics=['mFscore'])
+    assert said(dict(val_evaluator=[first, second]), check_metrics, ('val', ))[1] == 'val_evaluator.1.prefix'
+    check_metrics(Config(dict(val_evaluator=[first, dict(second, prefix='f')])), ('val', ))
+
+
 def test_configs_of_this_repository_and_every_eightieth_of_the_hosts_fit():
     hosts = [path for host in (mmpretrain, mmseg)
              for path in sorted(glob(os.path.join(os.path.dirname(host.__file__), '.mim/configs/*/*.py')))[::80]
