@@ -123,7 +123,7 @@ def test_links_are_followed_as_a_training_does(imagenet, monkeypatch, capsys):
 
 
 def test_every_suffix_and_the_loader_of_the_config(tmp_path, monkeypatch, capsys):
-    for name in ('a/0.webp', 'a/1.tiff', 'b/2.gif'):
+    for name in ('a/0.webp', 'a/1.tiff', 'b/2.ppm'):  # OpenCV before 5 reads no GIF
         image(tmp_path / 'data' / name)
     (tmp_path / 'data/b/3.heic').touch()
     Image.fromarray(np.full((5, 5), 300, np.uint16)).save(tmp_path / 'data/b/deep.png')
