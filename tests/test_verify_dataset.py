@@ -112,6 +112,20 @@ def test_all_datasets_of_a_config(imagenet, ade, tmp_path, monkeypatch, capsys):
     assert code == 3 and '3 of 7 images are broken' in said and len(listed) == 3
 
 
+def test_what_a_config_ignores_is_no_wrong_label(ade, tmp_path, monkeypatch, capsys):
+    for i in range(6):
+        image(ade / f'images/training/{i}.jpg')
+        labels(ade / f'annotations/training/{i}.png', value=[0, 1, 11, 11, 12, 255][i])
+    seg = dict(type='BaseSegDataset', data_root=str(ade), metainfo=dict(classes=list('abcdefghijk')),
+               pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')],
+               data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'))
+    for told, wrong in {'model = dict(decode_head=dict(ignore_index=11))': [12, 255],  # as CamVid
+                        'val_evaluator = [dict(type="IoUMetric", ignore_index=12)]': [11, 11]}.items():
+        (tmp_path / 'config.py').write_text(f'default_scope = "mmseg"\ntrain_dataloader = dict(dataset={seg})\n{told}\n')
+        code, listed, said = run_here(monkeypatch, capsys, tmp_path / 'config.py')
+        assert code == 3 and [int(re.search(r'\[(\d+)', line)[1]) for line in listed] == wrong
+
+
 def test_links_are_followed_as_a_training_does(imagenet, monkeypatch, capsys):
     links = imagenet.parent / 'links'
     links.mkdir()

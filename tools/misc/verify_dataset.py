@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from rich.console import Console
 from rich.progress import track
@@ -23,13 +24,14 @@ from nepa_mm.analysis.json_file import JsonFile
 from nepa_mm.datasets import LoadImage, LoadSegAnnotations
 from nepa_mm.datasets.find_images import IMAGE_SUFFIXES, say_left_out, shown
 from nepa_mm.datasets.load_image import with_own_loader
-from nepa_mm.engine.config_keys import naming_arguments
+from nepa_mm.engine.config_keys import naming_arguments, parts_of
 from nepa_mm.engine.data_checks import check_data, datasets_of, files_under, steps_of
 from nepa_mm.engine.label_survey import LabelSurvey, loader_of, pixels_of
 from nepa_mm.engine.read_config import Options, read_config
 from nepa_mm.errors import ConfigError, DataError, ProcessError, one_line_errors
 
 SPLITS = ('train', 'val', 'test')
+IGNORED = frozenset({255})  # by mmseg's heads that are not told otherwise
 worker = {}  # what a process checks, and with what
 
 
@@ -69,11 +71,18 @@ class Folder:
         return dict(self.facts[index])
 
 
-def datasets(args: argparse.Namespace) -> Iterator[tuple[str, object, int | None]]:
-    """Name, dataset and largest label of each, each list of files once."""
+def ignored_by(cfg: Config) -> frozenset[int]:
+    """Labels that heads and metrics of a segmentation ignore, 255 if its config names no other."""
+    told = {name: {part.get('ignore_index') for _, part in parts_of({name: cfg.get(name)})} - {None}
+            for name in ('model', 'val_evaluator', 'test_evaluator')}
+    return frozenset((told.pop('model') or IGNORED).union(*told.values()))
+
+
+def datasets(args: argparse.Namespace) -> Iterator[tuple[str, object, int | None, frozenset[int]]]:
+    """Name, dataset, largest label and those that are ignored of each, each list of files once."""
     source = Path(args.source)
     if source.is_dir():
-        yield str(source), Folder(source), args.max_label
+        yield str(source), Folder(source), args.max_label, IGNORED
         return
     if not source.is_file():
         raise DataError('it is neither a folder nor a config', args.source, 'give one')
@@ -91,10 +100,11 @@ def datasets(args: argparse.Namespace) -> Iterator[tuple[str, object, int | None
                      if step.get('type', '').endswith(('LoadSegAnnotations', 'LoadImage', 'LoadImageFromFile'))]
             dataset = DATASETS.build(with_own_loader(dict(config, pipeline=loads)))
         dataset.full_init()
-        yield key, dataset, len(dataset.metainfo['classes']) - 1 if dataset.metainfo.get('classes') else None
+        classes = dataset.metainfo.get('classes')
+        yield key, dataset, len(classes) - 1 if classes else None, ignored_by(cfg)
 
 
-def start_worker(dataset, max_label: int | None) -> None:
+def start_worker(dataset, max_label: int | None, ignored: frozenset[int]) -> None:
     """Keep what a process checks; it is forked, so that a list of millions of files is not copied."""
     torch.set_num_threads(1)
     load_labels = (loader_of(dataset) or LoadSegAnnotations()) if find_spec('mmseg') else None
@@ -102,7 +112,7 @@ def start_worker(dataset, max_label: int | None) -> None:
         load_labels.palette = getattr(dataset, 'metainfo', {}).get('palette')
     steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
     load_image = next((step for step in steps if isinstance(step, LoadImage)), LoadImage())
-    worker.update(dataset=dataset, max_label=max_label, load_image=load_image, load_labels=load_labels)
+    worker.update(dataset=dataset, max_label=max_label, ignored=list(ignored), load_image=load_image, load_labels=load_labels)
 
 
 def broken(index: int) -> tuple[tuple[str, str] | None, np.ndarray | None, bool]:
@@ -117,7 +127,8 @@ def broken(index: int) -> tuple[tuple[str, str] | None, np.ndarray | None, bool]
             path, turned = str(info['seg_map_path']), info['orientation'] != 1
             pixels = pixels_of(worker['load_labels'](info)['gt_seg_map'])
             labels = np.flatnonzero(pixels)
-            wrong = labels[(labels > max_label) & (labels != 255)].tolist() if max_label is not None else []
+            above = labels > max_label if max_label is not None else np.zeros_like(labels, bool)
+            wrong = labels[above & ~np.isin(labels, worker['ignored'])].tolist()
             if wrong:
                 return (path, f'labels {wrong[:5]} are above {max_label}, the last class'), pixels, turned
     except DataError as error:
@@ -141,11 +152,11 @@ def main() -> None:
         raise ConfigError(f'{args.workers} is no number of processes', '--workers', 'give 1 or more')
     found, total = [], 0
     console = Console(stderr=True)
-    for name, dataset, max_label in datasets(args):
+    for name, dataset, max_label, ignored in datasets(args):
         total += len(dataset)
         labels = LabelSurvey(name, getattr(dataset, 'metainfo', {}).get('classes') or (), len(dataset))
-        fork = multiprocessing.get_context('fork')
-        with ProcessPoolExecutor(args.workers, fork, start_worker, (dataset, max_label)) as pool, dead_worker(args.source):
+        fork, arguments = multiprocessing.get_context('fork'), (dataset, max_label, ignored)
+        with ProcessPoolExecutor(args.workers, fork, start_worker, arguments) as pool, dead_worker(args.source):
             results = pool.map(broken, range(len(dataset)), chunksize=64)
             for result, pixels, turned in track(results, f'{name}: {len(dataset)} images', len(dataset), console=console):
                 labels.turned += turned
