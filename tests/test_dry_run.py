@@ -29,8 +29,11 @@ def test_days_and_images():
     assert TOOL['days_of'](images, 8, 2500) == pytest.approx(1.19, abs=0.005)
     assert TOOL['schedule'](Config.fromfile(PRETRAIN), 2, 100)[:2] == (4, 4096)
     assert TOOL['schedule'](Config.fromfile(UPERNET), 8, 20_210) == (1, 16, 160_000 * 16)
-    with pytest.raises(ConfigError, match='4096 is no multiple of 3 processes'):
-        TOOL['schedule'](Config.fromfile(PRETRAIN), 3, 100)
+    cfg = Config.fromfile(PRETRAIN)
+    with pytest.raises(ConfigError, match='4096 is no multiple of 3 processes .* auto_scale_lr.enable=True$'):
+        TOOL['schedule'](cfg, 3, 100)
+    cfg.merge_from_dict({'auto_scale_lr.enable': True})
+    assert TOOL['schedule'](cfg, 3, 100)[:2] == (1, 3 * 512)
 
 
 def test_what_is_shared_out():

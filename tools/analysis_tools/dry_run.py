@@ -58,8 +58,14 @@ def memory(cfg: Config, gpus: int) -> dict[str, float]:
 
 def schedule(cfg: Config, gpus: int, images: int) -> tuple[int, int, float]:
     """Batches accumulated, effective batch, and images that the whole training takes."""
-    batch_size, base = cfg.train_dataloader.batch_size, (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
-    count = cfg.optim_wrapper.get('accumulative_counts', 1) if base is None else accumulation(base, gpus, batch_size)
+    batch_size, stated = cfg.train_dataloader.batch_size, cfg.get('auto_scale_lr') or {}
+    base, count = stated.get('base_batch_size'), cfg.optim_wrapper.get('accumulative_counts', 1)
+    if base is not None and not stated.get('enable'):
+        try:
+            count = accumulation(base, gpus, batch_size)
+        except ConfigError as error:
+            raise ConfigError(error.what, error.where, 'choose other --gpus, or count as a training with --auto-scale-lr does: '
+                              '--cfg-options auto_scale_lr.enable=True') from error
     if count > 1 and cfg.get('runner_type') == 'FlexibleRunner':
         raise ConfigError(f'{cfg.runner_type!r} cannot accumulate with --gpus {gpus}', 'runner_type',
                           f'set train_dataloader.batch_size so that {count_of(gpus)} of it make {base} images')
