@@ -13,6 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from ..errors import CheckpointError, ConfigError
 
 FROM_WEIGHTS = 'start a new training from its weights, with load_from'
+DEFAULTS = {'optim_wrapper.type': 'OptimWrapper', 'optim_wrapper.constructor': 'DefaultOptimWrapperConstructor'}  # mmengine's
 MOVES = {'params', 'last_step', '_global_step', '_last_value', 'base_values', 'verbose'}  # in the state of a group or a schedule
 
 
@@ -37,8 +38,9 @@ def plain(value):
 
 
 def changes_of(saved: dict, now: dict) -> list[str]:
-    """``key: saved -> now`` of each that differs; what is not set is None."""
-    return [f'{key}: {saved.get(key)} -> {now.get(key)}' for key in {**saved, **now} if not same(saved.get(key), now.get(key))]
+    """``key: saved -> now`` of each that differs; what is not set is mmengine's default, or None."""
+    pairs = {key: [facts.get(key, DEFAULTS.get(key)) for facts in (saved, now)] for key in {**saved, **now}}
+    return [f'{key}: {before} -> {after}' for key, (before, after) in pairs.items() if not same(before, after)]
 
 
 def same(one, other) -> bool:

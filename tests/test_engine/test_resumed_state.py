@@ -180,3 +180,6 @@ def test_settings_are_flat_and_compared_as_numbers():
         'a.type': 'builtins.dict', 'a.betas': [0.9, 0.95], 'a.parts.0.end': 3, 'a.parts.1.end': None, 'a.lr': 0.0048}
     assert not changes_of(settings_of(config, 'a'), settings_of(dict(config, lr=0.0048, betas=[0.9, 0.95]), 'a'))
     assert changes_of({'a': 1}, {'b': False}) == ['a: 1 -> None', 'b: None -> False']
+    # What mmengine takes by default may as well be said
+    assert not changes_of({'optim_wrapper.lr': 1}, {'optim_wrapper.lr': 1, 'optim_wrapper.type': 'OptimWrapper'})
+    assert changes_of({}, {'optim_wrapper.type': 'Other'}) == ['optim_wrapper.type: OptimWrapper -> Other']
