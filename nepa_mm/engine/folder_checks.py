@@ -20,18 +20,21 @@ def check_folder(folder: Path, suffixes: Collection[str], key: str, with_label: 
         The number of classes.
 
     Raises:
-        DataError: If there is no image; if a class has none, which would shift nothing but quietly lose a class.
+        DataError: If there is no image; if a class of a training has none. In validations and tests, some of whose classes may
+            well be rare, an empty folder keeps the numbers of those behind it; mmpretrain warns of it.
     """
     folders = sorted(path for path in folder.iterdir() if path.is_dir()) if with_label else [folder]
     if not folders:
         raise DataError(f'{str(folder)!r} has no class folders', key, 'it must hold one folder of images for each class')
-    names = []
+    names, empty = [], []
     for path in folders:
         found = list(names_under(path))
         if not any(name.lower().endswith(tuple(suffixes)) for name in found):
-            raise DataError(f'{"class folder " * with_label}{str(path)!r} holds no image (known: {shown(suffixes)})', key,
-                            'fill it or remove it' if with_label else 'choose another folder, or set extensions of the dataset')
+            empty.append(path)
         names += found
+    if len(empty) == len(folders) or (empty and key.startswith('train_dataloader')):
+        raise DataError(f'{"class folder " * with_label}{str(empty[0])!r} holds no image (known: {shown(suffixes)})', key,
+                        'fill it or remove it' if with_label else 'choose another folder, or set extensions of the dataset')
     say_left_out(f'{key}: {str(folder)!r}', names, suffixes)
     beside = [entry.name for entry in os.scandir(folder) if entry.is_file()] if with_label else []
     say_left_out(f'{key}: {str(folder)!r}', beside, (), 'lie beside the class folders')

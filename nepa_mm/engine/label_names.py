@@ -44,7 +44,8 @@ def check_names(expected: LabelNames, found: LabelNames) -> None:
     absent = [each for each in expected.names if each not in found.names] if found.of_data else []
     missing = f'; {", ".join(map(repr, absent[:5]))} is not there' if absent else ''
     order = f'{expected.names[:5]}{", ..." * (len(expected.names) > 5)}'
-    remedy = ('give both the same folders; images of some classes are listed in an ann_file, with the numbers of these'
+    remedy = ('give both the same folders, an empty one in validation or test where a class has no images, or list images in an '
+              'ann_file, with the numbers of these'
               if found.of_data else f'name the classes in the order of their labels, {order}')
     raise DataError(f'label {label} is {found.names[label]!r}, and {name} in {expected.key}{missing}', found.key, remedy)
 

@@ -70,8 +70,10 @@ def test_a_folder_that_validation_lacks_is_named(folders, tmp_path):
         check(train=train, val=folders('blue', 'red', root='val'))
     assert str(error.value) == (
         f"label 1 is 'red', and 'green' in train_dataloader.dataset ('{tmp_path}/train'); 'green' is not there | "
-        f"val_dataloader.dataset ('{tmp_path}/val') | give both the same folders; images of some classes are listed in an "
-        'ann_file, with the numbers of these')
+        f"val_dataloader.dataset ('{tmp_path}/val') | give both the same folders, an empty one in validation or test where a "
+        'class has no images, or list images in an ann_file, with the numbers of these')
+    (tmp_path / 'val/green').mkdir()
+    check(train=train, val=folders('blue', 'red', root='val'))
     check(train=train, val=folders('blue', 'green', root='last'))  # its labels are right
     (tmp_path / 'list.txt').write_text('blue/0.png 0\nred/0.png 2\n')
     check(train=train, val=folders('blue', 'red', root='val', ann_file='list.txt'))

@@ -42,6 +42,8 @@ def test_empty_class_folder_is_named(tmp_path):
     image(tmp_path / 'train/dog/1.heic')  # which Pillow does not read
     with pytest.raises(DataError, match=r"class folder '.*/train/dog' holds no image.* \| train_dataloader.dataset"):
         check_data(loader(data_root=str(tmp_path), split='train'))
+    rare = loader(data_root=str(tmp_path), split='train', metainfo=dict(classes=['cat', 'dog'])).train_dataloader
+    check_data(Config(dict(test_dataloader=rare)))
     check_data(loader(data_root=str(tmp_path), data_prefix='train', with_label=False))  # no labels, no classes
     with pytest.raises(DataError, match=r"^'.*/dog' holds no image \(known: .jpg, .jpeg, .png, .webp, ...\) \| .* \| choose "):
         check_data(loader(data_root=str(tmp_path), data_prefix='train/dog', with_label=False))
