@@ -15,7 +15,15 @@ from ..errors import ConfigError, DataError
 from ..registry import HOOKS
 from .check_datasets_hook import refuse_sizes
 from .label_survey import how_turned, parts_of, steps_of, survey
-from .seg_model_checks import check_classes, check_losses, check_merging, check_pooled_norms, classes_of, heads_of
+from .seg_model_checks import (
+    check_classes,
+    check_labelled,
+    check_losses,
+    check_merging,
+    check_pooled_norms,
+    classes_of,
+    heads_of,
+)
 
 
 @HOOKS.register_module()
@@ -29,8 +37,9 @@ class CheckSegInputsHook(Hook):
     Label maps are looked at before the first step: classes that are in none, and a large share that is ignored, are said.
 
     Raises:
-        ConfigError: If heads have another number of classes than a dataset, or this has one; for a loss that does not fit its
-            head; if labels are padded with what is no class; for a batch normalisation of one value.
+        ConfigError: If heads have another number of classes than a dataset, or this has one; for a metric without label maps;
+            for a loss that does not fit its head; if labels are padded with what is no class; for a batch normalisation of one
+            value.
         DataError: For a label that is neither a class nor ignored, for labels that are one class or ignored altogether, and for
             an image smaller than a patch.
     """
@@ -59,6 +68,8 @@ class CheckSegInputsHook(Hook):
             dataset, key = loop.dataloader.dataset, f'{split}_dataloader.dataset'
             check_classes(heads, dataset, key)
             look_at_labels(dataset, key, ignored, runner.logger)
+            if split != 'train':
+                check_labelled(dataset, loop.evaluator.metrics, split)
         patch_size = model.backbone.patch_size if isinstance(model.backbone, PretrainedBackbone) else 1
         self.after_run(runner)
         check = BatchCheck(heads, metric_ignores, patch_size, [split for split in loops if split != 'train'])

@@ -1,11 +1,15 @@
 """Check a segmentor that is built, with its data, before the first step: classes, losses, what is normalised over a batch."""
+from collections.abc import Iterable
+
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size
+from mmengine.structures import BaseDataElement
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..checkpoints import unwrapped
 from ..errors import ConfigError
+from ..seeding import seeded
 
 # Heads of mmseg that make labels of their own of those that they are given (edges, masks, points, depths), or ignore what a
 # loss of theirs says.
@@ -65,6 +69,22 @@ def check_losses(heads: dict[str, nn.Module]) -> None:
             if weights is not None and is_sigmoid and outputs > 1 and type(loss).__name__ == 'CrossEntropyLoss':
                 raise ConfigError(f'{weights}: the sigmoid cross entropy of mmseg takes it for weights of columns',
                                   f'{where}.class_weight', 'leave it out, or set use_sigmoid=False')
+
+
+def check_labelled(dataset: Dataset, metrics: Iterable, split: str) -> None:
+    """A metric that compares with label maps needs some, as the first sample shows."""
+    from mmseg.evaluation import IoUMetric
+    needing = [metric for metric in metrics if isinstance(metric, IoUMetric) and not metric.format_only]
+    if not needing or not len(dataset):
+        return
+    with seeded('labels', 0):
+        samples = dataset[0].get('data_samples')
+    sample = samples[0] if isinstance(samples, (list, tuple)) and samples else samples  # several of TestTimeAug
+    if isinstance(sample, BaseDataElement) and 'gt_sem_seg' not in sample:
+        raise ConfigError(f'{type(needing[0]).__name__} needs label maps, and the samples have none',
+                          f'{split}_dataloader.dataset.pipeline',
+                          'load them by nepa_mm.LoadSegAnnotations, from data_prefix.seg_map_path; of images without any write '
+                          f'predictions alone: format_only=True and output_dir of {split}_evaluator')
 
 
 def check_merging(model: nn.Module) -> None:

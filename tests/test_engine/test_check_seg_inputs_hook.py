@@ -9,6 +9,7 @@ from mmengine.model import BaseTTAModel
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import BaseLoop
 from mmengine.structures import PixelData
+from mmseg.evaluation import IoUMetric
 from mmseg.models import EncoderDecoder, SegDataPreProcessor, SegTTAModel
 from mmseg.models.decode_heads import DAHead, EncHead, FCNHead, IterativeDecodeHead, PSPHead, STDCHead
 from mmseg.structures import SegDataSample
@@ -16,7 +17,9 @@ from torch import nn
 
 from nepa_mm import NEPAViT
 from nepa_mm.engine import CheckSegInputsHook
+from nepa_mm.engine.seg_model_checks import check_labelled
 from nepa_mm.errors import ConfigError, DataError
+from nepa_mm.evaluation import ExactIoUMetric
 from nepa_mm.models import SegTTAModel as OurTTAModel
 from tiny import TINY
 
@@ -151,6 +154,21 @@ def test_each_head_has_its_own_labels():
     check(batch(2), True)
     with pytest.raises(DataError, match='labels .255.*model.decode_head.ignore_index=None'):
         check(batch(255), True)
+
+
+@pytest.mark.parametrize('wrap', [lambda sample: sample, lambda sample: [sample, sample]], ids=['one', 'TestTimeAug'])
+def test_a_metric_of_labels_needs_some(wrap):
+    for metric, fields, is_good in ((IoUMetric(), {}, False), (ExactIoUMetric(), {}, False),
+                                    (ExactIoUMetric(), dict(gt_sem_seg=PixelData()), True),
+                                    (IoUMetric(format_only=True, output_dir='maps'), {}, True)):
+        sample = SegDataSample()
+        sample.set_data(fields)
+        dataset = [dict(data_samples=wrap(sample))]
+        if is_good:
+            check_labelled(dataset, [metric], 'test')
+        else:
+            with pytest.raises(ConfigError, match=r'IoUMetric needs label maps.* \| test_dataloader.* \| .*format_only=True'):
+                check_labelled(dataset, [object(), metric], 'test')
 
 
 def test_a_test_ignores_what_the_metric_ignores():
