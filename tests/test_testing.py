@@ -2,6 +2,7 @@
 import json
 import pickle
 import runpy
+import shutil
 import sys
 
 import pytest
@@ -52,6 +53,9 @@ def folder(tmp_path_factory):
         (folder / name).mkdir(parents=True)
         for j in range(2):
             Image.new('L' if i == 3 else 'RGB', (16, 16), j if i == 3 else (100 * i, 50, 50)).save(folder / name / f'{j}.png')
+    for kind in ('img', 'ann'):
+        for name in 'ab':
+            shutil.copytree(folder / 'road' / kind, folder / 'twice' / kind / name)
     for name, config in dict(classify=CLASSIFY, segment=SEGMENT).items():
         Config(config).dump(folder / f'{name}.py')
         with DefaultScope.overwrite_default_scope(config['default_scope']):
@@ -84,6 +88,9 @@ def test_several_metrics_of_a_segmentor_write_the_maps_once(folder, tmp_path, mo
 
 
 @pytest.mark.parametrize('name, options, said', [
+    ('classify', ['default_hooks.visualization.type=VisualizationHook', '--show-dir', 'drawn'],
+     '4 images have 2 names, and what is written for data/b/0.png would replace that for data/a/0.png | --show-dir | '),
+    ('segment', ['test_dataloader.dataset.data_root=twice', '--out', 'maps'], '4 images have 2 names, '),
     ('classify', ['test_dataloader.num_workers=-1'], '-1 is no whole number of 0 or more | test_dataloader.num_workers'),
     ('classify', ['test_dataloader.batch_size=0'], '0 is no whole number of 1 or more | test_dataloader.batch_size'),
     ('classify', ['test_dataloader.dataset.pipeline.1.type=CentreCrop'],

@@ -1,5 +1,6 @@
 """Test a checkpoint: classification or segmentation."""
 import argparse
+from collections import Counter
 from pathlib import Path
 
 from nepa_mm.errors import ConfigError, end_on_interrupt, one_line_errors
@@ -11,6 +12,7 @@ import mmengine
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 from mmengine.registry import METRICS
+from torch.utils.data import Dataset
 
 from nepa_mm.engine.config_keys import arguments_of
 from nepa_mm.engine.launch import add_common_arguments, build_runner, load_config, set_loaders
@@ -89,6 +91,24 @@ def save_maps(cfg: Config, folder: str) -> None:
     able[0].update(output_dir=folder, keep_results=True)
 
 
+def require_names(dataset: Dataset, option: str) -> None:
+    """What the hosts write is named as the image, without its folder: the last of one name would be left of several.
+
+    Raises:
+        ConfigError: If two images have one name.
+    """
+    if not hasattr(dataset, 'get_data_info'):
+        return
+    paths = [Path(str(dataset.get_data_info(index).get('img_path', index))) for index in range(len(dataset))]
+    names = [path.stem if option == '--out' else path.name for path in paths]
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        same = [str(path) for path, its in zip(paths, names) if its == name][:2]
+        raise ConfigError(f'{len(paths)} images have {len(set(names))} names, and what is written for {same[1]} would replace '
+                          f'that for {same[0]}', option, 'classify_images.py --show-dir and segment_images.py --out-dir in '
+                          'tools/inference/ keep the folders of images')
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
@@ -114,6 +134,9 @@ def main() -> None:
         cfg.model = dict(cfg.tta_model, module=cfg.model)
     with naming(cfg, ('test', )):
         runner = build_runner(cfg)
+        writes_maps = args.out and is_segmentation and not metrics_alone
+        if args.show_dir or writes_maps:
+            require_names(runner.test_loop.dataloader.dataset, '--out' if writes_maps else '--show-dir')
         if args.out and not is_segmentation and not metrics_alone:
             runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
         metrics = runner.test()
