@@ -18,6 +18,10 @@ class Options(DictAction):
             super().__call__(parser, *args)
         except (AssertionError, ValueError):
             parser.error(f'{self.option_strings[0]} takes KEY=VALUE, lists as KEY="[a,b]"')
+        for key, _, value in (option.partition('=') for option in args[1]):
+            if value.startswith('{'):  # which would be cut at its commas
+                parser.error(f'{self.option_strings[0]} {key}: a dict is given by its parts, {key}.NAME=VALUE ..., and '
+                             f'{key}._delete_=True before them if the config has None or another kind there')
 
 
 def read_config(path: str, options: dict | None = None) -> Config:

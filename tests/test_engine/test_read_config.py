@@ -55,6 +55,9 @@ def test_options_that_do_not_fit_are_named(capsys):
     with pytest.raises(SystemExit) as end:
         parser.parse_args(['--cfg-options', 'key'])
     assert end.value.code == 2 and capsys.readouterr().err.endswith('--cfg-options takes KEY=VALUE, lists as KEY="[a,b]"\n')
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(['--cfg-options', "init_cfg={'type': 'Pretrained', 'checkpoint': 'a.pth'}"])
+    assert end.value.code == 2 and 'init_cfg: a dict is given by its parts, init_cfg.NAME=VALUE' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('head, where, remedy', [
