@@ -140,7 +140,7 @@ def how_turned(dataset: Dataset) -> tuple[str, str]:
 
 def parts_of(dataset: Dataset) -> Iterator[Dataset]:
     """The datasets that a dataset wraps, or itself."""
-    held = vars(dataset)
+    held = getattr(dataset, '__dict__', {})  # a list has none
     parts = [held['dataset']] if 'dataset' in held else held.get('datasets')
     if parts is None:
         yield dataset
