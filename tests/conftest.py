@@ -1,3 +1,5 @@
+import signal
+
 import pytest
 import torch
 from mmengine.logging import MMLogger
@@ -5,6 +7,8 @@ from mmengine.registry import DefaultScope
 
 # Models are tiny: a second thread gains nothing, and on a busy machine it waits for the first.
 torch.set_num_threads(1)
+# A shell that puts the tests into the background has them ignore Ctrl-C, and all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

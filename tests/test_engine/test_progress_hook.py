@@ -130,9 +130,9 @@ def test_several_processes_get_plain_lines(config, tmp_path):
 
 
 def test_an_error_stands_above_the_display_and_training_survives_the_terminal(config, tmp_path):
-    (tmp_path / 'data/0').mkdir(parents=True)
-    (tmp_path / 'data/0/broken.png').write_bytes(b'no image')
-    (tmp_path / 'data/0/broken2.png').write_bytes(b'no image')
+    for name in '01':  # the classes of the validation
+        (tmp_path / 'data' / name).mkdir(parents=True)
+        (tmp_path / 'data' / name / 'broken.png').write_bytes(b'no image')
     broken = Terminal(*train(config, tmp_path / 'broken', f'train_dataloader.dataset.data_root={tmp_path}/data',
                              'auto_scale_lr.base_batch_size=2'), columns=300)
     list(broken.screens())
