@@ -12,7 +12,7 @@ PAGES = {
     'Train': ['training', 'recipes', 'tables', 'dense_prediction', 'mixing', 'checkpoints', 'reliability', 'watching'],
     'Look and use': ['visualization', 'inference', 'export', 'host_tools'],
     'Speed and scale': ['performance', 'large_scale'],
-    'What was run': ['evidence', 'runs', 'ablations'],
+    'What was run': ['evidence', 'runs', 'ablations', '../findings/README'],
     'Model zoo': ['../configs/pretrain/README', '../configs/classification/README', '../configs/segmentation/README',
                   '../configs/detection/README', '../configs/ablation/README', '../configs/evidence/README'],
     'Reference': ['api', '../CHANGELOG', '../CONTRIBUTING'],
@@ -22,7 +22,8 @@ project = 'nepa_mm'
 author = 'the nepa_mm contributors'
 release = version = installed('nepa_mm')
 root_doc = 'README'
-include_patterns = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'docs/*.md', 'configs/*/README.md']
+include_patterns = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'docs/*.md', 'configs/*/README.md',
+                    'findings/README.md']
 
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
 highlight_language = 'none'  # of blocks that name none: output of commands
