@@ -109,7 +109,8 @@ def test_modes_and_formats_are_read_as_by_pillow_or_refused(mode, form):
         image.putalpha(Image.linear_gradient('L').resize(image.size))
     buffer = io.BytesIO()
     try:
-        image.save(buffer, form)
+        # Pillow 12 cannot read the YCbCr that it wrote uncompressed.
+        image.save(buffer, form, **(dict(compression='tiff_lzw') if mode == 'YCbCr' else {}))
     except KeyError:
         pytest.skip(f'this Pillow writes no {form}')
     content = buffer.getvalue()
