@@ -19,6 +19,7 @@ class Bug(Hook):
 
 
 def test_after_an_error_the_next_signal_is_for_others_whatever_the_runner(tmp_path):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever a test before this one has left
     loader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler'), dataset=Numbers(serialize_data=False))
     runner = Runner(
         Nearer([]), str(tmp_path), train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=1),
