@@ -20,6 +20,7 @@ test-all: $(VENV)/.installed
 
 lint: $(VENV)/.installed
 	$(PY) -m ruff check nepa_mm tools tests docs
+	$(VENV)/bin/lint-imports --no-cache
 
 # The documentation as a site, site/index.html.
 docs: $(VENV)/.installed

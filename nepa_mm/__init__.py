@@ -2,12 +2,14 @@
 import sys
 from importlib import import_module
 
-from .host_imports import await_hosts
+from .hosts.host_imports import await_hosts
 from .version import __version__
 
 # `python -m nepa_mm.doctor` says what is wrong where mmengine or torch cannot be imported, and loads no checkpoint.
 if not (sys.argv[:1] == ['-m'] and f'{__name__}.doctor' in sys.orig_argv[-len(sys.argv)]):
-    from . import checkpoints, data_files  # noqa: F401, from here on no checkpoint, YAML or archive runs code as it is read
+    # From here on no checkpoint, YAML or archive runs code as it is read.
+    from . import checkpoints  # noqa: F401
+    from .hosts import data_files  # noqa: F401
 
 # Imported when they are asked for: with them come mmpretrain and timm, which the converters do without.
 LAZY = {'NEPA': 'models', 'NEPAViT': 'models', 'NextEmbeddingLoss': 'models', 'get_model': 'apis'}

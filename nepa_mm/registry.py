@@ -42,5 +42,9 @@ PARAM_SCHEDULERS = Registry(
     parent=MMENGINE_PARAM_SCHEDULERS,
     scope='nepa_mm',
     locations=['nepa_mm.engine'])
-STRATEGIES = Registry('strategy', parent=MMENGINE_STRATEGIES, scope='nepa_mm', locations=['nepa_mm.engine.fsdp_strategy'])
+STRATEGIES = Registry(
+    'strategy',
+    parent=MMENGINE_STRATEGIES,
+    scope='nepa_mm',
+    locations=['nepa_mm.engine.parallel.fsdp_strategy'])
 RUNNERS = Registry('runner', parent=MMENGINE_RUNNERS, scope='nepa_mm', locations=['nepa_mm.engine'])

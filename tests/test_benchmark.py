@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
 
-from nepa_mm.analysis.device_peaks import peak_of, reached_of
-from nepa_mm.analysis.peer_process import PEERS, PeerProcess, peer_settings
+from nepa_mm.analysis.cost.device_peaks import peak_of, reached_of
+from nepa_mm.analysis.cost.peer_process import PEERS, PeerProcess, peer_settings
 from nepa_mm.errors import ConfigError
 from tiny import ROOT, counts
 
@@ -105,7 +105,7 @@ def test_a_peer_answers_with_seconds(tmp_path, monkeypatch):
     script = tmp_path / 'peer.py'
     script.write_text(f'import sys\nsys.path.insert(0, {str(PEERS)!r})\n'
                       "from worker import Worker\nit = Worker()\nprint('noise')\nit.serve(lambda: None, name='nothing')\n")
-    monkeypatch.setitem(sys.modules['nepa_mm.analysis.peer_process'].SCRIPTS, 'nothing', os.fspath(script))
+    monkeypatch.setitem(sys.modules['nepa_mm.analysis.cost.peer_process'].SCRIPTS, 'nothing', os.fspath(script))
     peer = PeerProcess('nothing', sys.executable, dict(clock='wall', amp=False))
     assert peer.about['name'] == 'nothing' and 0 <= peer(3) < 1 and peer.memory > 1e6
     peer.close()

@@ -9,11 +9,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope, init_default_scope
 from torch.utils.data import DataLoader
 
-from nepa_mm.datasets.load_image import with_own_loader
-from nepa_mm.engine.data_checks import datasets_of, steps_of
-from nepa_mm.engine.effective_batch import StepLoader, accumulation, warmup_iters
-from nepa_mm.engine.launch import value_at
-from nepa_mm.models.nepa_vit import arch_settings
+from nepa_mm.datasets.transforms.load_image import with_own_loader
+from nepa_mm.engine.loops.effective_batch import StepLoader, accumulation, warmup_iters
+from nepa_mm.launch.data_checks import datasets_of, steps_of
+from nepa_mm.launch.launch import value_at
+from nepa_mm.variants import arch_settings
 from tiny import ROOT
 
 CONFIGS = sorted(path for path in (ROOT / 'configs').glob('*/*.py') if path.parent.name != '_base_')

@@ -51,4 +51,4 @@ def test_without_time_nothing_is_begun(tmp_path):
 def test_its_tests_are_those_that_need_a_gpu_and_not_its_own(tmp_path):
     done = suite('--only', 'tests', '--out', tmp_path, PYTEST_ADDOPTS='--collect-only -qq')
     assert done.returncode == 0, done.stdout + done.stderr
-    assert 'tests/test_engine/test_log_later.py: ' in done.stdout and 'test_gpu_suite.py: ' not in done.stdout
+    assert 'tests/test_engine/test_hooks/test_log_later.py: ' in done.stdout and 'test_gpu_suite.py: ' not in done.stdout

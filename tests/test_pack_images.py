@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from nepa_mm.datasets import HFImageDataset
-from nepa_mm.datasets.find_images import IMAGE_SUFFIXES
+from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES
 from nepa_mm.errors import ConfigError, DataError
 from tiny import ROOT
 

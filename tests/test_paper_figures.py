@@ -1,4 +1,4 @@
-"""Every number of the paper, in headers, metafiles and pages, is that of nepa_mm/analysis/paper_figures.py."""
+"""Every number of the paper, in headers, metafiles and pages, is that of nepa_mm/analysis/runs/paper_figures.py."""
 import re
 import runpy
 from itertools import chain
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from nepa_mm.analysis.paper_figures import FAILS, PAPER, RELEASE, figure
+from nepa_mm.analysis.runs.paper_figures import FAILS, PAPER, RELEASE, figure
 from tiny import ROOT
 
 PAGES = [ROOT / 'README.md', *ROOT.glob('docs/*.md'), *ROOT.glob('configs/*/README.md')]

@@ -12,8 +12,8 @@ from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 
 from nepa_mm import errors
-from nepa_mm.engine.run_checks import check_run
 from nepa_mm.errors import ConfigError
+from nepa_mm.launch.run_checks import check_run
 from tiny import ROOT
 
 BACKBONE = dict(type='nepa_mm.NEPAViT', arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32), img_size=16,

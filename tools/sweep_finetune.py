@@ -19,9 +19,9 @@ from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 from rich.table import Table
 
-from nepa_mm.engine.read_config import read_config
-from nepa_mm.engine.training_process import logged, train_to_the_end
 from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
+from nepa_mm.launch.read_config import read_config
+from nepa_mm.launch.training_process import logged, train_to_the_end
 
 KEEP_MORE = 'default_hooks.checkpoint.interval=100 default_hooks.checkpoint.max_keep_ckpts=-1'
 

@@ -14,9 +14,9 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import METRICS
 from torch.utils.data import Dataset
 
-from nepa_mm.engine.config_keys import arguments_of
-from nepa_mm.engine.launch import add_common_arguments, build_runner, load_config, set_loaders
-from nepa_mm.engine.run_checks import check_run, naming
+from nepa_mm.launch.config_keys import arguments_of
+from nepa_mm.launch.launch import add_common_arguments, build_runner, load_config, set_loaders
+from nepa_mm.launch.run_checks import check_run, naming
 
 
 def parse_args() -> argparse.Namespace:

@@ -7,9 +7,9 @@ if __name__ == '__main__':
     end_on_interrupt()
 
 from nepa_mm.checkpoints import path_of
-from nepa_mm.engine.launch import add_common_arguments, build_runner, load_config, set_loaders
-from nepa_mm.engine.run_checks import check_run, naming
-from nepa_mm.engine.work_dir import check_work_dir, sole_run
+from nepa_mm.launch.launch import add_common_arguments, build_runner, load_config, set_loaders
+from nepa_mm.launch.run_checks import check_run, naming
+from nepa_mm.launch.work_dir import check_work_dir, sole_run
 
 
 def parse_args() -> argparse.Namespace:

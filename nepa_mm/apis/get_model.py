@@ -6,13 +6,14 @@ from mmengine.registry import MODELS, TASK_UTILS, DefaultScope, init_default_sco
 from mmengine.runner import CheckpointLoader
 from mmpretrain.models import BaseSelfSupervisor
 
-from ..checkpoints import fit_model, require_all
-from ..checkpoints.files import about
-from ..checkpoints.model_config import centre_pipeline, inferred_backbone, model_config
-from ..checkpoints.prefixes import blocks_of, checked
-from ..checkpoints.preprocessing import input_size, pipeline_in
-from ..checkpoints.record import config_from_text
-from ..errors import CheckpointError, first_line
+from nepa_mm.checkpoints.fitting.prefixes import blocks_of, checked
+from nepa_mm.checkpoints.model_config import centre_pipeline, inferred_backbone, model_config
+from nepa_mm.checkpoints.preprocessing import input_size, pipeline_in
+from nepa_mm.checkpoints.record import config_from_text
+from nepa_mm.checkpoints.storage.files import about
+from nepa_mm.errors import CheckpointError, first_line
+from nepa_mm.models.fit_model import fit_model, require_all
+
 from .untrusted_config import check_types, importing_nothing, pipeline_of, registered, scope_of, without_init
 
 

@@ -4,7 +4,8 @@ from mmengine.model import BaseModel
 from mmpretrain.models import ImageToImageRetriever
 from torch import Tensor, nn
 
-from ..models import NEPA
+from nepa_mm.models import NEPA
+
 from .get_model import get_model
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from ..datasets.load_image import LoadImage
-from ..errors import DataError
+from nepa_mm.datasets.transforms.load_image import LoadImage
+from nepa_mm.errors import DataError
 
 LONGEST = 1000  # times as long as wide; pipelines enlarge the short side, and the long one with it
 

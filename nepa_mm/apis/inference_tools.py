@@ -19,14 +19,16 @@ from mmpretrain.utils import progress as host_progress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from ..checkpoints import fit_model, path_of, require_all
-from ..checkpoints.files import about, require_writable
-from ..checkpoints.prefixes import state_dict_of
-from ..checkpoints.preprocessing import pipeline_in
-from ..datasets.load_image import with_own_loader
-from ..engine.read_config import read_config
-from ..errors import CheckpointError, ConfigError, DataError, first_line
-from ..registry import TRANSFORMS
+from nepa_mm.checkpoints import path_of
+from nepa_mm.checkpoints.fitting.prefixes import state_dict_of
+from nepa_mm.checkpoints.preprocessing import pipeline_in
+from nepa_mm.checkpoints.storage.files import about, require_writable
+from nepa_mm.datasets.transforms.load_image import with_own_loader
+from nepa_mm.errors import CheckpointError, ConfigError, DataError, first_line
+from nepa_mm.launch.read_config import read_config
+from nepa_mm.models.fit_model import fit_model, require_all
+from nepa_mm.registry import TRANSFORMS
+
 from .get_model import get_model
 from .images import load_image
 

@@ -14,7 +14,7 @@ from types import ModuleType
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, TRANSFORMS, Registry, registry
 
-from ..errors import CheckpointError
+from nepa_mm.errors import CheckpointError
 
 SCOPES = ('mmpretrain', 'mmseg', 'nepa_mm')
 HOSTS = ('mmcv', 'mmengine', *SCOPES)

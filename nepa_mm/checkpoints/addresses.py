@@ -22,13 +22,14 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_loaders
 from torch import Tensor
 
-from ..errors import CheckpointError, first_line
-from .files import about, read_checkpoint, sha256
-from .fit import Origin, Origins, untraced_in
-from .prefixes import backbone_in, checked, state_dict_of, with_our_names
+from nepa_mm.errors import CheckpointError, first_line
+from nepa_mm.variants import complete_arguments
+
+from .fitting.fit import Origin, Origins, untraced_in
+from .fitting.prefixes import backbone_in, checked, state_dict_of, with_our_names
 from .record import KEY, check_kind, facts_in, from_header, model_in, plain_config_text
-from .released_config import complete_arguments
-from .released_files import find_released, meta_of
+from .release.released_files import find_released, meta_of
+from .storage.files import about, read_checkpoint, sha256
 
 SCHEMES = ('raw:', 'ema:')
 

@@ -16,13 +16,14 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
-from ..errors import CheckpointError
+from nepa_mm.errors import CheckpointError
+from nepa_mm.variants import variant_of
+
 from .addresses import path_of
-from .files import about, existing_file, is_safetensors, new_file, read_checkpoint, refuse_existing, sha256
+from .fitting.prefixes import RELEASED, checked, our_parts, prefix_of, state_dict_of
+from .fitting.released_keys import released_parts, stacked, third_of
 from .model_config import inferred_backbone, model_config
-from .prefixes import RELEASED, checked, our_parts, prefix_of, state_dict_of
 from .preprocessing import input_size
-from .preprocessor_file import NAME, read_file, to_file
 from .record import (
     KEY,
     check_kind,
@@ -34,13 +35,13 @@ from .record import (
     published_name,
     record,
     to_header,
-    variant_of,
     without_places,
 )
-from .released import released_parts, stacked, third_of
-from .released_config import released_config
-from .released_files import find_released, meta_of
-from .safetensors_files import ComputedTensors, LazyTensors, tensor_bytes, write_safetensors
+from .release.preprocessor_file import NAME, read_file, to_file
+from .release.released_config import released_config
+from .release.released_files import find_released, meta_of
+from .storage.files import about, existing_file, is_safetensors, new_file, read_checkpoint, refuse_existing, sha256
+from .storage.safetensors_files import ComputedTensors, LazyTensors, tensor_bytes, write_safetensors
 
 WRITTEN = ('.pth', '.safetensors')
 # Of a segmentor and of pretraining with masks, which the release has no place for

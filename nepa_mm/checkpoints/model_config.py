@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from mmengine.logging import print_log
 from torch import Tensor
 
-from .prefixes import blocks_of
+from .fitting.prefixes import blocks_of
 from .preprocessing import Preprocessing
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mmengine.logging import print_log
 
-from ..errors import CheckpointError
+from nepa_mm.errors import CheckpointError
 
 # Pillow's numbers for them, which Hugging Face's files hold
 FILTERS = dict(nearest=0, lanczos=1, bilinear=2, bicubic=3, box=4, hamming=5)
@@ -88,7 +88,7 @@ def pixels_of(config: dict) -> dict | None:
         mean, std = steps[0]['mean'], steps[0]['std']
         turned = turned != bool(steps[0].get('to_rgb', True))
     else:
-        from ..datasets.timm_transform import timm_arguments  # slow to import
+        from nepa_mm.datasets.transforms.timm_transform import timm_arguments  # slow to import
         mean, std = ([255 * value for value in timm_arguments(steps[0])[key]] for key in ('mean', 'std'))
         turned = not turned
     return dict(mean=[float(value) for value in mean], std=[float(value) for value in std], channels='RGB' if turned else 'BGR')
@@ -142,7 +142,7 @@ def refuse(step: dict, why: str) -> None:
 
 def of_timm(step: dict) -> dict:
     """What ``timm.data.create_transform`` makes of a test image."""
-    from ..datasets.timm_transform import timm_arguments  # slow to import
+    from nepa_mm.datasets.transforms.timm_transform import timm_arguments  # slow to import
     timm = timm_arguments(step)
     others = ('is_training', 'no_aug', 'crop_border_pixels', 'tf_preprocessing', 'use_prefetcher', 'naflex', 'patchify')
     odd = [key for key in others if timm[key]] + [key for key in ('normalize', ) if not timm[key]]

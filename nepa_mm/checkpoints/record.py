@@ -5,9 +5,9 @@ import math
 import re
 from pathlib import Path
 
-from ..errors import CheckpointError
-from ..type_names import name_types_in_text
-from ..version import __version__
+from nepa_mm.errors import CheckpointError
+from nepa_mm.hosts.type_names import name_types_in_text
+from nepa_mm.version import __version__
 
 # What pickles keep under meta and safetensors, whose header takes text alone, as JSON
 KEY = 'nepa_mm'
@@ -24,9 +24,6 @@ def facts_in(meta) -> dict:
     return facts if isinstance(facts, dict) else {}
 
 
-RELEASE = dict(with_cls_token=True, use_abs_pos_embed=False, gated_mlp=False, act='gelu')
-
-
 def check_kind(meta: dict | None, ema: bool) -> None:
     """Refuse to take the one set of weights that a checkpoint holds for the other.
 
@@ -39,12 +36,6 @@ def check_kind(meta: dict | None, ema: bool) -> None:
                               'its weights', 'leave ema: (--ema) out to take them')
     if is_average and not ema:
         raise CheckpointError('it holds the averaged weights alone', 'its weights', 'take them by path or ema: (--ema)')
-
-
-def variant_of(backbone: dict) -> str:
-    """'release' or 'paper' for the arguments of a :class:`NEPAViT`, 'custom' for a mix of both."""
-    settings = tuple(backbone.get(name, default) for name, default in RELEASE.items())
-    return 'release' if settings == tuple(RELEASE.values()) else 'paper' if settings == (False, True, True, 'silu') else 'custom'
 
 
 def to_header(meta: dict) -> dict[str, str]:

@@ -1,14 +1,14 @@
 """Datasets, transforms and batch augmentations; configs name them with the prefix ``nepa_mm.``."""
 from .collate_and_hold import collate_and_hold
-from .hf_images import HFImageDataset
-from .knn_bank import KNNBank
-from .load_image import LoadImage
-from .load_seg_annotations import LoadSegAnnotations
-from .pack_pixels import PackPixels
-from .random_resized_crop_flip import RandomResizedCropFlip
 from .seeded_dataset import Draw, DrawSampler, SeededDataset
-from .timm_mixup import TimmMixup
-from .timm_transform import TimmTransform
+from .sources.hf_images import HFImageDataset
+from .sources.knn_bank import KNNBank
+from .transforms.load_image import LoadImage
+from .transforms.load_seg_annotations import LoadSegAnnotations
+from .transforms.pack_pixels import PackPixels
+from .transforms.random_resized_crop_flip import RandomResizedCropFlip
+from .transforms.timm_mixup import TimmMixup
+from .transforms.timm_transform import TimmTransform
 
 __all__ = [
     'Draw', 'DrawSampler', 'HFImageDataset', 'KNNBank', 'LoadImage', 'LoadSegAnnotations', 'PackPixels', 'RandomResizedCropFlip',

@@ -4,7 +4,7 @@ from collections import deque
 from mmengine.dataset import default_collate
 from torch.utils.data import get_worker_info
 
-from ..registry import FUNCTIONS
+from nepa_mm.registry import FUNCTIONS
 
 HELD = deque()  # of this process: a worker serves one loader
 

@@ -17,9 +17,9 @@ from mmengine.dist import get_dist_info
 from torch.multiprocessing import SimpleQueue
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
-from ..errors import DataError, first_line
-from ..registry import DATA_SAMPLERS, DATASETS
-from ..seeding import seed_all, seeded
+from nepa_mm.errors import DataError, first_line
+from nepa_mm.registry import DATA_SAMPLERS, DATASETS
+from nepa_mm.seeding import seed_all, seeded
 
 WORKERS = 256  # the most of one loader whose images are told when they hang
 

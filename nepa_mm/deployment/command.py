@@ -3,9 +3,10 @@ import argparse
 import warnings
 from pathlib import Path
 
-from ..checkpoints.files import refuse_existing, require_writable
-from ..engine.read_config import Options
-from ..errors import ConfigError
+from nepa_mm.checkpoints.storage.files import refuse_existing, require_writable
+from nepa_mm.errors import ConfigError
+from nepa_mm.launch.read_config import Options
+
 from .files import Exported, export_onnx, export_torch
 from .graph import MAX_BATCH, Graph
 from .source import load_source

@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
-from ..checkpoints.files import link_new, refuse_existing
-from ..checkpoints.preprocessor_file import fields
-from ..checkpoints.record import published_name
-from ..errors import CheckpointError, ConfigError, first_line
-from ..version import __version__
+from nepa_mm.checkpoints.record import published_name
+from nepa_mm.checkpoints.release.preprocessor_file import fields
+from nepa_mm.checkpoints.storage.files import link_new, refuse_existing
+from nepa_mm.errors import CheckpointError, ConfigError, first_line
+from nepa_mm.version import __version__
+
 from .graph import NAME, Graph
 from .source import Source
 

@@ -8,7 +8,8 @@ from mmpretrain.models.heads import MultiLabelClsHead
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from ..errors import ConfigError, first_line
+from nepa_mm.errors import ConfigError, first_line
+
 from .source import Source
 
 NAME = 'input'  # of the graph's input

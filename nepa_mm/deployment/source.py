@@ -8,13 +8,13 @@ from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import CheckpointLoader
 
-from ..apis import get_model
-from ..apis.untrusted_config import without_init
-from ..checkpoints import fit_model, require_all
-from ..checkpoints.files import about
-from ..checkpoints.preprocessing import Preprocessing, input_size, pixels_of, preprocessing_of
-from ..engine.read_config import read_config
-from ..errors import CheckpointError, ConfigError, first_line
+from nepa_mm.apis import get_model
+from nepa_mm.apis.untrusted_config import without_init
+from nepa_mm.checkpoints.preprocessing import Preprocessing, input_size, pixels_of, preprocessing_of
+from nepa_mm.checkpoints.storage.files import about
+from nepa_mm.errors import CheckpointError, ConfigError, first_line
+from nepa_mm.launch.read_config import read_config
+from nepa_mm.models.fit_model import fit_model, require_all
 
 BACKBONE = 'model.backbone.'
 

@@ -5,8 +5,8 @@ from mmengine.logging import MMLogger
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
-from ..errors import ConfigError
-from ..registry import METRICS
+from nepa_mm.errors import ConfigError
+from nepa_mm.registry import METRICS
 
 
 @METRICS.register_module()

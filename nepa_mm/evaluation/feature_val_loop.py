@@ -8,8 +8,8 @@ from mmengine.runner import ValLoop
 from mmengine.runner.amp import autocast
 from torch import Tensor, nn
 
-from ..errors import ConfigError
-from ..registry import LOOPS
+from nepa_mm.errors import ConfigError
+from nepa_mm.registry import LOOPS
 
 POOLS = ('avg', 'last')
 

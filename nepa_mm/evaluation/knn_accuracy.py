@@ -11,8 +11,8 @@ from mmengine.device import get_device
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from ..errors import ConfigError, DataError
-from ..registry import METRICS
+from nepa_mm.errors import ConfigError, DataError
+from nepa_mm.registry import METRICS
 
 CHUNK = 2**26  # similarities held at once; with what goes with them about 1 GB
 

@@ -1,17 +1,18 @@
+"""The method, and what it is mixed with; configs name the classes with the prefix ``nepa_mm.``."""
 from importlib.util import find_spec
 
 from .causal_backbone import CausalBackbone, check_causal
-from .causal_timm_backbone import CausalTIMMBackbone
-from .causal_vits import CausalBEiTViT, CausalVisionTransformer
+from .dense.simple_pyramid import SimplePyramid
 from .fused_preprocessor import FusedSelfSupDataPreprocessor
-from .mae_nepa_vit import MAENEPAViT
+from .mixing.causal_timm_backbone import CausalTIMMBackbone
+from .mixing.causal_vits import CausalBEiTViT, CausalVisionTransformer
+from .mixing.mae_nepa_vit import MAENEPAViT
+from .mixing.simmim_nepa_vit import SimMIMNEPAViT
+from .mixing.supervised_nepa import SupervisedNEPA
 from .nepa import NEPA
 from .nepa_vit import NEPAViT
 from .next_embedding_loss import NextEmbeddingLoss
 from .rope2d import RoPE2D
-from .simmim_nepa_vit import SimMIMNEPAViT
-from .simple_pyramid import SimplePyramid
-from .supervised_nepa import SupervisedNEPA
 
 __all__ = [
     'CausalBEiTViT',
@@ -31,5 +32,5 @@ __all__ = [
 ]
 
 if find_spec('mmseg'):  # which pretraining and classification do without
-    from .padded_encoder_decoder import PaddedEncoderDecoder as PaddedEncoderDecoder
-    from .seg_tta_model import SegTTAModel as SegTTAModel
+    from .dense.padded_encoder_decoder import PaddedEncoderDecoder as PaddedEncoderDecoder
+    from .dense.seg_tta_model import SegTTAModel as SegTTAModel

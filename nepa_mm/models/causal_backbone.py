@@ -11,7 +11,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from nepa_mm.errors import ConfigError
 
 BACKBONES = ('NEPAViT', 'CausalVisionTransformer', 'CausalBEiTViT', 'CausalTIMMBackbone')
 

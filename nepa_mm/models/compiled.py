@@ -6,7 +6,7 @@ from functools import cache, wraps
 
 import torch
 
-from ..errors import ConfigError
+from nepa_mm.errors import ConfigError
 
 
 def compiled_in_training(method: Callable) -> Callable:

@@ -3,7 +3,8 @@ import torch
 from mmpretrain.models import SelfSupDataPreprocessor
 from torch import Tensor
 
-from ..registry import MODELS
+from nepa_mm.registry import MODELS
+
 from .compiled import compiled
 
 

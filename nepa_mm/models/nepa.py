@@ -6,8 +6,9 @@ import torch
 from mmpretrain.models import BaseSelfSupervisor
 from torch import Tensor, nn
 
-from ..errors import ConfigError
-from ..registry import MODELS
+from nepa_mm.errors import ConfigError
+from nepa_mm.registry import MODELS
+
 from .causal_backbone import check_protocol
 from .next_embedding_loss import NextEmbeddingLoss
 

@@ -11,21 +11,17 @@ from timm.layers import resample_abs_pos_embed, to_2tuple, trunc_normal_
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..checkpoints import PretrainedBackbone, untraced_settings, variant_of
-from ..errors import ConfigError
-from ..registry import MODELS
+from nepa_mm.checkpoints import untraced_settings
+from nepa_mm.errors import ConfigError
+from nepa_mm.registry import MODELS
+from nepa_mm.variants import arch_settings, checked_choice, variant_of
+
 from .block import QK_NORMS, Block, rotations_of_all
 from .causal_backbone import warn_of_blind_outputs
 from .compiled import check_with_cp
+from .pretrained_backbone import PretrainedBackbone
 from .rope2d import RoPE2D
 
-ARCHS = {
-    'tiny': dict(embed_dims=192, num_layers=12, num_heads=3, feedforward_channels=768),
-    'small': dict(embed_dims=384, num_layers=12, num_heads=6, feedforward_channels=1536),
-    'base': dict(embed_dims=768, num_layers=12, num_heads=12, feedforward_channels=3072),
-    'large': dict(embed_dims=1024, num_layers=24, num_heads=16, feedforward_channels=4096),
-    'huge': dict(embed_dims=1280, num_layers=32, num_heads=16, feedforward_channels=5120),
-}
 OUT_TYPES = ('raw', 'cls_token', 'last_token', 'avg_featmap', 'featmap', 'padded_featmap')
 ACTIVATIONS = ('gelu', 'gelu_tanh', 'quick_gelu', 'relu', 'silu')
 
@@ -39,7 +35,8 @@ class NEPAViT(PretrainedBackbone):
     by repeating its border, and a feature map covers exactly the image, padding excluded.
 
     Args:
-        arch: A name in ``ARCHS`` or a dict with ``embed_dims``, ``num_layers``, ``num_heads`` and ``feedforward_channels``.
+        arch: A name in ``ARCHS`` of variants.py, or a dict with ``embed_dims``, ``num_layers``, ``num_heads`` and
+            ``feedforward_channels``.
         img_size: Usual image size in pixels; fixes the stored size of the absolute position embedding and nothing else.
         patch_size: Side of a patch in pixels.
         in_channels: Channels of the image.
@@ -291,26 +288,6 @@ def shrinking_weights(cells: int, covered: float, device: torch.device) -> Tenso
     index = torch.arange(cells, device=device)
     position = ((index + 0.5) * covered - 0.5).clamp(min=0)  # of the new cell centres, counted in old cells
     return (1 - (position[:, None] - index).abs()).clamp(min=0)
-
-
-def arch_settings(arch: str | dict) -> dict[str, int]:
-    """Sizes of a named architecture, or of a dict once it is complete."""
-    if not isinstance(arch, dict):
-        return ARCHS[checked_choice('arch', arch, ARCHS)]
-    if set(arch) != set(ARCHS['base']):
-        raise ConfigError(f'{dict(arch)} has not exactly the keys {list(ARCHS["base"])}', 'arch',
-                          f'give these, or choose from {list(ARCHS)}')
-    if arch['embed_dims'] % arch['num_heads']:
-        raise ConfigError(f'{arch["embed_dims"]} is not a multiple of num_heads={arch["num_heads"]}', 'arch.embed_dims',
-                          'change one of the two')
-    return arch
-
-
-def checked_choice(argument: str, value, choices):
-    """The value, if it is one of the choices."""
-    if value not in choices:
-        raise ConfigError(f'{value!r} is unknown', argument, f'choose from {list(choices)}')
-    return value
 
 
 def checked_index(index: int, num_layers: int) -> int:

@@ -2,8 +2,9 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ConfigError
-from ..registry import MODELS
+from nepa_mm.errors import ConfigError
+from nepa_mm.registry import MODELS
+
 from .collapse import mean_pairwise_cosine
 from .compiled import compiled_in_training
 

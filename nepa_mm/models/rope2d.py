@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from nepa_mm.errors import ConfigError
 
 
 class RoPE2D(nn.Module):

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import ConfigError
+from nepa_mm.errors import ConfigError
 
 
 def add_shared_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,9 +13,9 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..errors import ConfigError
-from ..models import NEPA
-from ..models.causal_backbone import check_protocol, evaluating
+from nepa_mm.errors import ConfigError
+from nepa_mm.models import NEPA
+from nepa_mm.models.causal_backbone import check_protocol, evaluating
 
 
 @dataclass

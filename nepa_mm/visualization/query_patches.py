@@ -16,7 +16,8 @@ from matplotlib.patheffects import withStroke
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from ..errors import ConfigError
+from nepa_mm.errors import ConfigError
+
 from .patch_maps import PatchMaps
 
 # Even steps to the eye, for people who see no red or green too

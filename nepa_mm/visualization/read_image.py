@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..errors import DataError, first_line
+from nepa_mm.errors import DataError, first_line
 
 
 def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:

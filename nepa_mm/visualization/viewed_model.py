@@ -2,9 +2,9 @@
 import torch
 from mmengine.model import BaseModel
 
-from ..apis import get_model
-from ..errors import ConfigError
-from ..models.causal_backbone import check_protocol
+from nepa_mm.apis import get_model
+from nepa_mm.errors import ConfigError
+from nepa_mm.models.causal_backbone import check_protocol
 
 
 def viewed_model(checkpoint: str, device: str = 'cpu') -> BaseModel:

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from nepa_mm import NEPA, NEPAViT, get_model
 from nepa_mm.checkpoints import released_state_dict
 from nepa_mm.checkpoints.convert import hf_to_mm, mm_to_hf, publish, write_weights
-from nepa_mm.checkpoints.durable import check_whole, write_checkpoint
-from nepa_mm.checkpoints.files import sha256
 from nepa_mm.checkpoints.record import from_header
+from nepa_mm.checkpoints.storage.durable import check_whole, write_checkpoint
+from nepa_mm.checkpoints.storage.files import sha256
 from nepa_mm.errors import CheckpointError
 from nepa_mm.version import __version__
 from tiny import GOLDEN, ROOT, TINY, WARNED, needs_golden, randomize

@@ -12,12 +12,13 @@ from mmpretrain.models import ClsDataPreprocessor
 from PIL import Image
 
 from nepa_mm import NEPA, NEPAViT, get_model
-from nepa_mm.checkpoints import preprocessing, preprocessor_file
+from nepa_mm.checkpoints import preprocessing
 from nepa_mm.checkpoints.convert import hf_to_mm, mm_to_hf
 from nepa_mm.checkpoints.model_config import model_config, release_images
 from nepa_mm.checkpoints.preprocessing import Preprocessing, input_size, preprocessing_of
-from nepa_mm.checkpoints.preprocessor_file import from_file, to_file
 from nepa_mm.checkpoints.record import config_from_text, config_text
+from nepa_mm.checkpoints.release import preprocessor_file
+from nepa_mm.checkpoints.release.preprocessor_file import from_file, to_file
 from nepa_mm.errors import CheckpointError
 from tiny import ROOT, TINY, randomize
 

@@ -19,9 +19,9 @@ from nepa_mm.checkpoints.record import (
     plain_config_text,
     record,
     to_header,
-    variant_of,
 )
 from nepa_mm.errors import CheckpointError
+from nepa_mm.variants import variant_of
 from nepa_mm.version import __version__
 from tiny import ROOT
 

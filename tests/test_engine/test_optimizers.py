@@ -6,8 +6,8 @@ from mmengine.optim import build_optim_wrapper
 
 from nepa_mm import NEPA, NEPAViT
 from nepa_mm.engine import ReliableRunner
-from nepa_mm.engine.config_keys import naming_arguments
 from nepa_mm.errors import ConfigError
+from nepa_mm.launch.config_keys import naming_arguments
 from tiny import TINY, Images, Nearer, Numbers
 
 MUON = dict(type='timm.optim.Muon', lr=1e-3, weight_decay=0.05)

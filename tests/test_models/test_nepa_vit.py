@@ -9,7 +9,8 @@ from mmengine.registry import MODELS, DefaultScope
 
 from nepa_mm import NEPAViT
 from nepa_mm.errors import CheckpointError, ConfigError
-from nepa_mm.models.nepa_vit import ARCHS, shrinking_weights
+from nepa_mm.models.nepa_vit import shrinking_weights
+from nepa_mm.variants import ARCHS
 from tiny import TINY, randomize
 
 PAPER = dict(with_cls_token=False, use_abs_pos_embed=True, act='silu', gated_mlp=True)

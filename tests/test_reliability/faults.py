@@ -12,7 +12,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, TRANSFORMS
 
-from nepa_mm.checkpoints import unwrapped
+from nepa_mm.models.fit_model import unwrapped
 
 KINDS = {
     'loss nan': lambda loss: loss * float('nan'),

@@ -68,4 +68,4 @@ def slow_steps(seconds: float = 0.1) -> None:
     wrap('mmpretrain.models:ImageClassifier.val_step', around)
 
 
-wrap('nepa_mm.engine.reliable_runner:write_checkpoint', count_save)
+wrap('nepa_mm.engine.runner.reliable_runner:write_checkpoint', count_save)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from nepa_mm.checkpoints.durable import check_whole
-from nepa_mm.checkpoints.files import read_checkpoint
+from nepa_mm.checkpoints.storage.durable import check_whole
+from nepa_mm.checkpoints.storage.files import read_checkpoint
 from tiny import ROOT
 
 CONFIG = '''

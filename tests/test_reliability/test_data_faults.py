@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nepa_mm.checkpoints.files import read_checkpoint
+from nepa_mm.checkpoints.storage.files import read_checkpoint
 from runs import assert_same_end, finish, last_line, loss_of_steps, losses, train, write_config
 from two import start_two, train_two
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from faults import digest
-from nepa_mm.checkpoints.files import read_checkpoint
+from nepa_mm.checkpoints.storage.files import read_checkpoint
 from runs import assert_same_end, last_line, losses, train, write_config
 from two import train_two
 

@@ -26,7 +26,7 @@ def test_saving_takes_little_memory_beside_the_state(tmp_path):
     code = '''if True:
         import resource, sys, torch
         from pathlib import Path
-        from nepa_mm.checkpoints.durable import check_whole, write_checkpoint
+        from nepa_mm.checkpoints.storage.durable import check_whole, write_checkpoint
         state = {f'{i}': torch.ones(1 << 20) for i in range(64)}
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         write_checkpoint(dict(state_dict=state, meta={}), Path(sys.argv[1]))

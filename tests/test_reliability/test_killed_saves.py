@@ -3,10 +3,10 @@ from itertools import cycle
 
 import pytest
 
-from nepa_mm.checkpoints.durable import check_whole, newest_whole
+from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole
 from runs import assert_resumes, at, finish, start
 
-DURABLE = 'nepa_mm.checkpoints.durable'
+DURABLE = 'nepa_mm.checkpoints.storage.durable'
 WRITER = 'torch._C:PyTorchFileWriter'
 HOOK = 'mmengine.hooks.checkpoint_hook'
 POINTS = {  # function, which call of it in the save, killed after it rather than before
@@ -28,7 +28,7 @@ POINTS = {  # function, which call of it in the save, killed after it rather tha
     'after its name is on disk': (f'{DURABLE}:os.fsync', 2, True),
     'before the pointer': (f'{HOOK}:open', 1, False),
     'with an empty pointer': (f'{HOOK}:open', 1, True),
-    'before old ones are looked for': ('nepa_mm.engine.durable_checkpoint_hook:LateRemovals.remove_now', 1, False),
+    'before old ones are looked for': ('nepa_mm.engine.hooks.durable_checkpoint_hook:LateRemovals.remove_now', 1, False),
     'before an old one goes': ('mmengine.fileio:LocalBackend.remove', 1, False),
     'after an old one went': ('mmengine.fileio:LocalBackend.remove', 1, True),
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nepa_mm.checkpoints.files import read_checkpoint
+from nepa_mm.checkpoints.storage.files import read_checkpoint
 from runs import ENV, finish, kill_at, start, train, write_config
 from tiny import ROOT
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nepa_mm.checkpoints.durable import check_whole
-from nepa_mm.engine.training_process import logged
+from nepa_mm.checkpoints.storage.durable import check_whole
+from nepa_mm.launch.training_process import logged
 from runs import SLOWLY, VALIDATION, assert_resumes, at, finish, kill_at, losses, only_step, start, write_config
 
 STEP = 'mmengine.optim:OptimWrapper.step'
@@ -86,7 +86,7 @@ def test_more_signals_during_the_save_do_no_harm(whole, tmp_path):
     config, expected = whole('iter')
     run = tmp_path / 'run'
     first = at(STEP, 3, signal.SIGTERM)
-    more = at('nepa_mm.checkpoints.durable:check_whole', 1, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, save=1)
+    more = at('nepa_mm.checkpoints.storage.durable:check_whole', 1, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, save=1)
     assert 'SIGTERM: stopped after step 3' in finish(start(config, run, before=first + more), 143)
     assert only_step(run) == 3
     assert_resumes(config, run, expected)
@@ -94,7 +94,7 @@ def test_more_signals_during_the_save_do_no_harm(whole, tmp_path):
 
 def test_a_second_interrupt_ends_a_training_at_once_also_in_the_save(whole, tmp_path):
     run = tmp_path / 'run'
-    both = at(STEP, 3, signal.SIGINT) + at('nepa_mm.checkpoints.durable:check_whole', 1, signal.SIGINT, save=1)
+    both = at(STEP, 3, signal.SIGINT) + at('nepa_mm.checkpoints.storage.durable:check_whole', 1, signal.SIGINT, save=1)
     message = finish(start(whole('iter')[0], run, before=both), 130)
     assert message.splitlines()[-1] == (
         'nepa_mm: SIGINT: ended at once, at the second one; checkpoints that were saved are whole')
@@ -102,7 +102,7 @@ def test_a_second_interrupt_ends_a_training_at_once_also_in_the_save(whole, tmp_
 
 
 def test_an_interrupt_before_there_is_a_step(whole, tmp_path):
-    before = at('nepa_mm.engine.data_checks:check_data', 1, signal.SIGINT)
+    before = at('nepa_mm.launch.data_checks:check_data', 1, signal.SIGINT)
     message = finish(start(whole('iter')[0], tmp_path / 'run', before=before), 130)
     assert message.splitlines() == ['nepa_mm: SIGINT: ended at once; there was nothing to save']
 

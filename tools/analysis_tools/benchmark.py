@@ -38,12 +38,11 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
-from nepa_mm.analysis.device_peaks import peak_of, reached_of
-from nepa_mm.analysis.json_file import JsonFile
-from nepa_mm.analysis.made_up_batch import made_up_batch, map_tensors
-from nepa_mm.analysis.peer_process import SCRIPTS, PeerProcess, peer_settings
-from nepa_mm.analysis.time_by_part import time_by_part
-from nepa_mm.analysis.training_step import (
+from nepa_mm.analysis.cost.device_peaks import peak_of, reached_of
+from nepa_mm.analysis.cost.made_up_batch import made_up_batch, map_tensors
+from nepa_mm.analysis.cost.peer_process import SCRIPTS, PeerProcess, peer_settings
+from nepa_mm.analysis.cost.time_by_part import time_by_part
+from nepa_mm.analysis.cost.training_step import (
     TrainingStep,
     averaging,
     ema_hooks,
@@ -52,9 +51,10 @@ from nepa_mm.analysis.training_step import (
     shape_of_model,
     without_checkpoints,
 )
-from nepa_mm.analysis.turns import Finished, ReadyBatches, TurnsHook, plain_loop, ratios
-from nepa_mm.engine.launch import build_runner, load_config
+from nepa_mm.analysis.cost.turns import Finished, ReadyBatches, TurnsHook, plain_loop, ratios
+from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.launch.launch import build_runner, load_config
 
 ON_GPU = torch.cuda.is_available()
 CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)

@@ -31,7 +31,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from nepa_mm.analysis.json_file import JsonFile
+from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.datasets import PackPixels, collate_and_hold
 from nepa_mm.errors import ConfigError, DataError, first_line, one_line_errors
 

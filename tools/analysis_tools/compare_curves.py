@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from nepa_mm.analysis.json_file import JsonFile
+from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.errors import ConfigError, one_line_errors
 
 TRAIN = Path(__file__).resolve().parents[1] / 'train.py'

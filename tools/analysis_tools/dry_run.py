@@ -14,14 +14,14 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
-from nepa_mm.analysis.counted_step import size
-from nepa_mm.analysis.device_peaks import DEVICES, peak_of
-from nepa_mm.analysis.json_file import JsonFile
-from nepa_mm.analysis.made_up_batch import made_up_batch, size_in_bytes
-from nepa_mm.analysis.training_step import memory_parts, operations, shape_of_model, without_checkpoints
-from nepa_mm.engine.effective_batch import accumulation, count_of
-from nepa_mm.engine.read_config import Options, read_config
+from nepa_mm.analysis.cost.counted_step import size
+from nepa_mm.analysis.cost.device_peaks import DEVICES, peak_of
+from nepa_mm.analysis.cost.made_up_batch import made_up_batch, size_in_bytes
+from nepa_mm.analysis.cost.training_step import memory_parts, operations, shape_of_model, without_checkpoints
+from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.engine.loops.effective_batch import accumulation, count_of
 from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.launch.read_config import Options, read_config
 
 IMAGENET = 1_281_167
 FULL = dict.fromkeys(('parameters', 'gradients', 'optimizer state', 'average'), 1)

@@ -34,7 +34,7 @@ def write_released(folder: Path, arch: str, num_classes: int | None) -> None:
 
     from nepa_mm import NEPAViT
     from nepa_mm.checkpoints import released_state_dict
-    from nepa_mm.checkpoints.released_config import released_config
+    from nepa_mm.checkpoints.release.released_config import released_config
     backbone = dict(arch=arch, img_size=224, patch_size=14, qk_norm='affine' if num_classes or arch == 'large' else 'plain')
     if num_classes:
         backbone.update(causal=False, out_type='avg_featmap')

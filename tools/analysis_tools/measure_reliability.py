@@ -17,15 +17,15 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import save_checkpoint
 
-from nepa_mm.analysis.json_file import JsonFile
-from nepa_mm.analysis.made_up_batch import made_up_batch
-from nepa_mm.analysis.training_step import without_checkpoints
-from nepa_mm.analysis.turns import Finished, ReadyBatches, ratios, synchronize
-from nepa_mm.checkpoints import unwrapped
-from nepa_mm.checkpoints.durable import size_of, write_checkpoint
+from nepa_mm.analysis.cost.made_up_batch import made_up_batch
+from nepa_mm.analysis.cost.training_step import without_checkpoints
+from nepa_mm.analysis.cost.turns import Finished, ReadyBatches, ratios, synchronize
+from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.checkpoints.storage.durable import size_of, write_checkpoint
 from nepa_mm.engine import LoaderFaultsHook, StepSeedHook, StopOnDivergenceHook, StopOnSignalHook
-from nepa_mm.engine.launch import build_runner, load_config
 from nepa_mm.errors import one_line_errors
+from nepa_mm.launch.launch import build_runner, load_config
+from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.seeding import seed_all
 
 GUARANTEES = (LoaderFaultsHook, StepSeedHook, StopOnDivergenceHook, StopOnSignalHook)

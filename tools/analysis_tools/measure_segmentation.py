@@ -26,10 +26,10 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from nepa_mm.analysis.counted_step import peak_memory, size, without_content, work
-from nepa_mm.analysis.json_file import JsonFile
-from nepa_mm.engine.read_config import read_config
+from nepa_mm.analysis.cost.counted_step import peak_memory, size, without_content, work
+from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.launch.read_config import read_config
 
 HEADER = ['config', 'images', 'checkpointing', 'parameters, M', 'peak memory, GiB']
 

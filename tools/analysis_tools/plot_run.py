@@ -9,8 +9,8 @@ curve. Rates per layer are in runs that trained with layer-wise decay and ``nepa
 import argparse
 from pathlib import Path
 
-from nepa_mm.analysis.run_curves import draw_runs
-from nepa_mm.analysis.run_log import read_run
+from nepa_mm.analysis.runs.run_curves import draw_runs
+from nepa_mm.analysis.runs.run_log import read_run
 from nepa_mm.errors import ConfigError, one_line_errors
 
 FORMATS = ('.png', '.pdf', '.svg')

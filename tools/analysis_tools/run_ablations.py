@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from nepa_mm.engine.training_process import logged, train_to_the_end
 from nepa_mm.errors import DataError, one_line_errors
+from nepa_mm.launch.training_process import logged, train_to_the_end
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 PRETRAIN = CONFIGS / 'ablation/nepa_vit-mini-p4_1xb64-400i_cifar10-32px.py'

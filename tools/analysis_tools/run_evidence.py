@@ -18,9 +18,9 @@ import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
-from nepa_mm.analysis.experiment import Row, Training, train_all, trainings_of
-from nepa_mm.analysis.experiment_results import draw_curves, draw_points, record_of, records_in, table_of
-from nepa_mm.analysis.paper_figures import figure
+from nepa_mm.analysis.runs.experiment import Row, Training, train_all, trainings_of
+from nepa_mm.analysis.runs.experiment_results import draw_curves, draw_points, record_of, records_in, table_of
+from nepa_mm.analysis.runs.paper_figures import figure
 from nepa_mm.errors import one_line_errors
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs/evidence.md'

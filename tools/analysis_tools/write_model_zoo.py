@@ -12,8 +12,8 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
-from nepa_mm.analysis.inference_cost import inference_cost
-from nepa_mm.analysis.training_step import without_checkpoints
+from nepa_mm.analysis.cost.inference_cost import inference_cost
+from nepa_mm.analysis.cost.training_step import without_checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = re.compile(r'(?<=<!-- models -->\n).*?(?=<!-- end of models -->)', re.DOTALL)

@@ -14,7 +14,7 @@ from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 from torch.utils.data import DataLoader
 
 from nepa_mm.engine import LayerDecayCosineLR
-from nepa_mm.engine.effective_batch import StepLoader, accumulation, warmup_iters
+from nepa_mm.engine.loops.effective_batch import StepLoader, accumulation, warmup_iters
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 IMAGES, GPUS = 1_281_167, 8

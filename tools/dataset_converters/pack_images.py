@@ -22,9 +22,9 @@ from zlib import crc32
 
 from rich.progress import track
 
-from nepa_mm.datasets.find_images import IMAGE_SUFFIXES, say_left_out, shown
-from nepa_mm.engine.folder_checks import names_under
+from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES, say_left_out, shown
 from nepa_mm.errors import ConfigError, DataError, one_line_errors
+from nepa_mm.launch.folder_checks import names_under
 
 BATCH, BATCHES = 32 << 20, 64  # bytes of images in a record batch; batches in a file, which makes 2 GB
 
@@ -60,7 +60,7 @@ def write(images: list[dict], classes: list[str] | None, folder: Path) -> list[i
     """Write the dataset; checksums of the images as they were read."""
     import datasets
 
-    from nepa_mm.datasets.hf_arrow import PACKED
+    from nepa_mm.datasets.sources.hf_arrow import PACKED
     features = datasets.Features(image=datasets.Image(), **(dict(label=datasets.ClassLabel(names=classes)) if classes else {}))
     sums, names = [], []
     packed = batches(read(images, sums))

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from nepa_mm.engine.training_process import logged
+from nepa_mm.launch.training_process import logged
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = dict(

@@ -16,7 +16,7 @@ from mmpretrain import FeatureExtractor
 
 from nepa_mm.apis.get_retriever import get_feature_model, retriever_of
 from nepa_mm.apis.inference_tools import add_arguments, check_new, loader_of, model_of, run
-from nepa_mm.datasets.find_images import find_images
+from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.errors import ConfigError, one_line_errors
 
 

@@ -18,17 +18,8 @@ from mmpretrain.visualization import UniversalVisualizer
 
 from nepa_mm.apis.get_retriever import get_feature_model, retriever_of
 from nepa_mm.apis.images import picture_of
-from nepa_mm.apis.inference_tools import (
-    INPUT_HELP,
-    add_arguments,
-    check_new,
-    loader_of,
-    model_of,
-    picture_path,
-    run,
-    write_json,
-)
-from nepa_mm.datasets.find_images import find_images
+from nepa_mm.apis.inference_tools import INPUT_HELP, add_arguments, check_new, loader_of, model_of, picture_path, run, write_json
+from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.errors import ConfigError, DataError, one_line_errors
 
 

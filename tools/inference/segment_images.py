@@ -21,8 +21,8 @@ from PIL import Image
 
 from nepa_mm.apis.images import picture_of
 from nepa_mm.apis.inference_tools import add_arguments, check_new, loader_of, model_of, picture_path, run
-from nepa_mm.datasets.find_images import find_images
-from nepa_mm.engine.seg_model_checks import classes_of
+from nepa_mm.datasets.sources.find_images import find_images
+from nepa_mm.engine.checks.seg_model_checks import classes_of
 from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
 
 

@@ -20,15 +20,15 @@ from mmengine.registry import DATASETS, init_default_scope
 from rich.console import Console
 from rich.progress import track
 
-from nepa_mm.analysis.json_file import JsonFile
+from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.datasets import LoadImage, LoadSegAnnotations
-from nepa_mm.datasets.find_images import IMAGE_SUFFIXES, say_left_out, shown
-from nepa_mm.datasets.load_image import with_own_loader
-from nepa_mm.engine.config_keys import naming_arguments, parts_of
-from nepa_mm.engine.data_checks import check_data, datasets_of, files_under, steps_of
-from nepa_mm.engine.label_survey import LabelSurvey, loader_of, pixels_of
-from nepa_mm.engine.read_config import Options, read_config
+from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES, say_left_out, shown
+from nepa_mm.datasets.transforms.load_image import with_own_loader
+from nepa_mm.engine.checks.label_survey import LabelSurvey, loader_of, pixels_of
 from nepa_mm.errors import ConfigError, DataError, ProcessError, one_line_errors
+from nepa_mm.launch.config_keys import naming_arguments, parts_of
+from nepa_mm.launch.data_checks import check_data, datasets_of, files_under, steps_of
+from nepa_mm.launch.read_config import Options, read_config
 
 SPLITS = ('train', 'val', 'test')
 IGNORED = frozenset({255})  # by mmseg's heads that are not told otherwise

@@ -3,14 +3,8 @@ import argparse
 from pathlib import Path
 
 from nepa_mm.checkpoints.convert import check_suffix, write_weights
-from nepa_mm.checkpoints.files import read_checkpoint
-from nepa_mm.checkpoints.timm_keys import (
-    DROPPED,
-    KEYS,
-    extract_state_dict,
-    resize_relative_positions,
-    timm_to_mmpretrain,
-)
+from nepa_mm.checkpoints.fitting.timm_keys import DROPPED, KEYS, extract_state_dict, resize_relative_positions, timm_to_mmpretrain
+from nepa_mm.checkpoints.storage.files import read_checkpoint
 from nepa_mm.errors import one_line_errors
 
 

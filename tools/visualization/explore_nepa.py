@@ -10,7 +10,7 @@ import argparse
 import re
 from pathlib import Path
 
-from nepa_mm.datasets.find_images import find_images
+from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.errors import ConfigError, one_line_errors
 from nepa_mm.visualization.arguments import add_shared_arguments, check_out, parsed_choice
 from nepa_mm.visualization.explorer import Explorer

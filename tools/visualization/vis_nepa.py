@@ -9,7 +9,7 @@ it predicts with the embedding of every patch. docs/visualization.md says how to
 import argparse
 from pathlib import Path
 
-from nepa_mm.datasets.find_images import find_images
+from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.errors import ConfigError, one_line_errors
 from nepa_mm.visualization import draw_query_patches
 from nepa_mm.visualization.arguments import add_shared_arguments, check_out, parsed_choice, parsed_query

@@ -1,0 +1,1 @@
+"""Experiments, the logs that they leave, curves and tables."""

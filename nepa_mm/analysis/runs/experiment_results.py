@@ -1,0 +1,101 @@
+"""What came of an experiment: a record of each training, a table with mean and spread over seeds, curves."""
+import json
+import statistics
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from nepa_mm.launch.training_process import logged
+
+from .experiment import Row, Training, settings_of
+
+KEPT = ('loss', 'cosine', 'collapse', 'accuracy/top1', 'mIoU')
+POINTS = 40  # of a curve that is kept
+
+
+def record_of(training: Training, seed: int, folder: Path) -> dict:
+    """Command, last numbers, curve and wall time, in seconds, of a training that has ended."""
+    config, place, options = settings_of(training, seed, folder)
+    records = logged(place)
+    last = dict(chain.from_iterable(record.items() for record in records))
+    points = {record['step']: {key: record[key] for key in ('step', 'loss', 'collapse') if key in record}
+              for record in records if 'loss' in record}  # what is done again after a resume takes the place of the first
+    curve = [points[step] for step in sorted(points)]
+    return dict(
+        training=training.name,
+        seed=seed,
+        change=training.change,
+        command=f'python tools/train.py {config} --work-dir {place} --cfg-options {" ".join(options)}',
+        results={key: last[key] for key in KEPT if key in last},
+        wall_s=round(sum(map(duration, place.glob('2*_*')))),
+        curve=curve[::-max(1, len(curve) // POINTS)][::-1])  # thinned from its end
+
+
+def records_in(path: Path) -> dict[tuple[str, int], dict]:
+    """The records of a file, by training and seed; none where it does not exist."""
+    records = map(json.loads, path.read_text().splitlines()) if path.exists() else []
+    return {(record['training'], record['seed']): record for record in records}
+
+
+def duration(start: Path) -> float:
+    """Seconds from the start of a process of a training, which its folder is named after, to its last line."""
+    return max(path.stat().st_mtime for path in start.rglob('*')) - datetime.strptime(start.name, '%Y%m%d_%H%M%S').timestamp()
+
+
+def numbers_of(row: Row, column: str, records: list[dict]) -> list[float]:
+    """Of a cell: the number of each seed; none where the row has no such column."""
+    training, key = row.cells.get(column, (None, None))
+    return [record['results'][key] for record in records if training and record['training'] == training.name]
+
+
+def spread(numbers: list[float]) -> str:
+    """Mean and, of several, sample standard deviation; percentages with one digit, others with three."""
+    if not numbers:
+        return ''
+    digits = 1 if max(map(abs, numbers)) > 1.5 else 3
+    text = f'{statistics.mean(numbers):.{digits}f}'
+    return text if len(numbers) == 1 else f'{text} ± {statistics.stdev(numbers):.{digits}f}'
+
+
+def table_of(rows: list[Row], records: list[dict]) -> str:
+    """Markdown table of an experiment, and a line that says what it took."""
+    columns = list(rows[0].cells)
+    lines = [f"| | {' | '.join(columns)} | paper |", f"| --- |{' ---: |' * len(columns)} --- |"]
+    lines += [f"| {' | '.join([row.name, *(spread(numbers_of(row, column, records)) for column in columns), row.paper])} |"
+              for row in rows]
+    seeds, hours = len({record['seed'] for record in records}), sum(record['wall_s'] for record in records) / 3600
+    by = '1 seed' if seeds == 1 else f'{seeds} seeds'
+    return '\n'.join([*lines, '', f'{len(records)} trainings in all ({by}), {hours:.1f} hours, each on one core.', ''])
+
+
+def draw_curves(rows: list[Row], records: list[dict]) -> Figure:
+    """Loss and collapse gauge of each pretraining over iterations, a line for each seed."""
+    figure = Figure(figsize=(10, 3.6), layout='constrained', dpi=110)
+    both = figure.subplots(1, 2)
+    for axes, key, label in zip(both, ('loss', 'collapse'), ('loss (-1: exact)', 'collapse (1: all images alike)')):
+        for i, row in enumerate(row for row in rows if key in row.cells):
+            for record in records:
+                if record['training'] == row.cells[key][0].name:
+                    points = [(point['step'], point[key]) for point in record['curve']]
+                    axes.plot(*zip(*points), color=f'C{i}', linewidth=1, label=None if record['seed'] else row.name)
+        axes.set(xlabel='iteration', ylabel=label)
+        axes.grid(alpha=0.3)
+    both[0].legend(fontsize=8)
+    return figure
+
+
+def draw_points(rows: list[Row], records: list[dict]) -> Figure:
+    """Numbers of each column over the rows, with their spread."""
+    figure = Figure(figsize=(5.5, 3.6), layout='constrained', dpi=110)
+    axes = figure.subplots()
+    for column in rows[0].cells:
+        numbers = [numbers_of(row, column, records) for row in rows]
+        spreads = [statistics.stdev(values) if len(values) > 1 else 0 for values in numbers]
+        axes.errorbar([row.name for row in rows], [statistics.mean(values) for values in numbers], spreads, fmt='o-', capsize=3,
+                      label=column)
+    axes.set_ylabel('top-1 (%)')
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure

@@ -1,0 +1,1 @@
+"""Names of weights, and what makes those of a checkpoint fit a backbone."""

@@ -1,0 +1,1 @@
+"""The authors' format: its folders, config.json and preprocessor_config.json."""

@@ -1,0 +1,177 @@
+"""Checkpoints of a running training: complete on disk or not there, checked before they count, found again."""
+import os
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+import torch
+
+from nepa_mm.errors import CheckpointError, StorageError, first_line
+
+from .pickled import allowed
+
+NAME = re.compile(r'(epoch|iter)_(\d+)\.pth')
+REMEDY = 'name another, or let --resume choose'
+TEMPORARY = '.{}.tmp'
+PIECE = 1 << 24  # bytes that are read at a time
+
+
+def write_checkpoint(checkpoint: dict, path: Path) -> None:
+    """Write what ``torch.save`` writes, to a temporary file that takes its name once it is on disk and was read back whole.
+
+    A file of that name stays as it is until then. Tensors go to the file one after another, without a copy of all in memory.
+
+    Raises:
+        StorageError: If the disk is full or fails; no part of the file is left.
+    """
+    temporary = path.with_name(TEMPORARY.format(path.name))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(checkpoint, temporary)
+        with open(temporary, 'rb') as file:
+            os.fsync(file.fileno())
+        check_whole(temporary)
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)  # the name is in the folder, which is on disk by itself
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except CheckpointError as error:
+        remove_if_possible(temporary)
+        raise StorageError(
+            f'it was written, but is not what was read back ({error.what})', str(path), 'look at the disk') from error
+    except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError
+        remove_if_possible(temporary)
+        raise StorageError(f'it cannot be written: it needs {size_of(checkpoint):,} bytes, and {free(path.parent):,} are free '
+                           f'({str(error).splitlines()[0]})', str(path), 'make room and --resume; older checkpoints are as they '
+                           'were') from error
+
+
+def remove_if_possible(path: Path) -> None:
+    """Remove a file, unless the disk or the folder does not let it, which another error says already."""
+    with suppress(OSError):
+        path.unlink()
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what a process that was killed during :func:`write_checkpoint` left behind."""
+    for path in folder.glob(TEMPORARY.format('*.pth')):
+        path.unlink()
+
+
+def check_whole(path: Path) -> None:
+    """Compare every part of a file of ``torch.save`` with its check sum (CRC-32), which ``torch.load`` does not.
+
+    Raises:
+        CheckpointError: If a byte of the weights differs, or the file is cut, empty, unreadable or no such file.
+    """
+    try:
+        if not path.stat().st_size:
+            raise CheckpointError('it is empty (0 bytes)', str(path), REMEDY)
+        with ZipFile(path) as archive:
+            entries = archive.infolist()
+        torch._C.PyTorchFileReader(str(path))  # reads parts of the list of entries that ZipFile takes from elsewhere
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # zlib lets other threads run
+            whole = pool.map(lambda entry: is_whole(path, entry), entries)
+            wrong = [entry.filename for entry, good in zip(entries, whole) if not good]
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f'it cannot be read ({error.strerror})', str(path), REMEDY) from error
+    except (BadZipFile, NotImplementedError, RuntimeError, struct.error, ValueError) as error:
+        raise CheckpointError(f'it is cut, or no checkpoint ({first_line(error)})', str(path), REMEDY) from error
+    if wrong:
+        raise CheckpointError(f'{len(wrong)} of its {len(entries)} parts are not what was written, first {wrong[0]!r}',
+                              str(path), REMEDY)
+
+
+def is_whole(path: Path, entry: ZipInfo) -> bool:
+    """Whether a part of a zip file, which is not compressed, has its check sum, and the name that the list of parts gives it."""
+    with open(path, 'rb') as file:
+        file.seek(entry.header_offset)
+        signature, flags, packed, name, extra = struct.unpack('<4s2xHH16xHH', file.read(30).ljust(30))
+        if (signature, flags, packed, file.read(name)) != (
+                b'PK\x03\x04', entry.flag_bits, entry.compress_type, entry.orig_filename.encode()):
+            return False
+        file.seek(extra, os.SEEK_CUR)
+        left, crc = entry.file_size, 0
+        while left:
+            piece = file.read(min(left, PIECE))
+            if not piece:
+                return False
+            crc, left = zlib.crc32(piece, crc), left - len(piece)
+    return crc == entry.CRC
+
+
+def checkpoints_in(*folders: Path) -> Iterator[Path]:
+    """The ``epoch_*.pth`` and ``iter_*.pth`` of a run's folders, newest first by the step that they hold."""
+    found = {'iter': [], 'epoch': []}  # of the same step, that which a stop left knows that it is to go
+    for path in (path for folder in folders if folder.is_dir() for path in folder.iterdir()):
+        match = NAME.fullmatch(path.name)
+        if match:
+            found[match[1]].append((int(match[2]), path))
+    stacks = [sorted(each) for each in found.values() if each]
+    while stacks:
+        newest = max(stacks, key=lambda stack: step_of(stack[-1][1])) if len(stacks) > 1 else stacks[0]
+        yield newest.pop()[1]
+        stacks = [stack for stack in stacks if stack]
+
+
+def step_of(path: Path) -> float:
+    """The optimizer step that a checkpoint says it holds; infinite if it cannot be read, so that it is looked at and named."""
+    try:
+        return read_meta(path)['iter']
+    except Exception:  # of any kind: what a damaged file can hold has no end
+        return float('inf')
+
+
+def read_meta(path: Path) -> dict:
+    """``meta`` of a checkpoint, without reading its tensors."""
+    with allowed():
+        return torch.load(path, map_location='cpu', mmap=True, weights_only=True).get('meta', {})
+
+
+def newest_whole(folders: list[Path], warn: Callable[[str], None]) -> Path | None:
+    """The newest checkpoint of a run's folders whose every byte is as written; each newer one that is not is named to ``warn``.
+
+    Returns:
+        None if the folders hold no checkpoint at all.
+
+    Raises:
+        CheckpointError: If none is whole; names each and what is wrong with it.
+    """
+    wrong = []
+    for path in checkpoints_in(*folders):
+        try:
+            check_whole(path)
+        except CheckpointError as error:
+            wrong.append(f'{path.name}: {error.what}')
+            continue
+        for text in wrong:
+            warn(f'{text}; resuming from {path.name}, the newest that is whole')
+        return path
+    if wrong:
+        raise CheckpointError(f'no checkpoint is whole, and nothing was changed: {"; ".join(wrong)}', str(folders[0]),
+                              'copy one back, or start anew in another --work-dir')
+    return None
+
+
+def size_of(value) -> int:
+    """Bytes of the tensors in nested dicts and lists."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(map(size_of, value.values()))
+    return sum(map(size_of, value)) if isinstance(value, (list, tuple)) else 0
+
+
+def free(folder: Path) -> int:
+    """Bytes that can be written there, or where it would be made."""
+    facts = os.statvfs(next(each for each in (folder, *folder.absolute().parents) if each.is_dir()))
+    return facts.f_bavail * facts.f_frsize

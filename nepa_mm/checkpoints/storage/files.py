@@ -1,0 +1,180 @@
+"""Files of weights: read without ever running what is in them, written so that a kill leaves no half of one."""
+import hashlib
+import os
+import pickle
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import torch
+from safetensors.torch import load_file
+
+from nepa_mm.errors import CheckpointError, ConfigError, first_line
+
+from .pickled import allowed, plain
+from .safetensors_files import INDEX_SUFFIX, LazyTensors
+
+
+def is_safetensors(path: Path) -> bool:
+    return path.name.endswith(('.safetensors', INDEX_SUFFIX))
+
+
+def existing_file(path: str | Path) -> Path:
+    """The path of a file that has content.
+
+    Raises:
+        CheckpointError: If it has not.
+    """
+    try:
+        path = Path(path).expanduser()
+        if path.is_dir():
+            raise CheckpointError('it is a folder', str(path), f'give a file; the address of a released checkpoint is hf:{path}')
+        if not path.is_file():
+            raise CheckpointError('there is no such checkpoint', str(path), 'give the path of a checkpoint')
+        if not path.stat().st_size:
+            raise CheckpointError('it is empty (0 bytes)', str(path), 'copy or download it again')
+    except CheckpointError:
+        raise
+    except (OSError, RuntimeError) as error:  # a name that is too long, a home of nobody
+        raise CheckpointError(f'it cannot be opened ({error})', str(path), 'give the path of a checkpoint') from error
+    return path
+
+
+def read_checkpoint(path: str | Path, map_location=None, more: Sequence[type] = ()) -> dict:
+    """Read weights or a runner's checkpoint: ``.safetensors``, the index of several, or what ``torch.save`` wrote.
+
+    Code in a file is never run: pickles load with ``weights_only=True``, and there is no second attempt.
+
+    Args:
+        path: The file.
+        map_location: As for ``torch.load``; safetensors go to the device that it names, else to the CPU.
+        more: Harmless classes that pickles may hold beside the usual.
+
+    Returns:
+        What ``torch.save`` wrote; for safetensors a dict with ``state_dict`` and ``metadata``, the text in their header.
+
+    Raises:
+        CheckpointError: If there is no such file, or it is cut, of another format or would run code.
+    """
+    path = existing_file(path)
+    with naming(path):
+        if is_safetensors(path):
+            lazy = LazyTensors(path)
+            device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+            state_dict = {name: value for file in lazy.files for name, value in load_file(file, device=str(device)).items()}
+            return dict(state_dict=state_dict, metadata=lazy.metadata)
+        refuse_programs(path)
+        with allowed(*more):
+            checkpoint = plain(torch.load(path, map_location=map_location, weights_only=True))
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f'it holds a {type(checkpoint).__name__}, not a dict of weights', str(path), 'give a checkpoint')
+    return checkpoint
+
+
+def refuse_programs(path: Path) -> None:
+    """Refuse TorchScript and torch's oldest format, a tar archive, which torch before 2.6 runs and unpacks in spite of
+    ``weights_only``.
+    """
+    with open(path, 'rb') as file:
+        is_zip = file.read(4) == b'PK\x03\x04'
+    if is_zip and 'constants.pkl' in torch._C.PyTorchFileReader(str(path)).get_all_records():
+        raise CheckpointError('a TorchScript program, which may run code', str(path), 'save its state_dict instead')
+    if not is_zip and tarfile.is_tarfile(path):
+        raise CheckpointError('it cannot be read as weights, it is cut or of another format (a tar archive)', str(path),
+                              'copy or download it again')
+
+
+@contextmanager
+def about(address: str) -> Iterator[None]:
+    """Every error that a checkpoint causes becomes one line with its address, however odd its content."""
+    try:
+        yield
+    except CheckpointError as error:
+        if str(address) in str(error):
+            raise
+        raise CheckpointError(error.what, f'{address}, {error.where}', error.remedy) from error
+    except Exception as error:  # of any kind: what a file can hold has no end
+        reason = f'{type(error).__name__}: {first_line(error)}'
+        raise CheckpointError(f'it is damaged, or no checkpoint of a NEPA model ({reason})', str(address),
+                              'copy or download it again') from error
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Whatever goes wrong in reading a file becomes one line with its name."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # many kinds: a cut file, another format, code inside
+        message = str(error).strip() or type(error).__name__
+        code = re.search(r'GLOBAL (getattr\(.*\)|\S+)', message)
+        if isinstance(error, pickle.UnpicklingError) and code:
+            name = code[1].removeprefix('builtins.')[:200]
+            raise CheckpointError(f'it would run {name} as it loads, which is no part of weights; nothing was run', str(path),
+                                  'save only tensors and plain data, alone or as safetensors') from error
+        reason = message.splitlines()[0]
+        if 'weights_only' in reason or ' ' not in reason:  # torch recommends to run it; or says a number
+            reason = 'it holds other than tensors and plain data'
+        raise CheckpointError(f'it cannot be read as weights, it is cut or of another format ({reason})', str(path),
+                              'copy or download it again') from error
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` to write to, which takes its name when it is complete.
+
+    Raises:
+        CheckpointError: If ``path`` exists already; nothing is written over.
+    """
+    refuse_existing(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f'it cannot be written ({error})', str(path), 'choose another name') from error
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        yield temporary
+        with open(temporary, 'rb') as file:
+            os.fsync(file.fileno())
+        link_new(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise CheckpointError('it exists and would be written over', str(path), 'remove it or choose another name')
+
+
+def require_writable(path: Path) -> None:
+    """Refuse, before long work, a path below which nothing can be written; its folder is made."""
+    place = path if path.is_dir() else path.parent
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise ConfigError(f'it cannot be written ({error.strerror}: {place})', str(path), 'choose another name') from error
+
+
+def link_new(temporary: Path, path: Path) -> None:
+    """Give a complete file its name, if nobody has made one of that name meanwhile."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        refuse_existing(path)
+    except OSError:  # of a file system without hard links
+        refuse_existing(path)
+        os.rename(temporary, path)
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

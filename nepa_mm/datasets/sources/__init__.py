@@ -1,0 +1,1 @@
+"""Where images come from: folders, lists, datasets of Hugging Face."""

@@ -1,0 +1,81 @@
+"""The images that a person names: files, folders, lists of video frames; and which files of a folder are images."""
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from nepa_mm.errors import DataError
+
+# What Pillow decodes by itself, for all commands and trainings; not what it only knows by name (.h5, .mpg) or hands on (.eps)
+IMAGE_SUFFIXES = (
+    '.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.gif', '.bmp', '.avif', '.jp2', '.ppm', '.pgm', '.pbm', '.pnm', '.pfm',
+    '.apng', '.avifs', '.bw', '.cur', '.dcx', '.dds', '.dib', '.fit', '.fits', '.fli', '.flc', '.icns', '.ico', '.im', '.j2c',
+    '.j2k', '.jfif', '.jpc', '.jpe', '.jpf', '.jpx', '.msp', '.pcd', '.pcx', '.psd', '.pxr', '.qoi', '.ras', '.rgb', '.rgba',
+    '.sgi', '.tga', '.xbm', '.xpm')
+
+
+def find_images(inputs: Iterable[str | Path]) -> list[Path]:
+    """Paths of all images that are named, in order: files as they are, folders with what is below them, text files line by line.
+
+    Files of a folder come in the order of the numbers in their names, frame_2 before frame_10. A line of a ``.txt`` file is a
+    path, as given or from the folder of the text file.
+
+    Raises:
+        DataError: If something is not there or names no image.
+    """
+    found = []
+    for path in map(Path, inputs):
+        if path.is_dir():
+            files = [file for file in path.rglob('*') if file.is_file()]
+            images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+            images.sort(key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', str(file))])
+            if not images:
+                raise DataError('it holds no image', str(path), f'give a folder of images ({shown(IMAGE_SUFFIXES)})')
+            say_left_out(repr(str(path)), [file.name for file in files], IMAGE_SUFFIXES)
+            found += images
+        elif not path.exists():
+            raise DataError('there is no such file', str(path), 'give an image, a folder or a .txt file with a path on each line')
+        elif path.suffix.lower() == '.txt':
+            found += listed(path)
+        else:
+            found.append(path)
+    return found
+
+
+def shown(suffixes: Collection[str]) -> str:
+    """The first of them, for a line."""
+    return ', '.join(list(suffixes)[:4]) + ', ...' * (len(suffixes) > 4)
+
+
+def say_left_out(where: str, names: Iterable[str], suffixes: Collection[str], why: str = 'end as no image does') -> None:
+    """Say on standard error how many files are left out because of their suffixes, and which; hidden files do not count.
+
+    Args:
+        where: What is said first: the folder, or the key that names it.
+        names: Of all files.
+        suffixes: Of images, in small letters.
+        why: The files are left out.
+    """
+    names = [name.lower() for name in names if not name.startswith('.')]
+    left = Counter(os.path.splitext(name)[1] or 'none' for name in names if not name.endswith(tuple(suffixes)))
+    if left and os.environ.get('RANK', '0') == '0':
+        said = ', '.join(f'{suffix} {count}' for suffix, count in left.most_common(5)) + ', ...' * (len(left) > 5)
+        print(f'nepa_mm: {where}: {left.total()} of {len(names)} files are left out, for they {why} ({said})', file=sys.stderr)
+
+
+def listed(path: Path) -> list[Path]:
+    """Images that the lines of a text file name."""
+    images = []
+    for number, line in enumerate(path.read_text(errors='replace').splitlines(), 1):
+        if line.strip():
+            choices = [Path(line.strip()), path.parent / line.strip()]
+            there = [choice for choice in choices if choice.is_file()]
+            if not there:
+                raise DataError(f'{line.strip()} does not exist, nor from the folder of the list', f'{path}, line {number}',
+                                'mend the path or take it out')
+            images.append(there[0])
+    if not images:
+        raise DataError('it names no image', str(path), 'write a path on each line')
+    return images

@@ -1,0 +1,206 @@
+"""Decode an image as the authors do, from a file or from the bytes that a dataset holds."""
+import io
+import warnings
+
+import mmcv
+import numpy as np
+import torch
+import torchvision.io  # noqa: F401, which brings torch.ops.image
+from mmcv.transforms import LoadImageFromFile
+from mmengine import fileio
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from nepa_mm.errors import DataError
+from nepa_mm.registry import TRANSFORMS
+
+from .orientation import orientation_in
+
+JPEG = b'\xff\xd8\xff'
+ORIENTATIONS = (b'Exif\x00', b'tiff:Orientation')  # where a photograph may say how it is turned: in EXIF, else in XMP
+BY_PILLOW = ('color', 'grayscale', 'color_ignore_orientation', 'grayscale_ignore_orientation')  # of mmcv's colour types
+
+
+@TRANSFORMS.register_module()
+class LoadImage(LoadImageFromFile):
+    """mmcv's ``LoadImageFromFile`` for encoded images that are no files too, to Pillow's pixels.
+
+    A photograph is turned as its EXIF orientation says, as Hugging Face ``datasets`` does; of an animation the first picture
+    counts; grey, palettes and CMYK become RGB by Pillow's ``convert('RGB')``, as in the release, and transparency is ignored.
+    The image stays in mm's convention, uint8 BGR [H, W, 3]. It is read from ``img_bytes`` where the dataset gives them, else
+    from ``img_path``, which also names it in errors. One that is there already, as mmpretrain's inferencers give it, is kept.
+
+    torchvision's libjpeg gives Pillow's bytes in less time and decodes what it can (see :func:`decode`). (Of a damaged file that
+    decodes nevertheless, in both to the same pixels, it prints a line.) OpenCV, mmcv's default, decodes the usual JPEG files
+    to the same pixels too, with the tested versions, and CMYK to others.
+
+    Args:
+        imdecode_backend: 'pillow', as above; or another of mmcv's, as it is: 'cv2', ...
+        **kwargs: Those of ``LoadImageFromFile``. With ``color_type='unchanged'`` the image has the channels and the values of
+            its file, [H, W] or [H, W, C], with 'grayscale' it is [H, W].
+
+    Raises:
+        DataError: If the image cannot be read or decoded, a truncated one too (with ``ignore_empty``, None is returned), or has
+            values of more than 8 bits, which would be clipped (unless ``color_type='unchanged'``).
+    """
+
+    def __init__(self, imdecode_backend: str = 'pillow', **kwargs) -> None:
+        super().__init__(imdecode_backend=imdecode_backend, **kwargs)
+
+    def transform(self, results: dict) -> dict | None:
+        """Add ``img``, ``img_shape`` and ``ori_shape`` (H, W); with a label map, ``orientation``, by which it was turned."""
+        if 'img' in results:
+            return results
+        content, where = results.pop('img_bytes', None), f'img_path={results.get("img_path")!r}'
+        try:
+            if content is None:
+                content = self._read(results['img_path'])
+            img = self._decode(content, where)
+        except DataError:  # says itself what is wrong
+            raise
+        except Exception as error:  # decoders raise nearly everything on broken files
+            if self.ignore_empty:
+                return None
+            reason = f'{type(error).__name__}: {" ".join(str(error).split())}'  # OpenCV's has several lines
+            if isinstance(error, UnidentifiedImageError):  # Pillow's names a place in memory
+                reason = f'{len(content)} bytes of no format that Pillow knows'
+            raise DataError(f'it cannot be read as an image ({reason})', where, 'mend the file or take it out of the dataset'
+                            ) from error
+        results['img'] = img.astype(np.float32) if self.to_float32 else img
+        results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        if 'seg_map_path' in results:
+            results['orientation'] = self._orientation(content)
+        return results
+
+    def _read(self, path: str) -> bytes:
+        if self.file_client_args is not None:  # deprecated in mmcv, and still there
+            return fileio.FileClient.infer_client(self.file_client_args, path).get(path)
+        if self.backend_args is None and ':' not in str(path):  # a file, not s3:// or the like: mmengine asks for 0.1 ms
+            with open(path, 'rb') as file:
+                return file.read()
+        return fileio.get(path, backend_args=self.backend_args)
+
+    @property
+    def turns(self) -> bool:
+        """Whether images are turned as their orientation says."""
+        return self.imdecode_backend in ('pillow', 'cv2') and self.color_type in ('color', 'grayscale')
+
+    def _orientation(self, content: bytes) -> int:
+        try:
+            with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
+                warnings.simplefilter('ignore')  # of damaged EXIF
+                by_pillow = self.imdecode_backend == 'pillow'  # which turns a TIFF whatever it is asked for
+                turns = self.turns or (by_pillow and image.format == 'TIFF')
+                return orientation_in(image, by_xmp=by_pillow) if turns else 1
+        except (OSError, Image.DecompressionBombError):  # OpenCV reads more than Pillow
+            return 1
+
+    def _decode(self, content: bytes, where: str) -> np.ndarray:
+        if self.imdecode_backend == 'pillow' and self.color_type in BY_PILLOW:
+            img = decode(content) if self.color_type == 'color' else None
+            return decode_by_pillow(content, self.color_type, where) if img is None else img
+        if self.imdecode_backend == 'cv2' and self.color_type != 'unchanged':
+            check_depth(content, where)
+        img = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
+        if img is None:  # OpenCV's way to refuse
+            raise ValueError('not an image')
+        return img
+
+
+def with_own_loader(config):
+    """The config of a loader or dataset, with :class:`LoadImage` where it names mmcv's ``LoadImageFromFile``.
+
+    The pixels stay those of its backend, OpenCV unless it names another; what is wrong with a file is said in one line.
+    """
+    if isinstance(config, (list, tuple)):
+        return type(config)(with_own_loader(part) for part in config)
+    if not isinstance(config, dict):  # built already
+        return config
+    config = config.copy()
+    for key in ('dataset', 'datasets', 'pipeline', 'transforms'):
+        if key in config:
+            config[key] = with_own_loader(config[key])
+    kind = config.get('type')
+    if kind is LoadImageFromFile or (isinstance(kind, str) and kind.split('.')[-1] == 'LoadImageFromFile'):
+        config['type'] = 'nepa_mm.LoadImage'
+        config.setdefault('imdecode_backend', 'cv2')
+    return config
+
+
+def decode(content: bytes) -> np.ndarray | None:
+    """Pixels of a JPEG, uint8 BGR [H, W, 3]; None for what Pillow has to decode.
+
+    That is: other formats, CMYK, photographs to be turned, and what torchvision refuses, so that errors are Pillow's too; and all
+    where a later torchvision has no decoder. Why not by torchcodec, its successor: "Tried and dropped" in docs/performance.md.
+    torchvision would read EXIF in the first place for it alone, and its numbers in one type alone.
+    """
+    said = header(content)
+    if said is None or (any(name in said for name in ORIENTATIONS) and is_turned(content)):
+        return None
+    try:
+        # A copy, because torch warns of bytes, which it could not write to. Channels as they are (0): CMYK shows by its four.
+        # The operator itself: torchvision.io.decode_jpeg, which calls it, warns at every image since 0.29.
+        pixels = torch.ops.image.decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), 0)
+    except (RuntimeError, AttributeError):  # broken, of a kind that it does not know; or a torchvision without it
+        return None
+    if len(pixels) not in (1, 3):
+        return None
+    if len(pixels) == 1:
+        pixels = pixels.repeat(3, 1, 1)  # three planes, which transforms may write to one by one
+    return pixels.permute(1, 2, 0).numpy()[..., ::-1]  # a view, as mmcv makes one of Pillow's
+
+
+def header(content: bytes) -> bytes | None:
+    """Bytes of a JPEG before its pixels, None if it is not one or has no such place.
+
+    A segment is a marker, 0xFF (or several) and its kind, and a length in two bytes; the last is SOS (0xDA).
+    """
+    place = 2 if content.startswith(JPEG) else len(content)
+    while content[place:place + 1] == b'\xff':
+        kind = content[place + 1:place + 2]
+        if kind == b'\xda':
+            return content[:place]
+        place += 1 if kind == b'\xff' else 2 + int.from_bytes(content[place + 2:place + 4], 'big')
+    return None
+
+
+def is_turned(content: bytes) -> bool:
+    """Whether Pillow turns an image, or cannot tell."""
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
+            warnings.simplefilter('ignore')  # of damaged EXIF
+            return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+    except Exception:  # it will say why when it decodes
+        return True
+
+
+def decode_by_pillow(content: bytes, color_type: str, where: str) -> np.ndarray:
+    """Pixels by Pillow, uint8: BGR [H, W, 3], or [H, W] for 'grayscale'; mmcv would paint grey with transparency on a colour."""
+    with Image.open(io.BytesIO(content)) as image:
+        refuse_deep(image.mode, where)
+        if not color_type.endswith('ignore_orientation'):
+            image = ImageOps.exif_transpose(image)
+        image = image.convert('RGB')
+    return np.array(image.convert('L')) if color_type.startswith('grayscale') else np.array(image)[..., ::-1]
+
+
+def check_depth(content: bytes, where: str) -> None:
+    """Refuse an image of more than 8 bits that another decoder reads, if Pillow knows its format; JPEG has none."""
+    if content.startswith(JPEG):
+        return
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            mode = image.mode
+    except (OSError, Image.DecompressionBombError):
+        return
+    refuse_deep(mode, where)
+
+
+def refuse_deep(mode: str, where: str) -> None:
+    """Refuse a mode of Pillow whose values 8 bits do not hold: it clips them, OpenCV leaves the upper 8 of 16.
+
+    Raises:
+        DataError: For 16 and 32 bits, as I;16, I and F; Pillow itself reads 16 bits of each of three colours as 8.
+    """
+    if mode.startswith(('I', 'F')):
+        raise DataError(f"more than 8 bits a pixel (Pillow's mode {mode}): values above 255 would become white", where,
+                        'scale it to 8 bits first')

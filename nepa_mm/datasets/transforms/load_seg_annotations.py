@@ -1,0 +1,141 @@
+"""Load a label map and see that it belongs to its image."""
+import io
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine import fileio
+from PIL import Image
+
+from nepa_mm.errors import ConfigError, DataError
+from nepa_mm.registry import TRANSFORMS
+
+from .label_palette import REMEDY, renumbered
+from .orientation import turned
+
+ORIENTATIONS = ('stored', 'shown')
+
+
+@TRANSFORMS.register_module()
+class LoadSegAnnotations(BaseTransform):
+    """mmseg's ``LoadAnnotations`` for label maps [H, W] of their images' own size, and no others.
+
+    mmseg crops image and labels apart: with a label map of another size, labels silently belong to other pixels. The size is
+    compared with ``ori_shape``, that of the image as it was loaded, so the transform may follow a ``Resize``, as in tests.
+    Without ``seg_map_path`` nothing is loaded: mmseg's inferencers look for ``LoadAnnotations`` alone and leave this in.
+
+    Where :class:`LoadImage` turned a photograph by its EXIF orientation, the label map is turned with it: labels belong to the
+    pixels as they are in the files. Programs that show photographs upright leave label maps that are turned already;
+    ``orientation='shown'`` says so.
+
+    ``palette``, RGB of each class, is for :class:`CheckSegInputsHook` and ``tools/misc/verify_dataset.py`` to set, as the dataset
+    has it: then a label map whose own palette contradicts its numbers is refused (see :func:`renumbered`).
+
+    Args:
+        values: Labels of values in the files that are no label themselves: {255: 1} of masks that are 0 and 255.
+        orientation: Which pixels of a photograph labels belong to: as they are 'stored' in its file, or as they are 'shown'.
+        **kwargs: ``reduce_zero_label``, ``imdecode_backend`` and ``backend_args`` of ``LoadAnnotations``.
+
+    Raises:
+        ConfigError: For ``values`` beyond eight bits, or with a dataset that renumbers its labels itself.
+        DataError: If the label map cannot be read, has several channels or a label above 255, was renumbered, or is of another
+            size than its image.
+    """
+    palette = None
+
+    def __init__(self, values: dict[int, int] | None = None, orientation: str = 'stored', **kwargs) -> None:
+        from mmseg.datasets.transforms import LoadAnnotations  # slow, and not there where nothing is segmented
+        self.load = LoadAnnotations(**kwargs)
+        if orientation not in ORIENTATIONS:
+            raise ConfigError(f'{orientation!r} is unknown', 'orientation', f'choose from {list(ORIENTATIONS)}')
+        self.orientation = orientation
+        self.label_of = np.arange(256, dtype=np.uint8)
+        self.values = dict(values or {})
+        for value, label in self.values.items():
+            if not all(isinstance(number, int) and 0 <= number <= 255 for number in (value, label)):
+                raise ConfigError(f'{self.values!r} maps {value!r} to {label!r}, and label maps hold 0 to 255', 'values',
+                                  'give such')
+            self.label_of[value] = label
+
+    def transform(self, results: dict) -> dict:
+        """Add ``gt_seg_map`` [H, W] and its name to ``seg_fields``."""
+        if 'seg_map_path' not in results:
+            return results
+        where = f'seg_map_path={results["seg_map_path"]!r}'
+        try:
+            results = self.load(results)
+        except AssertionError:  # mmseg's own: reduce_zero_label differs from the dataset's
+            raise
+        except Exception as error:  # decoders raise nearly everything on broken files
+            reason = ' '.join(str(error).split())
+            raise DataError(f'it cannot be read as a label map ({type(error).__name__}: {reason})', where,
+                            'mend the file, or take the image out of the dataset') from error
+        shape, expected = results['gt_seg_map'].shape, results.get('ori_shape')
+        if len(shape) != 2:
+            raise DataError(f'{shape[-1]} channels, and a label map has one, of class numbers', where,
+                            'write the index of each colour in the palette instead of the colour')
+        if self.values:
+            if results.get('reduce_zero_label') or results.get('label_map'):
+                raise ConfigError(f'{self.values!r} maps what reduce_zero_label=True or the classes of the dataset map too',
+                                  'values', 'leave one out')
+            results['gt_seg_map'] = self.label_of[results['gt_seg_map']]
+        if self.orientation == 'stored':
+            results['gt_seg_map'] = turned(results['gt_seg_map'], results.get('orientation', 1))
+        if expected is not None and results['gt_seg_map'].shape != tuple(expected[:2]):
+            raise self.other_size(results, shape, where)
+        said = self.renumbering(results) if self.palette is not None else None
+        if said:
+            raise DataError(f'its palette contradicts its numbers: {said}', where, REMEDY)
+        wrong = self.wide_labels(results['seg_map_path'])
+        if wrong:
+            raise DataError(f'labels {wrong[:5]}, of which mmseg keeps eight bits (256 becomes 0)', where,
+                            'number the classes from 0 to 254, and give 255 to what is ignored')
+        return results
+
+    def other_size(self, results: dict, shape: tuple[int, int], where: str) -> DataError:
+        """About a label map [H, W] that is not as large as its image."""
+        height, width = results['ori_shape'][:2]
+        what, remedy = '', 'make the label map as large as its image'
+        if shape in ((height, width), (width, height)):
+            what = ' (is the image turned by its EXIF orientation?)'
+            if results.get('orientation', 1) != 1:
+                other, = set(ORIENTATIONS) - {self.orientation}
+                what = f", turned by orientation {results['orientation']}: the label map is that of the image as it is {other}"
+                remedy = f'set orientation={other!r} of nepa_mm.LoadSegAnnotations, if all are so'
+        return DataError(f'{shape[1]}x{shape[0]} pixels, but img_path={results.get("img_path")!r} has {width}x{height}{what}',
+                         where, remedy)
+
+    def renumbering(self, results: dict) -> str | None:
+        """What shows that the label map was renumbered; of one without a palette, the header alone is read."""
+        try:
+            with self.opened(results['seg_map_path']) as image:
+                if image.mode not in ('P', '1'):
+                    return None
+                class_of = self.label_of.astype(int)  # of each number in the file, as LoadAnnotations maps them
+                if results.get('reduce_zero_label'):
+                    class_of = np.where((class_of == 0) | (class_of == 255), 255, class_of - 1)
+                label_map = results.get('label_map') or {}
+                return renumbered(image, self.palette, np.array([label_map.get(number, number) for number in class_of.tolist()]))
+        except (OSError, Image.DecompressionBombError):  # other backends read more than Pillow
+            return None
+
+    def wide_labels(self, path: str) -> list[int]:
+        """Labels outside 0 to 255, which only files of more bits hold; of the others, the header alone is read."""
+        try:
+            with self.opened(path) as image:
+                if not image.mode.startswith(('I', 'F')):  # Pillow's names of 16 and 32 bits, such as I;16
+                    return []
+        except (OSError, Image.DecompressionBombError):
+            pass
+        labels = mmcv.imfrombytes(fileio.get(path, backend_args=self.load.backend_args), flag='unchanged',
+                                  backend=self.load.imdecode_backend)
+        return np.unique(labels[(labels < 0) | (labels > 255)]).tolist()
+
+    def opened(self, path: str) -> Image.Image:
+        """A label map that is not decoded yet, of which Pillow has read the header."""
+        backend_args = self.load.backend_args
+        is_local = not backend_args and '://' not in str(path)
+        return Image.open(path if is_local else io.BytesIO(fileio.get(path, backend_args=backend_args)))
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(values={self.values}, orientation={self.orientation!r}, {self.load})'

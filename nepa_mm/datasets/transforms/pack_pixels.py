@@ -1,0 +1,22 @@
+"""End a pipeline with pixels alone."""
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+
+from nepa_mm.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class PackPixels(BaseTransform):
+    """mmpretrain's ``PackInputs`` where nothing but pixels is needed: pretraining reads no labels and no paths.
+
+    A ``DataSample`` for each image costs the training process more than the pixels of a batch that a worker has stacked
+    (``default_collate``): it is pickled, sent and built anew, image by image. In its stead is an empty list, which
+    stays one in a batch, so that any algorithm and ``data_preprocessor`` of mmpretrain finds the two keys that it expects.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Turn ``img``, BGR [H, W, C] or grey [H, W], into ``inputs`` [C, H, W] of the same type."""
+        planes = np.atleast_3d(results['img']).transpose(2, 0, 1)
+        rgb = np.ascontiguousarray(planes[::-1])  # no copy after RandomResizedCropFlip
+        return dict(inputs=torch.from_numpy(rgb).flip(0), data_samples=[])

@@ -1,0 +1,1 @@
+"""Optimizer wrappers, decay by layer, averages."""

@@ -1,0 +1,1 @@
+"""What distributes a model over processes."""

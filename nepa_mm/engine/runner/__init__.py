@@ -1,0 +1,1 @@
+"""The runner, and the state from which it goes on."""

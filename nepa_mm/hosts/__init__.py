@@ -1,0 +1,1 @@
+"""What is arranged with the hosts as nepa_mm is imported: names, types, plain data."""

@@ -1,0 +1,143 @@
+"""What happens as the hosts are imported, once each, where ``nepa_mm`` was imported before them.
+
+Nothing is imported here: a finder waits for each of a few modules. mmpretrain's ``get_model`` and ``list_models`` get to know
+our configs, its multimodal models wait until one is asked for, and two messages about optional parts that nobody asked for are
+held back: they stand above every command, where they look like errors.
+"""
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module, reload
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+from nepa_mm.errors import ConfigError, first_line
+
+from .model_hub import extend
+
+Execute = Callable[[ModuleType], None]
+NO_ONEDL = 'Could not import OneDL'
+NO_OPERATORS = r'Fail to import ``MultiScaleDeformableAttention``'
+TAKES_TRANSFORMERS = 'mmpretrain.models.utils', 'mmpretrain.models.multimodal', 'mmpretrain.models'
+
+
+class AroundImport(MetaPathFinder):
+    """Has the next import of one module go through a function, which is given what executes the module, and the module."""
+
+    def __init__(self, name: str, around: Callable[[Execute, ModuleType], None]) -> None:
+        self.name, self.around = name, around
+
+    def find_spec(self, name: str, path=None, target=None) -> ModuleSpec | None:
+        if name != self.name:
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path)
+        if spec is not None:
+            spec.loader.exec_module = partial(self.around, spec.loader.exec_module)
+        return spec
+
+
+def extend_hub(execute: Execute, module: ModuleType) -> None:
+    execute(module)
+    extend(module.ModelHub)
+
+
+def hold_back_operators(execute: Execute, module: ModuleType) -> None:
+    """mmcv without compiled operators warns of one, which no vision transformer uses."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', NO_OPERATORS)
+        execute(module)
+
+
+def hold_back_onedl(execute: Execute, module: ModuleType) -> None:
+    """Where a data set cannot be imported, its host logs that at DEBUG, which mmengine prints: only loggers know levels."""
+    try:
+        execute(module)
+    except ImportError:
+        from mmengine import logging as host
+        print_log = host.print_log
+
+        def once(message: str, *args, **kwargs) -> None:
+            host.print_log = print_log
+            if message == NO_ONEDL:
+                logging.getLogger('nepa_mm').debug(message)
+            else:
+                print_log(message, *args, **kwargs)
+
+        host.print_log = once  # the host imports it for its next statement
+        raise
+
+
+def defer_multimodal(execute: Execute, module: ModuleType) -> None:
+    """Let mmpretrain import its multimodal models when the first of them is built or imported by its name.
+
+    It imports them whenever transformers and pycocotools are installed: that takes seconds of every start, and transformers 5
+    ends it in a TypeError. Until then its own placeholders stand for them, which import instead of refusing.
+    """
+    dependency = import_module('mmpretrain.utils.dependency')
+    there, register_theirs, names = dependency.WITH_MULTIMODAL, dependency.register_multimodal_placeholder, []
+    if not there:
+        return execute(module)
+
+    def register(models: list[str], registry) -> None:
+        for name in models:
+            names.append((registry, name))
+
+            def build(name=name, **kwargs):
+                load_multimodal(names)
+                return registry.get(name)(**kwargs)
+
+            registry.register_module(name=name, module=build)
+
+    def get(name: str):
+        if name not in {each for _, each in names}:
+            raise AttributeError(f'module {module.__name__!r} has no attribute {name!r}')
+        load_multimodal(names)
+        return getattr(module, name)
+
+    dependency.WITH_MULTIMODAL, dependency.register_multimodal_placeholder = False, register
+    try:
+        execute(module)
+    finally:
+        dependency.WITH_MULTIMODAL, dependency.register_multimodal_placeholder = there, register_theirs
+    module.__getattr__ = get
+
+
+def load_multimodal(placeholders: list[tuple]) -> None:
+    """Import mmpretrain's multimodal models in the place of the placeholders.
+
+    Raises:
+        ConfigError: If they do not fit what is installed.
+    """
+    held = [(registry, name, registry.module_dict.pop(name)) for registry, name in placeholders]
+    try:
+        for name in TAKES_TRANSFORMERS:
+            reload(sys.modules[name])
+    except Exception as error:  # of many kinds, as transformers and its needs change
+        for registry, name, placeholder in held:
+            registry.module_dict.setdefault(name, placeholder)
+        raise ConfigError(
+            f"mmpretrain's multimodal models cannot be imported: {type(error).__name__}: {first_line(error)}",
+            'transformers, pycocotools', "install 'transformers<5', in an environment of their own") from error
+    placeholders.clear()
+
+
+AROUND = {
+    'mmcv.cnn.bricks.transformer': hold_back_operators,
+    'mmpretrain.apis.model': extend_hub,
+    'mmpretrain.datasets.onedl': hold_back_onedl,
+    'mmseg.datasets.onedl': hold_back_onedl,
+    'mmseg.datasets.transforms.loading_onedl': hold_back_onedl,
+    'mmpretrain.models': defer_multimodal}
+
+
+def await_hosts() -> None:
+    """Do all this as each of the modules is imported; of what is imported already, the names of our configs alone."""
+    for name, around in AROUND.items():
+        if name not in sys.modules:
+            sys.meta_path.insert(0, AroundImport(name, around))
+        elif around is extend_hub:
+            extend(sys.modules[name].ModelHub)

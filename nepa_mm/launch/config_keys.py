@@ -1,0 +1,149 @@
+"""Keys of a config that nothing reads, and arguments that its classes do not take, with the nearest that they do."""
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from traceback import walk_tb
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS, build_functions
+
+from nepa_mm.errors import ConfigError, UserError, first_line
+
+# What Runner or the tools read of a config beside Runner's arguments
+READ = {'allow_resume_change', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'sync_bn',
+        'tta_model', 'tta_pipeline'}
+SHOWS_PLACE = 'mend it; NEPA_DEBUG=1 shows the place'
+# Dicts that mmengine reads some keys of and passes over the rest
+PLAIN = {
+    'auto_scale_lr': {'enable', 'base_batch_size'},
+    'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
+    'env_cfg.mp_cfg': {'mp_start_method', 'opencv_num_threads'},
+    'randomness': {'seed', 'diff_rank_seed', 'deterministic'},
+    'optim_wrapper.clip_grad': {'type', 'max_norm', 'norm_type', 'clip_value', 'error_if_nonfinite', 'foreach'},
+    'custom_imports': {'imports', 'allow_failed_imports'}}
+DICTS = {
+    'model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg', 'default_hooks', *PLAIN}
+ABOUT_ARGUMENTS = (TypeError, ValueError, AssertionError, KeyError)
+BUILDERS = {build_functions.build_from_cfg.__code__, build_functions.build_runner_from_cfg.__code__}
+
+
+def check_keys(cfg: Config, options: Iterable[str] = ()) -> None:
+    """Refuse a key that nothing reads, of those that mmengine does not refuse.
+
+    At the top level this is one that nearly is one that is read, for configs have variables of any other name. ``options`` are
+    the dotted keys of --cfg-options, by which a variable cannot be set: the config has used it by then.
+
+    Raises:
+        ConfigError: With the valid key.
+    """
+    kind = RUNNERS.get(cfg.get('runner_type', 'Runner'))
+    if kind is None:
+        raise ConfigError(f'{cfg.runner_type!r} is not registered', 'runner_type', remedy(cfg.runner_type, names_in(RUNNERS)))
+    valid = READ | set(inspect.signature(kind.__init__).parameters)
+    for key in cfg.keys() - valid:
+        # Of train_pipeline, a usual variable, tta_pipeline is near. Another one is used by a line of the config.
+        nearest = get_close_matches(key, valid - {'tta_pipeline'}, 1, cutoff=0.8)
+        if nearest and not key.startswith('_') and not re.search(rf'\b{key}\b(?!["\']?\s*[:=])', cfg.text):
+            raise ConfigError(f'nothing reads {key!r}', key, f'did you mean {nearest[0]!r}?')
+    for option in options:
+        if option.split('.')[0] not in valid:
+            raise ConfigError(f'nothing reads {option!r}', '--cfg-options',
+                              'set the keys that the config uses it for, such as train_dataloader.dataset.data_root')
+    for key, value in cfg.items():
+        if key in DICTS and value is not None and not isinstance(value, dict):
+            raise ConfigError(f'{value!r} is no dict', key, 'give its settings: dict(...)')
+        metrics = value if isinstance(value, (list, tuple)) else [value or {}]
+        if key in ('val_evaluator', 'test_evaluator') and not all(isinstance(metric, dict) for metric in metrics):
+            raise ConfigError(f'{value!r} is no metric, nor a list of them', key, 'give the settings of each: dict(type=...)')
+    for key, part in parts_of(cfg):
+        for name in part.keys() - PLAIN.get(key, part.keys()):
+            raise ConfigError(f'nothing reads {name!r}', f'{key}.{name}', remedy(name, PLAIN[key]))
+    hooks = cfg.get('default_hooks') or {}
+    named_hooks = {name for name, hook in hooks.items() if not isinstance(hook, dict) or 'type' in hook}
+    for name in hooks.keys() - named_hooks:
+        raise ConfigError(f'{name!r} is no hook: it has no type', f'default_hooks.{name}', remedy(name, named_hooks))
+
+
+@contextmanager
+def naming_arguments(cfg: Config) -> Iterator[None]:
+    """Name the dotted key in an error about an argument or a type that mmengine was given to build.
+
+    What the runner does while it is built, such as to move a model to a GPU, is not about an argument, unless it says so.
+    """
+    try:
+        yield
+    except (UserError, torch.cuda.OutOfMemoryError):
+        raise
+    except (*ABOUT_ARGUMENTS, RuntimeError, ImportError, AttributeError) as error:
+        builders = []
+        for origin in (error, error.__context__):  # mmengine raises what a hook says anew
+            frames = [frame for frame, _ in walk_tb(origin.__traceback__)] if origin else []
+            builders = builders or [frame.f_locals for frame in frames if frame.f_code in BUILDERS]
+            if builders and (isinstance(error, ABOUT_ARGUMENTS) or 'runner_cls' not in builders[-1]):
+                raise named(origin, cfg, builders[-1], frames[-1].f_globals) from error
+        raise
+
+
+def named(error: Exception, cfg: Config, builder: dict, last: dict) -> ConfigError:
+    """The error in three parts, from the variables of mmengine's function that builds, and the names where the error arose."""
+    parts = list(parts_of(cfg))
+    if 'args' not in builder:
+        where = ' or '.join(key for key, part in parts if part == builder['cfg']) or 'type'
+        return ConfigError(f'{builder["cfg"]!r} has no type', where, 'add it, or correct the name of the key')
+    args, obj_type = builder['args'], builder['obj_type']
+    keys = [key for key, part in parts if part.get('type') == obj_type and args.keys() >= part.keys() - {'type', '_scope_'}]
+    kind = builder.get('obj_cls') or builder.get('runner_cls')
+    if kind is None:
+        where = ' or '.join(f'{key}.{name}' for key, part in parts for name, value in part.items() if value == obj_type) or 'type'
+        return ConfigError(f'{obj_type!r} is not registered', where, remedy(str(obj_type), names_in(builder['registry'])))
+    found = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if found:
+        owner, argument = found.groups()
+        if argument not in args:  # of something that it makes
+            keys, obj_type, kind = [], owner, last.get(owner)
+        where = ' or '.join(f'{key}.{argument}' for key in keys or [key for key, part in parts if argument in part]) or argument
+        return ConfigError(f'{obj_type!r} has no such argument', where, remedy(argument, arguments_of(kind)))
+    said = [name for name, value in args.items() if re.search(rf'(?<![\w.]){re.escape(repr(value))}(?![\w.])', str(error))]
+    if len(said) != 1:  # two of one value, or none
+        said = [name for name in args if re.search(rf'(?<![\w.]){name}(?!\w)', str(error))]
+    if 'runner_cls' in builder:
+        where = said[0] if len(said) == 1 else str(obj_type)
+    else:
+        where = ' or '.join([f'{key}.{f" and {key}.".join(said)}' if 0 < len(said) < 3 else key for key in keys]) or str(obj_type)
+    return ConfigError(f'{obj_type!r} cannot be built: {first_line(error)}', where, SHOWS_PLACE)
+
+
+def parts_of(config, key: str = '') -> Iterator[tuple[str, dict]]:
+    """Dotted key and content of each dict inside a config."""
+    for name, value in config.items() if isinstance(config, (dict, Config)) else enumerate(config):
+        if isinstance(value, dict):
+            yield f'{key}{name}', value
+        if isinstance(value, (dict, list, tuple)):
+            yield from parts_of(value, f'{key}{name}.')
+
+
+def names_in(registry) -> set[str]:
+    """Names that a registry has, those of its relatives with their scope."""
+    root = registry._get_root_registry()
+    family = [registry, root, *root.children.values()]
+    return {name for each in family for name in each.module_dict} | {
+        f'{each.scope}.{name}' for each in family for name in each.module_dict}
+
+
+def arguments_of(kind: type | None) -> set[str]:
+    """Names of the arguments of a class, and of those that it hands on to its parents; none of what is no class."""
+    return {name for each in getattr(kind, '__mro__', ()) if '__init__' in vars(each) for name, parameter in
+            inspect.signature(each.__init__).parameters.items() if name != 'self' and parameter.kind not in (
+                parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)}
+
+
+def remedy(name: str, choices: Iterable[str]) -> str:
+    """What to write instead of a name."""
+    choices = sorted(set(choices) - {name})
+    nearest = get_close_matches(name, choices, 1, cutoff=0.6)
+    if nearest:
+        return f'did you mean {nearest[0]!r}?'
+    return f'choose from {choices}' if 0 < len(choices) < 30 else 'correct the name, or import what registers it (custom_imports)'

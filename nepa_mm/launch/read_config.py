@@ -1,0 +1,48 @@
+"""Read a config as all tools do: what is wrong in it, or on the command line, is said in one line."""
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from nepa_mm.errors import ConfigError, first_line
+from nepa_mm.hosts.type_names import name_types
+
+from .config_keys import SHOWS_PLACE, check_keys
+from .data_checks import read_every_suffix
+
+
+class Options(DictAction):
+    """mmengine's, whose errors are those of the command line."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args) -> None:
+        try:
+            super().__call__(parser, *args)
+        except (AssertionError, ValueError):
+            parser.error(f'{self.option_strings[0]} takes KEY=VALUE, lists as KEY="[a,b]"')
+        for key, _, value in (option.partition('=') for option in args[1]):
+            if value.startswith('{'):  # which would be cut at its commas
+                parser.error(f'{self.option_strings[0]} {key}: a dict is given by its parts, {key}.NAME=VALUE ..., and '
+                             f'{key}._delete_=True before them if the config has None or another kind there')
+
+
+def read_config(path: str, options: dict | None = None) -> Config:
+    """Read a config, merge --cfg-options into it, and check its keys.
+
+    Raises:
+        ConfigError: If one of these is not possible.
+    """
+    if not Path(path).is_file():
+        raise ConfigError('there is no such config file', path, 'give the path of a config')
+    try:
+        cfg = name_types(Config.fromfile(path))
+    except ConfigError as error:
+        raise ConfigError(error.what, f'{path}, {error.where}', error.remedy) from error
+    except Exception as error:  # it is code, and may raise any
+        raise ConfigError(f'it cannot be read: {type(error).__name__}: {first_line(error)}', path, SHOWS_PLACE) from error
+    try:
+        cfg.merge_from_dict(options or {})
+    except (AttributeError, KeyError, TypeError) as error:  # a part of a number or a text, an index that is not there
+        raise ConfigError(f'it does not fit the config: {first_line(error)}', '--cfg-options', SHOWS_PLACE) from error
+    check_keys(cfg, options or ())
+    read_every_suffix(cfg)
+    return cfg

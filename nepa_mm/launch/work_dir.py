@@ -1,0 +1,89 @@
+"""One training at a time in a work dir, and none that is mixed with another."""
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from mmengine.config import Config
+
+from nepa_mm.checkpoints.storage.durable import checkpoints_in
+from nepa_mm.errors import CheckpointError, ConfigError, StorageError
+
+LOCK = '.nepa_mm_lock'
+LAYER_LR = 'vis_data/layer_lr.json'  # what LayerLRHook writes, in the folder of a start
+RANKS = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}  # what launchers tell a process
+
+
+def is_first(cfg: Config) -> bool:
+    """Whether this is the process that writes checkpoints, before processes know each other."""
+    return os.environ.get(RANKS.get(cfg.launcher, ''), '0') == '0'
+
+
+@contextmanager
+def sole_run(cfg: Config) -> Iterator[None]:
+    """Hold the work dir, which is made, as the only training that writes there; any end of the process lets go of it.
+
+    Raises:
+        ConfigError: If another process holds it; names its pid and host.
+        StorageError: If nothing can be written there.
+    """
+    if not is_first(cfg):
+        yield
+        return
+    try:
+        Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+        file = open(Path(cfg.work_dir, LOCK), 'a+')
+    except OSError as error:
+        raise StorageError(f'it cannot be written ({error.strerror})', cfg.work_dir, 'choose another --work-dir') from error
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not held on by workers that outlive a killed run
+        except BlockingIOError as error:
+            file.seek(0)
+            raise ConfigError(f'another training writes there, {file.read().strip()}', cfg.work_dir,
+                              'wait for its end, or choose another --work-dir') from error
+        file.truncate(0)
+        file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
+        file.flush()
+        yield
+
+
+def checkpoint_folders(cfg: Config, work_dir: str) -> list[Path]:
+    """The work dir, and where mmengine's hook writes checkpoints if ``default_hooks.checkpoint.out_dir`` says so."""
+    work_dir = Path(work_dir).absolute()
+    out_dir = str((cfg.get('default_hooks', {}).get('checkpoint') or {}).get('out_dir') or '')
+    return [work_dir, Path(out_dir, work_dir.name)] if out_dir and '://' not in out_dir else [work_dir]
+
+
+def check_work_dir(cfg: Config, must_resume: bool = False, overwrite: bool = False) -> None:
+    """Refuse to mix a new run with another one that saved a checkpoint or logged a training step.
+
+    Args:
+        cfg: The config, with ``resume`` and ``work_dir``.
+        must_resume: A checkpoint is asked for, so that there must be one; a config's own ``resume=True`` starts anew if not.
+        overwrite: Move what is there to a folder ``replaced_TIME`` beside it: kept, but never resumed from.
+
+    Raises:
+        CheckpointError: If there is none to resume.
+        ConfigError: If another run is there.
+    """
+    folders = checkpoint_folders(cfg, cfg.work_dir)
+    if must_resume and not any(checkpoints_in(*folders)):
+        raise CheckpointError('no checkpoint to resume', cfg.work_dir, 'drop --resume to start anew')
+    if cfg.get('resume'):
+        return
+    found = [path for folder in folders for path in folder.glob('*.pth')]
+    found += [path.parents[1] for path in folders[0].glob('*/vis_data/scalars.json')]
+    if found and overwrite:
+        if is_first(cfg):
+            name = f'replaced_{datetime.now():%Y%m%d_%H%M%S}'
+            for path in [*found, *folders[0].glob('last_checkpoint')]:
+                path.with_name(name).mkdir(exist_ok=True)
+                path.rename(path.with_name(name) / path.name)
+    elif found:
+        newest = next(checkpoints_in(*folders), max(found, key=lambda path: path.stat().st_mtime))
+        raise ConfigError(f'{cfg.work_dir!r} holds another run ({newest.name}), which would be mixed with this', 'work_dir',
+                          'continue it with --resume, choose another --work-dir, or start anew in it with --overwrite')

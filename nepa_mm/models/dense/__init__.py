@@ -1,0 +1,1 @@
+"""Dense prediction: pyramids and segmentors over NEPA backbones."""

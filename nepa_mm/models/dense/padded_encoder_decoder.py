@@ -1,0 +1,65 @@
+"""A segmentor whose feature maps cover whole patches, where an image does not."""
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.models import EncoderDecoder
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from nepa_mm.errors import ConfigError
+from nepa_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class PaddedEncoderDecoder(EncoderDecoder):
+    """mmseg's ``EncoderDecoder`` that stretches logits over the padded image and cuts the padding off.
+
+    A patch of 14 pixels does not divide a crop of 512. The backbone pads it to 518, on the right and at the bottom, and the
+    feature map covers 37 whole patches. mmseg's would stretch it over the 512 pixels, and every pixel would read its logits up to
+    six pixels too far left and up. Labels are padded with ``ignore_index``, logits are cropped; in whole and in slide mode.
+
+    Args:
+        backbone: Config of a :class:`NEPAViT` with ``out_type='padded_featmap'``.
+        **kwargs: Those of ``EncoderDecoder``.
+
+    Raises:
+        ConfigError: For another ``out_type``, whose feature maps cover the image alone, or heads that ignore different labels.
+    """
+
+    def __init__(self, backbone: dict, **kwargs) -> None:
+        super().__init__(backbone, **kwargs)
+        out_type = getattr(self.backbone, 'out_type', None)
+        if out_type != 'padded_featmap':
+            raise ConfigError(f"{out_type!r} does not fit PaddedEncoderDecoder, whose backbone gives 'padded_featmap'",
+                              'out_type', 'set that, or mmseg.EncoderDecoder as the type of the model')
+        ignored = self.decode_head.ignore_index  # labels are padded once for all heads
+        others = self.auxiliary_head if isinstance(getattr(self, 'auxiliary_head', None), nn.ModuleList) else [
+            getattr(self, 'auxiliary_head', None)]
+        for head in others:
+            if head is not None and head.ignore_index != ignored:
+                raise ConfigError(f'{head.ignore_index} differs from decode_head.ignore_index={ignored}, with which '
+                                  'PaddedEncoderDecoder pads labels', 'auxiliary_head.ignore_index', 'set them to the same')
+
+    def padded_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the whole patches that cover an image of H x W pixels."""
+        return tuple(cells * self.backbone.patch_size for cells in self.backbone.grid(image_size))
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Images [B, 3, H, W] -> logits [B, num_classes, H, W]."""
+        height, width = inputs.shape[-2:]
+        # mmseg's heads resize their logits to img_shape if it is a torch.Size, as in slide mode.
+        padded = torch.Size(self.padded_size((height, width)))
+        logits = super().encode_decode(inputs, [dict(meta, img_shape=padded) for meta in batch_img_metas])
+        return logits[..., :height, :width]
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
+        """Losses of images [B, 3, H, W]; what is padded counts for nothing."""
+        padded = self.padded_size(tuple(inputs.shape[-2:]))
+        return super().loss(inputs, [self.with_padded_label(sample, padded) for sample in data_samples])
+
+    def with_padded_label(self, sample: SegDataSample, size: tuple[int, int]) -> SegDataSample:
+        """A sample whose label map [1, H, W] is of the padded size."""
+        label = sample.gt_sem_seg.data
+        height, width = label.shape[-2:]
+        label = F.pad(label, (0, size[1] - width, 0, size[0] - height), value=self.decode_head.ignore_index)
+        return SegDataSample(metainfo=sample.metainfo, gt_sem_seg=PixelData(data=label))

@@ -1,0 +1,72 @@
+"""Configs that cannot be read, and keys in them that nothing reads, are refused in one line."""
+import argparse
+import re
+
+import pytest
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+
+from nepa_mm.errors import ConfigError
+from nepa_mm.launch.config_keys import naming_arguments
+from nepa_mm.launch.read_config import Options, read_config
+from tiny import ROOT
+
+RUNTIME = ROOT / 'configs/_base_/default_runtime.py'
+
+
+def refused(path, options=None):
+    """What the error says, in three parts."""
+    with pytest.raises(ConfigError) as error:
+        read_config(str(path), options)
+    return error.value.what, error.value.where, error.value.remedy
+
+
+@pytest.mark.parametrize('name, content, said', [
+    ('a.py', 'x = (', 'SyntaxError: .*never closed'), ('b.py', '_base_ = "nowhere.py"', 'FileNotFoundError: .*nowhere.py'),
+    ('c.py', 'x = 1 / 0', 'ZeroDivisionError: division by zero'), ('d.yaml', 'a: [1', 'ParserError: '),
+    ('e.py', 'custom_imports = dict(imports="not_there")', 'ImportError: .*not_there'), ('f.json', '{', 'JSONDecodeError: '),
+    ('g.txt', 'x', 'OSError: Only py')])
+def test_what_cannot_be_read_is_named(name, content, said, tmp_path):
+    (tmp_path / name).write_text(content)
+    what, where, _ = refused(tmp_path / name)
+    assert re.match(f'it cannot be read: {said}', what) and where == str(tmp_path / name)
+
+
+@pytest.mark.parametrize('options, key, nearest', [
+    ({'randomnes.seed': 1}, 'randomnes', 'randomness'),
+    ({'randomness.seeed': 1}, 'randomness.seeed', 'seed'),
+    ({'env_cfg.cudnn_benchmar': True}, 'env_cfg.cudnn_benchmar', 'cudnn_benchmark'),
+    ({'env_cfg.mp_cfg.start_method': 'spawn'}, 'env_cfg.mp_cfg.start_method', 'mp_start_method'),
+    ({'auto_scale_lr.base_batchsize': 8}, 'auto_scale_lr.base_batchsize', 'base_batch_size'),
+    ({'optim_wrapper.clip_grad.max_nrom': 1}, 'optim_wrapper.clip_grad.max_nrom', 'max_norm'),
+    ({'default_hooks.checkpont.interval': 1}, 'default_hooks.checkpont', 'checkpoint'),
+    ({'default_hooks.stop_on_divergance.max_grad_norm': 1}, 'default_hooks.stop_on_divergance', 'stop_on_divergence')])
+def test_keys_that_nothing_reads_are_named_with_the_nearest(options, key, nearest):
+    _, where, remedy = refused(RUNTIME, options)
+    assert (where, remedy) == (key, f'did you mean {nearest!r}?')
+
+
+def test_options_that_do_not_fit_are_named(capsys):
+    assert refused(RUNTIME, {'vis_backends.3.type': 1})[1] == refused(RUNTIME, {'log_level.x': 1})[1] == '--cfg-options'
+    assert refused(RUNTIME, {'model': 5})[:2] == ('5 is no dict', 'model')
+    assert refused(RUNTIME, {'vis_backends': []})[:2] == ("nothing reads 'vis_backends'", '--cfg-options')  # used by then
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=Options)
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(['--cfg-options', 'key'])
+    assert end.value.code == 2 and capsys.readouterr().err.endswith('--cfg-options takes KEY=VALUE, lists as KEY="[a,b]"\n')
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(['--cfg-options', "init_cfg={'type': 'Pretrained', 'checkpoint': 'a.pth'}"])
+    assert end.value.code == 2 and 'init_cfg: a dict is given by its parts, init_cfg.NAME=VALUE' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('head, where, remedy', [
+    (dict(type='LinearClsHead', num_classes=2, in_channels=4, loss=dict(loss_weight=1.)), 'model.head.loss', 'add it, or '),
+    (dict(type='LinearClsHead', num_classes=2, in_channels=4, init_cfg=5, tpye=1), 'model.head.tpye', 'choose from '),
+    (dict(type='LinearClsHed'), 'model.head.type', "did you mean 'LinearClsHead'?"),
+    (dict(type='mmpretrian.LinearClsHead'), 'model.head.type', "did you mean 'mmpretrain.LinearClsHead'?")])
+def test_what_cannot_be_built_is_named(head, where, remedy):
+    cfg = Config(dict(model=dict(head=head)))
+    with pytest.raises(ConfigError) as error, naming_arguments(cfg):
+        MODELS.build(cfg.model.head)
+    assert error.value.where == where and error.value.remedy.startswith(remedy), error.value
