@@ -21,7 +21,7 @@ def test_the_contracts_are_kept():
 
 @pytest.mark.parametrize('path, line, said', [
     ('models/collapse.py', 'from nepa_mm.engine import ReliableRunner', 'nepa_mm.models is not allowed to import nepa_mm.engine'),
-    ('datasets/seeded_dataset.py', 'def late():\n    from nepa_mm.models import NEPA', 'nepa_mm.datasets is not allowed to import'),
+    ('datasets/seeded_dataset.py', 'def late():\n    import nepa_mm.models', 'nepa_mm.datasets is not allowed to import'),
     ('checkpoints/storage/files.py', 'from nepa_mm.checkpoints import addresses', 'nepa_mm.checkpoints.storage is not allowed'),
     ('engine/hooks/signal_hook.py', 'import nepa_mm.engine.runner', 'nepa_mm.engine.hooks is not allowed to import'),
     ('launch/config_keys.py', 'from nepa_mm.launch import read_config', 'No circle between modules of a room BROKEN'),
