@@ -3,6 +3,7 @@ import json
 import re
 import runpy
 import shutil
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,7 +33,7 @@ ELSEWHERE = {
     'tools/analysis_tools/run_ablations.py': 'test_run_ablations.py',
     'tools/dataset_converters/pack_images.py': 'test_pack_images.py',
     'tools/misc/verify_dataset.py': 'test_verify_dataset.py',
-    'tools/model_converters/vit_timm_to_mm.py': 'test_checkpoints/test_timm_keys.py',
+    'tools/model_converters/vit_timm_to_mm.py': 'test_checkpoints/test_fitting/test_timm_keys.py',
     'demo': 'test_tools.py',  # of make; its recipe is tools/demo/run_demo.py
 }
 MAKE = {'demo': 'tools/demo/run_demo.py', 'test': '$(PYTEST)', 'test-all': '$(PYTEST)', 'docs': '-m sphinx', 'lint': '-m ruff'}
@@ -160,7 +161,8 @@ def test_commands_run(block: Block, work, forks):
         if command.argv[0] == 'make' or elsewhere(command):
             continue
         assert command.argv[0] == 'python', f'{command}: this test runs no such thing; mark the block by <!-- needs: ... -->'
-        names = {**PLACEHOLDERS, 'MODEL': 'segmentor.pth'} if 'segment_images' in command.argv[1] else PLACEHOLDERS
+        segmentor = dict.fromkeys(('CHECKPOINT', 'MODEL'), 'segmentor.pth')
+        names = {**PLACEHOLDERS, **segmentor} if 'segment_images' in command.argv[1] else PLACEHOLDERS
         arguments = [names.get(word, word) for word in command.argv[1:]]
         if command.script == 'tools/demo/draw_shapes.py':
             arguments += ['--train', '10', '--val', '2', '--seg-train', '10', '--seg-val', '3']
@@ -254,15 +256,17 @@ def test_other_tests_run_what_is_left_to_them():
         assert Path(MAKE.get(name, name)).stem in (ROOT / 'tests' / test).read_text(), f'{test} does not run {name}'
 
 
-def test_every_tool_is_in_the_table_of_commands():
-    readme = (ROOT / 'README.md').read_text()
-    table = readme[readme.index('## Commands'):readme.index('## Documentation')]
+def test_every_tool_stands_once_on_its_page():
+    page = (ROOT / 'docs/tools.md').read_text()
+    named = Counter(re.findall(r'(?:python|bash) (-m nepa_mm\.\w+|tools/[\w/]+\.\w+)', page))
+    own = {'install_chromium.sh', 'draw_figures.py', 'dist_run.py'}  # make, the demo and dist_*.sh call them
     tools = [path for path in (ROOT / 'tools').rglob('*') if path.suffix in ('.py', '.sh') and path.parent.name != 'peers']
-    own = {'setup_venv.sh', 'install_chromium.sh', 'draw_figures.py', 'dist_run.py'}  # make and dist_*.sh call them
-    missing = [path.name for path in tools if path.name not in own and path.name not in table]
-    assert not missing
-    for name in re.findall(r'`(?:\w+/)*(\w+\.(?:py|sh))', table):
-        assert any(path.name == name for path in tools), name
+    users = {str(path.relative_to(ROOT)) for path in tools if path.name not in own}
+    assert named == dict.fromkeys({*users, '-m nepa_mm.doctor'}, 1)
+    # Each has its line above it.
+    lines = page.splitlines()
+    for line, above in zip(lines[1:], lines):
+        assert not re.match(r'(GPUS=\d+ )?(python|bash) ', line) or above.startswith('# '), line
 
 
 @pytest.mark.skipif(find_spec('sphinx') is None, reason='needs Sphinx (make docs, or pip install -e .[docs])')

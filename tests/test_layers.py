@@ -1,4 +1,5 @@
 """The rooms of the package import only what lies below them: the contracts of setup.cfg, held by import-linter."""
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,13 @@ def lint(folder: Path) -> subprocess.CompletedProcess:
 def test_the_contracts_are_kept():
     done = lint(ROOT)
     assert done.returncode == 0 and '0 broken' in done.stdout, done.stdout + done.stderr
+
+
+def test_the_table_of_the_house_has_each_layer_in_its_order():
+    layers = (ROOT / 'setup.cfg').read_text().split('exhaustive = true\nlayers =\n')[1].split('\n\n')[0]
+    table = (ROOT / 'CONTRIBUTING.md').read_text().split('| room |')[1].split('\n\n')[0]
+    rooms = [re.findall(r'`(\w+)(?:/|\.py)`', line.split(' | ')[0]) for line in table.splitlines()[2:]]
+    assert rooms == [re.split(r' \| ', line.strip()) for line in layers.splitlines()]
 
 
 @pytest.mark.parametrize('path, line, said', [

@@ -1,11 +1,16 @@
-"""The one-liners of README, run as they stand there but for the weights, which are a tiny model's."""
+"""The one-liners of README, run as they stand there but for the weights, which are a tiny model's; its config, built."""
 import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import mmseg
 import numpy as np
 import pytest
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier, LinearClsHead
 from PIL import Image
 from safetensors.torch import save_file
@@ -46,3 +51,17 @@ def test_one_liner(code, says, hub):
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=hub, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert re.search(says, done.stdout.strip()), done.stdout
+
+
+def test_the_config_puts_the_backbone_into_mmseg_s_own(tmp_path):
+    code, = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)
+    name, = re.findall(r"_base_ = '(.*)'", code)
+    (tmp_path / 'config.py').write_text(code.replace(name, f'{Path(mmseg.__file__).parent}/.mim/configs/mae/{name}'))
+    cfg = Config.fromfile(tmp_path / 'config.py')
+    assert cfg.model.backbone.pop('init_cfg') == dict(type='Pretrained', checkpoint=f'hf:{HUB}')
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+        optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    assert isinstance(model.backbone, NEPAViT) and not model.backbone.causal
+    rates = {group['lr'] for group in optimizer.param_groups}
+    assert max(rates) == cfg.optim_wrapper.optimizer.lr and min(rates) == pytest.approx(max(rates) * 0.65**12)
