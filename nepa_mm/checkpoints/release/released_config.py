@@ -13,6 +13,15 @@ DEFAULTS = dict(
     pos_embed_shift=None, pos_embed_jitter=None, pos_embed_rescale=2.)
 UNSUPPORTED = ('hidden_dropout_prob', 'attention_probs_dropout_prob', 'num_prompt_token')
 
+# Our names of settings and the release's, whose values are the same
+SIZES = dict(
+    embed_dims='hidden_size', num_layers='num_hidden_layers', num_heads='num_attention_heads',
+    feedforward_channels='intermediate_size')
+ROPE = dict(theta='rope_theta', rescale='pos_embed_rescale', jitter='pos_embed_jitter', shift='pos_embed_shift')
+ARGUMENTS = dict(
+    img_size='image_size', patch_size='patch_size', in_channels='num_channels', causal='is_causal', qkv_bias='qkv_bias',
+    layer_scale_init_value='layerscale_value', gated_mlp='use_gated_mlp', drop_path_rate='drop_path_prob',
+    norm_eps='layer_norm_eps')
 # Names of the release's activations that timm calls otherwise
 ACTIVATIONS = {'swish': 'silu', 'gelu_new': 'gelu_tanh', 'gelu_pytorch_tanh': 'gelu_tanh'}
 
@@ -30,31 +39,16 @@ def backbone_kwargs(config: dict) -> dict:
                                   'give a released checkpoint')
     config = {**DEFAULTS, **config}
     affine = 'affine_bias' if config['qk_norm_bias'] else 'affine'
+    arch, rope, arguments = ({ours: config[theirs] for ours, theirs in names.items()} for names in (SIZES, ROPE, ARGUMENTS))
     return dict(
+        arguments,
         with_cls_token=True,
         use_abs_pos_embed=False,
         out_type='raw',
-        arch=dict(
-            embed_dims=config['hidden_size'],
-            num_layers=config['num_hidden_layers'],
-            num_heads=config['num_attention_heads'],
-            feedforward_channels=config['intermediate_size']),
-        img_size=config['image_size'],
-        patch_size=config['patch_size'],
-        in_channels=config['num_channels'],
-        causal=config['is_causal'],
-        rope=dict(
-            theta=config['rope_theta'],
-            rescale=config['pos_embed_rescale'],
-            jitter=config['pos_embed_jitter'],
-            shift=config['pos_embed_shift']),
+        arch=arch,
+        rope=rope,
         qk_norm=None if not config['qk_norm'] else affine if config['qk_norm_affine'] else 'plain',
-        qkv_bias=config['qkv_bias'],
-        layer_scale_init_value=config['layerscale_value'],
-        act=ACTIVATIONS.get(config['hidden_act'], config['hidden_act']),
-        gated_mlp=config['use_gated_mlp'],
-        drop_path_rate=config['drop_path_prob'],
-        norm_eps=config['layer_norm_eps'])
+        act=ACTIVATIONS.get(config['hidden_act'], config['hidden_act']))
 
 
 def check_values(config: dict) -> None:
@@ -122,35 +116,20 @@ def released_config(model: dict, num_classes: int | None, classes: list[str] | N
     if not backbone['rope']:
         raise CheckpointError('None has no place in the released format, which always has RoPE', 'model.backbone.rope',
                               'keep the checkpoint in our format')
-    arch, rope, qk_norm = backbone['arch'], backbone['rope'], backbone['qk_norm']
     config = {**DEFAULTS, 'add_pooling_layer': True, **(source or {})}  # pretraining ignores it, and the release sets it
     if classifies:
         config['add_pooling_layer'] = backbone['out_type'] == 'avg_featmap'
+    for settings, names in ((backbone['arch'], SIZES), ({'theta': 100., **backbone['rope']}, ROPE), (backbone, ARGUMENTS)):
+        config.update({theirs: settings.get(ours) for ours, theirs in names.items()})
     config.update(
         model_type='vit_nepa',
         architectures=['ViTNepaForImageClassification' if classifies else 'ViTNepaForPreTraining'],
         dtype='float32',
-        hidden_size=arch['embed_dims'],
-        num_hidden_layers=arch['num_layers'],
-        num_attention_heads=arch['num_heads'],
-        intermediate_size=arch['feedforward_channels'],
         image_size=side_of(image_size or backbone['img_size']),
-        patch_size=backbone['patch_size'],
-        num_channels=backbone['in_channels'],
-        is_causal=backbone['causal'],
-        rope_theta=rope.get('theta', 100.),
-        pos_embed_rescale=rope.get('rescale'),
-        pos_embed_jitter=rope.get('jitter'),
-        pos_embed_shift=rope.get('shift'),
-        qk_norm=qk_norm is not None,
-        qk_norm_affine=qk_norm in ('affine', 'affine_bias'),
-        qk_norm_bias=qk_norm == 'affine_bias',
-        qkv_bias=backbone['qkv_bias'],
-        layerscale_value=backbone['layer_scale_init_value'],
-        hidden_act='gelu_pytorch_tanh' if backbone['act'] == 'gelu_tanh' else backbone['act'],
-        use_gated_mlp=backbone['gated_mlp'],
-        drop_path_prob=backbone['drop_path_rate'],
-        layer_norm_eps=backbone['norm_eps'])
+        qk_norm=backbone['qk_norm'] is not None,
+        qk_norm_affine=backbone['qk_norm'] in ('affine', 'affine_bias'),
+        qk_norm_bias=backbone['qk_norm'] == 'affine_bias',
+        hidden_act='gelu_pytorch_tanh' if backbone['act'] == 'gelu_tanh' else backbone['act'])
     if classifies:
         names = classes if classes and len(classes) == num_classes else [f'LABEL_{i}' for i in range(num_classes)]
         config.update(id2label={str(i): name for i, name in enumerate(names)}, label2id={name: i for i, name in enumerate(names)})
