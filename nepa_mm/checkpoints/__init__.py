@@ -1,7 +1,7 @@
 """Checkpoints: what they say, where they lie, the authors' format and ours; loading one runs no code of it."""
 from .addresses import path_of
 from .fitting.fit import fit_state_dict, untraced_settings
-from .fitting.released_keys import mm_state_dict, released_state_dict
+from .fitting.released_keys import released_state_dict
 from .release.released_config import backbone_kwargs
 
-__all__ = ['backbone_kwargs', 'fit_state_dict', 'mm_state_dict', 'path_of', 'released_state_dict', 'untraced_settings']
+__all__ = ['backbone_kwargs', 'fit_state_dict', 'path_of', 'released_state_dict', 'untraced_settings']

@@ -7,30 +7,33 @@ from torch import Tensor
 
 from nepa_mm.errors import CheckpointError
 
-# Released prefix of a parameter name, and ours
-OUTSIDE_BLOCKS = [
-    ('vit_nepa.embeddings.cls_token', 'backbone.cls_token'),
-    ('vit_nepa.embeddings.patch_embeddings.projection.', 'backbone.patch_embed.'),
-    ('vit_nepa.layernorm.', 'backbone.norm.'),
-    ('fc_norm.', 'backbone.fc_norm.'),
-    ('classifier.', 'head.fc.'),
-]
-IN_BLOCK = [
-    ('layernorm_before.', 'ln1.'),
-    ('attention.attention.q_norm.', 'attn.q_norm.'),
-    ('attention.attention.k_norm.', 'attn.k_norm.'),
-    ('attention.output.dense.', 'attn.proj.'),
-    ('layer_scale.lambda1', 'ls1.gamma'),
-    ('layernorm_after.', 'ln2.'),
-    ('output.dense.', 'mlp.fc2.'),
-    ('output.layer_scale.lambda1', 'ls2.gamma'),
-]
-PLAIN_MLP = [('intermediate.up_proj.', 'mlp.fc1.')]
-GATED_MLP = [('intermediate.gate_proj.', 'mlp.fc1_g.'), ('intermediate.up_proj.', 'mlp.fc1_x.')]
-# The release keeps three projections, which we fuse into one, in this order.
-QKV = ('query', 'key', 'value')
-QUERY = re.compile(r'vit_nepa\.encoder\.layer\.(\d+)\.attention\.attention\.query\.(weight|bias)')
-FUSED = re.compile(r'backbone\.layers\.(\d+)\.attn\.qkv\.(weight|bias)')
+from .rename import renamed
+
+# Released name or prefix, and ours
+OUTSIDE_BLOCKS = {
+    'vit_nepa.embeddings.cls_token': 'backbone.cls_token',
+    'vit_nepa.embeddings.patch_embeddings.projection.': 'backbone.patch_embed.',
+    'vit_nepa.layernorm.': 'backbone.norm.',
+    'fc_norm.': 'backbone.fc_norm.',
+    'classifier.': 'head.fc.',
+}
+BLOCKS = 'vit_nepa.encoder.layer.', 'backbone.layers.'
+# The release keeps three projections, which we fuse into one: its thirds, in this order.
+IN_BLOCK = {
+    'layernorm_before.': 'ln1.',
+    'attention.attention.query.': 'attn.qkv.0.',
+    'attention.attention.key.': 'attn.qkv.1.',
+    'attention.attention.value.': 'attn.qkv.2.',
+    'attention.attention.q_norm.': 'attn.q_norm.',
+    'attention.attention.k_norm.': 'attn.k_norm.',
+    'attention.output.dense.': 'attn.proj.',
+    'layer_scale.lambda1': 'ls1.gamma',
+    'layernorm_after.': 'ln2.',
+    'output.dense.': 'mlp.fc2.',
+    'output.layer_scale.lambda1': 'ls2.gamma',
+}
+PLAIN_MLP = {'intermediate.up_proj.': 'mlp.fc1.'}
+GATED_MLP = {'intermediate.gate_proj.': 'mlp.fc1_g.', 'intermediate.up_proj.': 'mlp.fc1_x.'}
 
 
 def mm_parts(names: Iterable[str]) -> dict[str, list[str]]:
@@ -39,25 +42,16 @@ def mm_parts(names: Iterable[str]) -> dict[str, list[str]]:
     Raises:
         CheckpointError: For a name that no released model has.
     """
-    names = set(names)
+    names = list(names)
+    mlp = GATED_MLP if any('.intermediate.gate_proj.' in name for name in names) else PLAIN_MLP
     result = {}
-    for match in sorted(filter(None, map(QUERY.fullmatch, names)), key=lambda match: match[0]):
-        parts = [match[0].replace('.query.', f'.{part}.') for part in QKV]
-        if not names.issuperset(parts):
-            raise CheckpointError(f'{match[0]} has no key or value beside it', 'its parameters', 'give a complete checkpoint')
-        result[f'backbone.layers.{match[1]}.attn.qkv.{match[2]}'] = parts
-        names.difference_update(parts)
-    renaming = rename_table(names, gate='.intermediate.gate_proj.')
-    return result | {new: [old] for new, old in renamed(names, renaming).items()}
-
-
-def mm_state_dict(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Released parameters by our names, ``backbone.*`` and ``head.fc.*``.
-
-    Raises:
-        CheckpointError: For a parameter that no released model has.
-    """
-    return {name: stacked(released, parts) for name, parts in mm_parts(released).items()}
+    for new, old in sorted(known(*renamed(names, BLOCKS, OUTSIDE_BLOCKS, IN_BLOCK | mlp)).items()):
+        result.setdefault(re.sub(r'\.qkv\.\d\.', '.qkv.', new), []).append(old)
+    for new, parts in result.items():
+        if '.qkv.' in new and len(parts) < 3:
+            raise CheckpointError(f'{parts[0]} lacks query, key or value beside it', 'its parameters',
+                                  'give a complete checkpoint')
+    return result
 
 
 def stacked(released: Mapping[str, Tensor], parts: list[str]) -> Tensor:
@@ -71,18 +65,17 @@ def released_parts(names: Iterable[str]) -> dict[str, tuple[str, int | None]]:
     Raises:
         CheckpointError: For a name that has no place in the released format.
     """
-    names = set(names)
-    result = {}
-    for match in sorted(filter(None, map(FUSED.fullmatch, names)), key=lambda match: match[0]):
-        for third, part in enumerate(QKV):
-            result[f'vit_nepa.encoder.layer.{match[1]}.attention.attention.{part}.{match[2]}'] = match[0], third
-        names.discard(match[0])
-    renaming = [(new, old) for old, new in rename_table(names, gate='.mlp.fc1_g.')]
-    return result | {new: (old, None) for new, old in renamed(names, renaming).items()}
+    places = {}
+    for name in names:
+        thirds = range(3) if '.qkv.' in name else [None]
+        places.update({name if third is None else name.replace('.qkv.', f'.qkv.{third}.'): (name, third) for third in thirds})
+    mlp = GATED_MLP if any('.mlp.fc1_g.' in name for name in places) else PLAIN_MLP
+    outside, in_block = ({new: old for old, new in table.items()} for table in (OUTSIDE_BLOCKS, IN_BLOCK | mlp))
+    return {new: places[old] for new, old in known(*renamed(places, BLOCKS[::-1], outside, in_block)).items()}
 
 
 def released_state_dict(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our parameters by their released names: the inverse of :func:`mm_state_dict`.
+    """Our parameters by their released names.
 
     Raises:
         CheckpointError: For a parameter that has no place in the released format.
@@ -95,25 +88,9 @@ def third_of(ours: Mapping[str, Tensor], name: str, third: int | None) -> Tensor
     return ours[name] if third is None else ours[name].chunk(3)[third]
 
 
-def rename_table(names: Iterable[str], gate: str) -> list[tuple[str, str]]:
-    """Pairs of released and our prefixes for the blocks that the names hold."""
-    mlp = GATED_MLP if any(gate in name for name in names) else PLAIN_MLP
-    blocks = {block for name in names for block in re.findall(r'\.layers?\.(\d+)\.', name)}
-    return OUTSIDE_BLOCKS + [(f'vit_nepa.encoder.layer.{i}.{old}', f'backbone.layers.{i}.{new}') for i in blocks
-                             for old, new in IN_BLOCK + mlp]
-
-
-def renamed(names: Iterable[str], table: list[tuple[str, str]]) -> dict[str, str]:
-    """Old name of each new one, with the prefix that the table gives; every name must have one."""
-    result, unknown = {}, []
-    for name in sorted(names):
-        prefixes = [(old, new) for old, new in table if name.startswith(old)]
-        if len(prefixes) == 1:
-            old, new = prefixes[0]
-            result[new + name.removeprefix(old)] = name
-        else:
-            unknown.append(name)
+def known(result: dict[str, str], unknown: list[str]) -> dict[str, str]:
+    """New names and old ones, if every name has one."""
     if unknown:
-        raise CheckpointError(f'{len(unknown)} parameters have no place in a NEPA model: {unknown[:5]}', 'its parameters',
-                              'give a released checkpoint of NEPA')
+        raise CheckpointError(f'{len(unknown)} parameters have no place in a NEPA model: {sorted(unknown)[:5]}',
+                              'its parameters', 'give a released checkpoint of NEPA')
     return result

@@ -1,10 +1,10 @@
 """Checkpoints with timm's names of a ViT, as DINO, iBOT, I-JEPA, MAE, MoCo v3, BEiT and DeiT have them, for mmpretrain's ViTs."""
-import re
-
 from timm.layers import resize_rel_pos_bias_table
 from torch import Tensor
 
 from nepa_mm.errors import CheckpointError
+
+from .rename import renamed
 
 # Where a checkpoint keeps its encoder, in order of preference: of two, the one that its authors evaluate
 KEYS = ('target_encoder', 'teacher', 'state_dict', 'model', 'encoder', 'student')
@@ -65,21 +65,15 @@ def timm_to_mmpretrain(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         CheckpointError: For a parameter that these backbones do not have, or if there is no block at all.
     """
-    result = {mmpretrain_name(name): value for name, value in state_dict.items() if not name.startswith(DROPPED)}
-    if not any(name.startswith('layers.') for name in result):
+    kept = [name for name in state_dict if not name.startswith(DROPPED)]
+    names, unknown = renamed(kept, ('blocks.', 'layers.'), OUTSIDE_BLOCKS, IN_BLOCK)
+    if unknown:
+        raise CheckpointError(f"parameter {unknown[0]!r} has no place in mmpretrain's VisionTransformer or BEiTViT",
+                              'its parameters', 'give a checkpoint of a plain ViT')
+    if not any(name.startswith('layers.') for name in names):
         raise CheckpointError(f'no blocks.* of a ViT among the {len(state_dict)} parameters, such as {list(state_dict)[:2]}',
                               'its parameters', 'check the file and the key')
-    return result
-
-
-def mmpretrain_name(name: str) -> str:
-    """mmpretrain's name of timm's parameter."""
-    block, rest = re.fullmatch(r'(?:blocks\.(\d+)\.)?(.+)', name, re.DOTALL).groups()
-    for old, new in (OUTSIDE_BLOCKS if block is None else IN_BLOCK).items():
-        if rest.startswith(old) if old[-1] in '._' else rest == old:
-            return ('' if block is None else f'layers.{block}.') + new + rest.removeprefix(old)
-    raise CheckpointError(f"parameter {name!r} has no place in mmpretrain's VisionTransformer or BEiTViT", 'its parameters',
-                          'give a checkpoint of a plain ViT')
+    return {new: state_dict[old] for new, old in names.items()}
 
 
 def resize_relative_positions(state_dict: dict[str, Tensor], grid: int) -> dict[str, Tensor]:

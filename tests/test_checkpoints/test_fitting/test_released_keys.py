@@ -2,7 +2,8 @@
 import pytest
 import torch
 
-from nepa_mm.checkpoints import backbone_kwargs, mm_state_dict, released_state_dict
+from nepa_mm.checkpoints import backbone_kwargs, released_state_dict
+from nepa_mm.checkpoints.fitting.released_keys import mm_parts, stacked
 from nepa_mm.errors import CheckpointError
 from nepa_mm.models import NEPAViT
 
@@ -10,6 +11,10 @@ CONFIG = dict(
     model_type='vit_nepa', hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, image_size=28,
     patch_size=7, is_causal=True, rope_theta=100., pos_embed_rescale=2., qk_norm=True, qk_norm_affine=False, qk_norm_bias=False,
     qkv_bias=True, layerscale_value=1e-5, hidden_act='gelu', use_gated_mlp=False, layer_norm_eps=1e-12)
+
+
+def mm_state_dict(released):
+    return {name: stacked(released, parts) for name, parts in mm_parts(released).items()}
 
 
 @pytest.mark.parametrize('config', [
