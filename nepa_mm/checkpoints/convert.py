@@ -19,24 +19,12 @@ from torch import Tensor
 from nepa_mm.errors import CheckpointError
 from nepa_mm.variants import variant_of
 
+from . import record
 from .addresses import path_of
 from .fitting.prefixes import RELEASED, checked, our_parts, prefix_of, state_dict_of
 from .fitting.released_keys import released_parts, stacked, third_of
 from .model_config import inferred_backbone, model_config
 from .preprocessing import input_size
-from .record import (
-    KEY,
-    check_kind,
-    config_from_text,
-    facts_in,
-    from_header,
-    model_in,
-    names_for_places,
-    published_name,
-    record,
-    to_header,
-    without_places,
-)
 from .release.preprocessor_file import NAME, read_file, to_file
 from .release.released_config import released_config
 from .release.released_files import find_released, meta_of
@@ -58,7 +46,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], meta: dict) -> None
     """Write weights and what is known of them to a ``.pth`` or ``.safetensors`` file, which must not exist."""
     with new_file(path) as temporary:
         if path.suffix == '.safetensors':
-            write_safetensors(temporary, tensors, to_header(meta))
+            write_safetensors(temporary, tensors, record.to_header(meta))
         else:
             write_pth(temporary, tensors, meta)
 
@@ -127,14 +115,13 @@ def hf_to_mm(src: str, dst: Path, ema: bool = False) -> str:
         else:
             checkpoint, files = read_checkpoint(released.weights), [released.weights]
             source = state_dict_of(checkpoint) or checked(checkpoint)
-        parts = our_parts(source)
-        tensors = checked(ComputedTensors({name: partial(stacked, source, names) for name, names in parts.items()}))
+        tensors = by_our_names(source)
         if prefix_of(RELEASED, source) is None:
             raise CheckpointError('no released checkpoint but one of ours already', 'its weights',
                                   'take it as it is, without conversion')
         meta = meta_of(released, tensors, sha256={file.name: sha256(file) for file in files})
         write_weights(dst, tensors, meta)
-    return (f'{dst}: {len(parts)} tensors of {released.weights} ({kind_of(tensors)}, {variant_in(meta)} variant, '
+    return (f'{dst}: {len(tensors)} tensors of {released.weights} ({kind_of(tensors)}, {variant_in(meta)} variant, '
             f'weights: {which(meta)})')
 
 
@@ -162,16 +149,16 @@ def mm_to_hf(src: str, dst: Path, ema: bool = False) -> str:
         if num_classes and any(name.startswith('neck.') for name in left_out):
             raise CheckpointError('its classifier needs the neck before it, which the release has no place for', 'its weights',
                                   'convert the pretraining that it was made of')
-        settings = config_from_text(meta['cfg']) if model_in(meta) else {}
+        settings = record.config_from_text(meta['cfg']) if record.model_in(meta) else {}
         model = settings.get('model') or model_config(inferred_backbone(ours, f'{src} carries no config'), num_classes)['model']
         classes = meta['dataset_meta'].get('classes') if isinstance(meta.get('dataset_meta'), dict) else None
-        config = released_config(model, num_classes, classes, facts_in(meta).get('config'), released_size(settings))
-        config = names_for_places(config)  # transformers notes where it read a config
+        config = released_config(model, num_classes, classes, record.facts_in(meta).get('config'), released_size(settings))
+        config = record.names_for_places(config)  # transformers notes where it read a config
         config['dtype'] = str(ours['backbone.norm.weight'].dtype).removeprefix('torch.')
         tensors = ComputedTensors({name: partial(third_of, ours, *place) for name, place in places.items()})
         images = image_settings(settings, config['image_size'], dst)
         with new_file(dst / 'model.safetensors') as weights, new_file(dst / 'config.json') as text:
-            write_safetensors(weights, tensors, to_header({KEY: published_record(meta, Path(path_of(src)))}))
+            write_safetensors(weights, tensors, record.to_header({record.KEY: published_record(meta, Path(path_of(src)))}))
             text.write_text(json.dumps(config, indent=2) + '\n')
         if images is not None:
             (dst / NAME).write_text(json.dumps(images, indent=2) + '\n')
@@ -229,8 +216,8 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
         tensors, meta = weights_of(src, ema)
         kept = {key: meta[key] for key in ('cfg', 'dataset_meta', 'epoch', 'iter', 'seed', 'mmengine_version') if key in meta}
         if isinstance(kept.get('cfg'), str):
-            kept['cfg'] = without_places(kept['cfg'])
-        kept[KEY] = published_record(meta, Path(path_of(src)))
+            kept['cfg'] = record.without_places(kept['cfg'])
+        kept[record.KEY] = published_record(meta, Path(path_of(src)))
         dst.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=dst.parent) as folder:
             draft = Path(folder) / dst.name
@@ -243,14 +230,14 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
 
 def published_record(meta: dict, path: Path) -> dict:
     """The record of weights that others get: of places on this machine, the names alone."""
-    known = facts_in(meta)
+    known = record.facts_in(meta)
     facts = {key: known[key] for key in ('settings', 'source', 'sha256', 'config', 'started_from') if key in known}
     if 'source' not in facts and path.is_file():
         facts.update(source=path.name, sha256={path.name: sha256(path)})
     for key in ('source', 'started_from'):
         if isinstance(facts.get(key), str):
-            facts[key] = published_name(facts[key])
-    return record(which(meta), variant=variant_in(meta), **names_for_places(facts))
+            facts[key] = record.published_name(facts[key])
+    return record.record(which(meta), variant=variant_in(meta), **record.names_for_places(facts))
 
 
 def weights_of(address: str, ema: bool) -> tuple[Mapping[str, Tensor], dict]:
@@ -258,16 +245,20 @@ def weights_of(address: str, ema: bool) -> tuple[Mapping[str, Tensor], dict]:
     path = Path(path_of(address))
     if path.suffix == '.safetensors' and path.is_file():
         source = LazyTensors(existing_file(path))
-        meta = from_header(source.metadata)
-        check_kind(meta, ema)
+        meta = record.from_header(source.metadata)
+        record.check_kind(meta, ema)
         if prefix_of(RELEASED, source) is not None:
             raise CheckpointError('it is in the released format already', 'its weights', 'take it as it is, without conversion')
-        parts = our_parts(source)
-        return checked(ComputedTensors({name: partial(stacked, source, names) for name, names in parts.items()})), meta
+        return by_our_names(source), meta
     address = address if path_of(address) != address else f'{"ema" if ema else "raw"}:{address}'
     checkpoint = CheckpointLoader.load_checkpoint(address, 'cpu', logger='silent')
     meta = checkpoint.get('meta')
     return checked(checkpoint), meta if isinstance(meta, dict) else {}
+
+
+def by_our_names(source: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The weights of a NEPA model, each made of its parts when it is asked for."""
+    return checked(ComputedTensors({name: partial(stacked, source, names) for name, names in our_parts(source).items()}))
 
 
 def kind_of(names: Iterable[str]) -> str:
@@ -279,10 +270,10 @@ def kind_of(names: Iterable[str]) -> str:
 
 def variant_in(meta: dict) -> str:
     """The variant that a checkpoint's record or config tells."""
-    told = facts_in(meta).get('variant')
-    return told or variant_of((model_in(meta) or {}).get('backbone') or {})
+    told = record.facts_in(meta).get('variant')
+    return told or variant_of((record.model_in(meta) or {}).get('backbone') or {})
 
 
 def which(meta: dict) -> str:
     """Which weights were taken, as far as that is known; of released ones nobody says whether they are raw or averaged."""
-    return facts_in(meta).get('weights', 'unknown')
+    return record.facts_in(meta).get('weights', 'unknown')

@@ -24,15 +24,10 @@ def model_config(backbone: dict, num_classes: int | None = None, images: Preproc
     if num_classes is None:
         model = dict(type='nepa_mm.NEPA', backbone=backbone, data_preprocessor=dict(type='SelfSupDataPreprocessor', **pixels))
     else:
-        model = dict(
-            type='ImageClassifier',
-            backbone=backbone,
-            head=dict(
-                type='LinearClsHead',
-                num_classes=num_classes,
-                in_channels=backbone['arch']['embed_dims'],
-                loss=dict(type='CrossEntropyLoss')),
-            data_preprocessor=dict(type='ClsDataPreprocessor', num_classes=num_classes, **pixels))
+        head = dict(type='LinearClsHead', num_classes=num_classes, in_channels=backbone['arch']['embed_dims'],
+                    loss=dict(type='CrossEntropyLoss'))
+        model = dict(type='ImageClassifier', backbone=backbone, head=head,
+                     data_preprocessor=dict(type='ClsDataPreprocessor', num_classes=num_classes, **pixels))
     return dict(default_scope='mmpretrain', model=model, test_dataloader=dict(dataset=dict(pipeline=images.pipeline())))
 
 

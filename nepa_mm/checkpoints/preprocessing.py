@@ -9,8 +9,8 @@ from nepa_mm.errors import CheckpointError
 
 # Pillow's numbers for them, which Hugging Face's files hold
 FILTERS = dict(nearest=0, lanczos=1, bilinear=2, bicubic=3, box=4, hamming=5)
-# Steps that change no pixel of an image in RGB or BGR
-NEUTRAL = ('LoadImage', 'LoadImageFromFile', 'PackInputs')
+# Steps that change no pixel of an image in RGB or BGR, and the one that pixels_of reads
+NEUTRAL = ('LoadImage', 'LoadImageFromFile', 'PackInputs', 'Normalize')
 KEPT = 'put a preprocessor_config.json of your own into the folder first, which is kept'
 
 
@@ -119,16 +119,29 @@ def geometry_of(pipeline: Sequence[dict]) -> dict:
     """
     facts = {}
     for step in pipeline:
-        name = kind(step)
-        if name in NEUTRAL or name == 'Normalize':
-            continue
-        if name not in READERS:
-            refuse(step, 'is more than resizing and a centre crop')
-        found = READERS[name](step)
+        found = {} if kind(step) in NEUTRAL else geometry_of_step(step)
         if facts.keys() & found.keys() or 'resize' in found and 'crop' in facts:
             refuse(step, 'comes after a step of its kind')
         facts.update(found)
     return facts
+
+
+def geometry_of_step(step: dict) -> dict:
+    """The same of one step."""
+    match kind(step):
+        case 'TimmTransform':
+            return of_timm(step)
+        case 'ResizeEdge':
+            if step.get('edge', 'short') != 'short':
+                refuse(step, f'has edge={step["edge"]!r}')
+            return dict(resize=step['scale'], interpolation=filter_of(step))
+        case 'Resize':
+            if step.get('keep_ratio') or step.get('scale') is None:
+                refuse(step, 'keeps the ratio')
+            return dict(resize=sides(step['scale'])[::-1], interpolation=filter_of(step))
+        case 'CenterCrop':
+            return dict(crop=sides(step['crop_size'])[::-1])
+    refuse(step, 'is more than resizing and a centre crop')
 
 
 def refuse(step: dict, why: str) -> None:
@@ -148,30 +161,13 @@ def of_timm(step: dict) -> dict:
     odd = [key for key in others if timm[key]] + [key for key in ('normalize', ) if not timm[key]]
     if odd or timm['crop_mode'] == 'border' or timm['interpolation'] not in FILTERS:
         refuse(step, f'has {odd[0] if odd else "crop_mode=" + repr(timm["crop_mode"])}={timm.get(odd[0]) if odd else ""!r}')
-    size = timm['input_size']
-    size = (size, size) if isinstance(size, int) else tuple(size)[-2:]
+    size = sides(timm['input_size'])
     resize = tuple(int(side // (timm['crop_pct'] or 0.875)) for side in size)
     if timm['crop_mode'] != 'squash':
         if size[0] != size[1]:
             refuse(step, f'keeps the ratio and crops to {size}')
         resize = resize[0]
     return dict(resize=resize, interpolation=timm['interpolation'], crop=size)
-
-
-def of_resize_edge(step: dict) -> dict:
-    if step.get('edge', 'short') != 'short':
-        refuse(step, f'has edge={step["edge"]!r}')
-    return dict(resize=step['scale'], interpolation=filter_of(step))
-
-
-def of_resize(step: dict) -> dict:
-    if step.get('keep_ratio') or step.get('scale') is None:
-        refuse(step, 'keeps the ratio')
-    return dict(resize=sides(step['scale']), interpolation=filter_of(step))
-
-
-def of_centre_crop(step: dict) -> dict:
-    return dict(crop=sides(step['crop_size']))
 
 
 def filter_of(step: dict) -> str:
@@ -185,12 +181,11 @@ def filter_of(step: dict) -> str:
     return name
 
 
-def sides(value: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width of what mm's steps give as one side, or as width and height."""
-    return (value, value) if isinstance(value, int) else (value[1], value[0])
+def sides(size: int | Sequence[int]) -> tuple[int, int]:
+    """The two sides of a size in their order, which is width and height in mm's steps; channels before them are left out."""
+    return (size, size) if isinstance(size, int) else tuple(size)[-2:]
 
 
-READERS = dict(TimmTransform=of_timm, ResizeEdge=of_resize_edge, Resize=of_resize, CenterCrop=of_centre_crop)
 # Steps that end in images of one size, the argument with that size, and whether that names the width first
 SIZES = dict(TimmTransform=('input_size', False), CenterCrop=('crop_size', True), RandomCrop=('crop_size', False),
              Resize=('scale', True), RandomResizedCrop=('scale', False), RandomResizedCropFlip=('size', False))
@@ -208,7 +203,7 @@ def input_size(config: dict) -> tuple[int, int] | None:
     for loader in ('test_dataloader', 'train_dataloader'):
         size = size or size_after(pipeline_in(config, loader) or [])
     size = size or (model.get('backbone') or {}).get('img_size')
-    return None if size is None else (size, size) if isinstance(size, int) else tuple(size)
+    return None if size is None else sides(size)
 
 
 def size_after(pipeline: Sequence[dict]) -> tuple[int, int] | None:
@@ -216,8 +211,6 @@ def size_after(pipeline: Sequence[dict]) -> tuple[int, int] | None:
     for step in reversed(pipeline):
         key, width_first = SIZES.get(kind(step), (None, False))
         size = step.get(key, 224 if key == 'input_size' else None)
-        if size is None or step.get('keep_ratio'):
-            continue
-        size = (size, size) if isinstance(size, int) else tuple(size)[-2:]
-        return size[::-1] if width_first else size
+        if size is not None and not step.get('keep_ratio'):
+            return sides(size)[::-1] if width_first else sides(size)
     return None

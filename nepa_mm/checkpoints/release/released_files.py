@@ -114,13 +114,9 @@ def meta_of(released: Released, weights: Mapping[str, Tensor], **facts) -> dict:
     if images.size:
         backbone['img_size'] = images.size[0]
     classes = classes_of(released.config or {}, num_classes)
+    config = {key: value for key, value in (released.config or {}).items() if key not in ('id2label', 'label2id')}
     return dict(
         cfg=config_text(model_config(backbone, num_classes, images)),
         **(dict(dataset_meta=dict(classes=classes)) if classes else {}),
         **{KEY: record('ema' if released.ema else 'as published', variant=variant_of(backbone), settings=settings,
-                       source=published_name(f'hf:{released.address}'), config=without_labels(released.config), **facts)})
-
-
-def without_labels(config: dict | None) -> dict:
-    """``config.json`` but for the names of classes, which have a place of their own."""
-    return {key: value for key, value in (config or {}).items() if key not in ('id2label', 'label2id')}
+                       source=published_name(f'hf:{released.address}'), config=config, **facts)})

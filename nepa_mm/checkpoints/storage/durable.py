@@ -1,11 +1,13 @@
 """Checkpoints of a running training: complete on disk or not there, checked before they count, found again."""
 import os
 import re
+import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -74,11 +76,10 @@ def check_whole(path: Path) -> None:
     try:
         if not path.stat().st_size:
             raise CheckpointError('it is empty (0 bytes)', str(path), REMEDY)
-        with ZipFile(path) as archive:
+        with ZipFile(path) as archive, ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # zlib lets other threads run
             entries = archive.infolist()
-        torch._C.PyTorchFileReader(str(path))  # reads parts of the list of entries that ZipFile takes from elsewhere
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # zlib lets other threads run
-            whole = pool.map(lambda entry: is_whole(path, entry), entries)
+            torch._C.PyTorchFileReader(str(path))  # reads parts of the list of entries that ZipFile takes from elsewhere
+            whole = pool.map(partial(is_whole, archive), entries)
             wrong = [entry.filename for entry, good in zip(entries, whole) if not good]
     except CheckpointError:
         raise
@@ -91,22 +92,15 @@ def check_whole(path: Path) -> None:
                               str(path), REMEDY)
 
 
-def is_whole(path: Path, entry: ZipInfo) -> bool:
-    """Whether a part of a zip file, which is not compressed, has its check sum, and the name that the list of parts gives it."""
-    with open(path, 'rb') as file:
-        file.seek(entry.header_offset)
-        signature, flags, packed, name, extra = struct.unpack('<4s2xHH16xHH', file.read(30).ljust(30))
-        if (signature, flags, packed, file.read(name)) != (
-                b'PK\x03\x04', entry.flag_bits, entry.compress_type, entry.orig_filename.encode()):
-            return False
-        file.seek(extra, os.SEEK_CUR)
-        left, crc = entry.file_size, 0
-        while left:
-            piece = file.read(min(left, PIECE))
-            if not piece:
-                return False
-            crc, left = zlib.crc32(piece, crc), left - len(piece)
-    return crc == entry.CRC
+def is_whole(archive: ZipFile, entry: ZipInfo) -> bool:
+    """Whether a part of a zip file has its check sum, and the name that the list of parts gives it."""
+    try:
+        with archive.open(entry) as file:
+            while file.read(PIECE):
+                pass
+    except (BadZipFile, EOFError, zlib.error):
+        return False
+    return True
 
 
 def checkpoints_in(*folders: Path) -> Iterator[Path]:
@@ -173,5 +167,4 @@ def size_of(value) -> int:
 
 def free(folder: Path) -> int:
     """Bytes that can be written there, or where it would be made."""
-    facts = os.statvfs(next(each for each in (folder, *folder.absolute().parents) if each.is_dir()))
-    return facts.f_bavail * facts.f_frsize
+    return shutil.disk_usage(next(each for each in (folder, *folder.absolute().parents) if each.is_dir())).free

@@ -1,7 +1,7 @@
 """Safetensors, tensor by tensor: a conversion of any size needs the memory of its largest tensor."""
 import json
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -14,44 +14,8 @@ from nepa_mm.errors import CheckpointError
 INDEX_SUFFIX = '.safetensors.index.json'  # of weights in several files
 
 
-class LazyTensors(Mapping):
-    """Tensors of safetensors files by name, each read when it is asked for and released with it.
-
-    A file that stays open keeps every page that was read; so it is opened for each tensor.
-
-    Args:
-        path: A ``.safetensors`` file, or the index of several.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.files = [path] if path.name.endswith('.safetensors') else shards(path)
-        self.place: dict[str, Path] = {}
-        self.metadata: dict[str, str] = {}
-        for file in self.files:
-            try:
-                with safe_open(file, framework='pt') as weights:
-                    self.place.update(dict.fromkeys(weights.keys(), file))
-                    self.metadata.update(weights.metadata() or {})
-            except SafetensorError as error:
-                raise CheckpointError(f'it cannot be read as weights, it is cut or of another format ({error})', str(file),
-                                      'copy or download it again') from error
-
-    def __getitem__(self, name: str) -> Tensor:
-        with safe_open(self.place[name], framework='pt') as weights:
-            return weights.get_tensor(name)
-
-    def __contains__(self, name) -> bool:  # Mapping's would read the tensor
-        return name in self.place
-
-    def __iter__(self):
-        return iter(self.place)
-
-    def __len__(self) -> int:
-        return len(self.place)
-
-
 class ComputedTensors(Mapping):
-    """Tensors by name, each computed when it is asked for."""
+    """Tensors by name, each computed when it is asked for and released with it."""
 
     def __init__(self, makers: dict[str, Callable[[], Tensor]]) -> None:
         self.makers = makers
@@ -67,6 +31,33 @@ class ComputedTensors(Mapping):
 
     def __len__(self) -> int:
         return len(self.makers)
+
+
+class LazyTensors(ComputedTensors):
+    """Tensors of safetensors files by name, each read when it is asked for.
+
+    Args:
+        path: A ``.safetensors`` file, or the index of several.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__({})
+        self.files = [path] if path.name.endswith('.safetensors') else shards(path)
+        self.metadata: dict[str, str] = {}
+        for file in self.files:
+            try:
+                with safe_open(file, framework='pt') as weights:
+                    self.makers.update({name: partial(read_tensor, file, name) for name in weights.keys()})
+                    self.metadata.update(weights.metadata() or {})
+            except SafetensorError as error:
+                raise CheckpointError(f'it cannot be read as weights, it is cut or of another format ({error})', str(file),
+                                      'copy or download it again') from error
+
+
+def read_tensor(file: Path, name: str) -> Tensor:
+    """One tensor of a file, which is opened for it alone: one that stays open keeps every page that was read."""
+    with safe_open(file, framework='pt') as weights:
+        return weights.get_tensor(name)
 
 
 def shards(index: Path) -> list[Path]:

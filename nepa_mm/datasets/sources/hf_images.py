@@ -36,17 +36,9 @@ class HFImageDataset(BaseDataset):
         DataError: If folder, split, column, images or labels are missing or cannot be read.
     """
 
-    def __init__(self,
-                 data_root: str,
-                 split: str = 'train',
-                 with_label: bool = True,
-                 image_column: str = 'image',
-                 label_column: str = 'label',
-                 **kwargs) -> None:
-        self.split = split
-        self.with_label = with_label
-        self.image_column = image_column
-        self.label_column = label_column
+    def __init__(self, data_root: str, split: str = 'train', with_label: bool = True, image_column: str = 'image',
+                 label_column: str = 'label', **kwargs) -> None:
+        self.split, self.with_label, self.image_column, self.label_column = split, with_label, image_column, label_column
         super().__init__(ann_file='', data_root=str(data_root), **kwargs)
 
     def load_data_list(self) -> list[dict]:
