@@ -206,7 +206,7 @@ def test_classes_by_command(folder, images, tmp_path):
     assert sorted(str(path.relative_to(tmp_path / 'show')) for path in (tmp_path / 'show').rglob('*.png')) == [
         'images/0.png.png', 'images/1.png.png', 'images/2.png.png', 'images/3.png.png', 'images/more/4.png.png']
     again = tool('classify_images', images[0], folder / 'classifier.pth', '--out', tmp_path / 'new/c.json')
-    assert again.returncode == 2 and re.search(r'it is there already .* \| .*c.json \| ', errors(again)[0])
+    assert again.returncode == 2 and re.search(r'it exists and would .* \| .*c.json \| ', errors(again)[0])
 
 
 def test_features_and_retrieval_by_command(folder, images, tmp_path):
@@ -255,7 +255,7 @@ def test_segmentation_by_command_from_a_config_and_a_checkpoint(folder, images, 
     ('segment_images', ['{0}/bare.pth'], 4, 'bare.pth, its meta | build it from its config file'),
     ('extract_features', ['{0}/pretraining.py', '--checkpoint', '{0}/pretraining.pth', '--out', 'x.npz'], 4,
      'no test_dataloader.dataset.pipeline'),
-    ('classify_images', ['{0}/classifier.pth', '--out', '{0}'], 2, ' is there already and would be written over'),
+    ('classify_images', ['{0}/classifier.pth', '--out', '{0}'], 2, 'it exists and would be written over'),
     ('classify_images', ['{0}/classifier.pth', '--out', '{0}/bare.pth/c.json'], 2, 'it cannot be written (File exists: '),
     ('segment_images', ['{0}/segmentor.pth', '--out-dir', '{0}/bare.pth/new/s'], 2, 'it cannot be written (Not a directory: '),
     ('retrieve_images', ['{0}/nowhere.pth', '--prototype', '{0}/images'], 4, 'nowhere.pth'),

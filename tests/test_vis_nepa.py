@@ -93,7 +93,7 @@ def test_formats_sizes_queries_layers_and_heads(run, tmp_path):
     assert code == 0 and '1 image of 28 x 42 pixels' in said, err
     assert out.read_bytes().startswith(b'%PDF')
     code, _, err = run(VIS, 'photos/0.png', 'hf:hub', '-o', out)
-    assert code == 2 and 'is there already | --out | choose another name, or replace it with --overwrite' in err
+    assert code == 2 and 'a.pdf | remove it or choose another name, or replace it with --overwrite' in err
     assert run(VIS, 'photos/0.png', 'hf:hub', '-o', out, '--overwrite', '--layers', 'mean')[0] == 0
 
 
@@ -114,18 +114,18 @@ def test_a_checkpoint_without_a_config_is_seen_with_what_its_shapes_show(address
     (VIS, ['photos/0.png', 'hf:hub', '--size', '6'], 2, 'an image of 6x6 pixels is smaller than one patch (7) | patch_size'),
     (VIS, ['photos/0.png', 'hf:hub', '--size', '1', '2', '3'], 2, '1 2 3 is no size | size'),
     (VIS, ['photos/0.png', 'hf:hub', '--device', 'cuda:99'], 2, "'cuda:99' is not there"),
-    (VIS, ['photos/0.png', 'hf:hub', '--out', 'a.xyz'], 2, "'a.xyz' is of no format known here | --out | end it in .png, .pdf"),
-    (VIS, ['photos/0.png', 'hf:hub', '--out', 'no/a.png'], 2, "there is no folder 'no' | --out | make it first"),
+    (VIS, ['photos/0.png', 'hf:hub', '--out', 'a.xyz'], 2, 'it is of no format known here | a.xyz | end it in .png, .pdf'),
+    (VIS, ['photos/0.png', 'hf:hub', '--out', 'broken.jpg/a.png'], 2, 'it cannot be written (File exists: broken.jpg) | '),
     (VIS, ['photos/0.png'] * 33 + ['hf:hub'], 2, '33 images are too many for one figure | arguments | name at most 32'),
     (VIS, ['broken.jpg', 'hf:hub'], 3, 'it cannot be read as an image (UnidentifiedImageError'),
     (VIS, ['gone.jpg', 'hf:hub'], 3, 'there is no such file | gone.jpg'),
     (VIS, ['photos/0.png', 'gone.pth'], 4, 'gone.pth'),
     (EXPLORE, ['photos', 'hf:hub', '-o', 'a.html', '--max-mb', 'nan'], 2, 'nan is no size of a page | --max-mb'),
-    (EXPLORE, ['photos', 'hf:hub', '-o', 'old.html', '--overwrite'], 2, "'old.html' is a folder, or may not be written to | "
-                                                                        "--out"),
+    (EXPLORE, ['photos', 'hf:hub', '-o', 'old.html', '--overwrite'], 2, 'it exists and would be written over | old.html | '
+                                                                        'remove it'),
     (EXPLORE, ['photos', '-o', 'a.html'], 2, 'no checkpoint is among photos | arguments | give images, then checkpoints'),
     (EXPLORE, ['hf:hub', '-o', 'a.html'], 2, 'no image is among hf:hub'),
-    (EXPLORE, ['photos', 'hf:hub', '-o', 'a.png'], 2, "'a.png' is of no format known here | --out | end it in .html"),
+    (EXPLORE, ['photos', 'hf:hub', '-o', 'a.png'], 2, 'it is of no format known here | a.png | end it in .html'),
     (EXPLORE, ['photos', 'hf:hub', '-o', 'a.html', '--layers', 'mean'], 2, 'mean: a page shows layers one by one | --layers'),
     (EXPLORE, ['broken.jpg', 'hf:hub', '-o', 'a.html'], 3, 'it cannot be read as an image'),
 ])

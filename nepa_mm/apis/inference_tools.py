@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from nepa_mm.checkpoints import path_of
 from nepa_mm.checkpoints.fitting.prefixes import state_dict_of
 from nepa_mm.checkpoints.preprocessing import pipeline_in
-from nepa_mm.checkpoints.storage.files import about, require_writable
+from nepa_mm.checkpoints.storage.files import about
 from nepa_mm.datasets.transforms.load_image import with_own_loader
 from nepa_mm.errors import CheckpointError, ConfigError, DataError, first_line
 from nepa_mm.launch.read_config import read_config
@@ -130,14 +130,6 @@ def loader_of(model: BaseModel) -> BaseTransform:
         raise CheckpointError('no test_dataloader.dataset.pipeline, which says how images are prepared',
                               'the config of the model', 'give the checkpoint alone, or a config that has one')
     return TRANSFORMS.build(with_own_loader(pipeline[0]))
-
-
-def check_new(file: Path | None = None, folder: Path | None = None) -> None:
-    """Refuse, before anything is predicted, to write over anything and what cannot be written: the folder must be empty."""
-    for path in filter(None, (file, folder)):
-        if path.is_file() or (path.is_dir() and (path == file or any(path.iterdir()))):
-            raise ConfigError('it is there already and would be written over', str(path), 'choose another name or remove it')
-        require_writable(path)
 
 
 def picture_path(folder: Path, path: Path, paths: Sequence[Path]) -> Path:

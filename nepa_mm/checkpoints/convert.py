@@ -17,6 +17,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from nepa_mm.errors import CheckpointError
+from nepa_mm.new_files import new_file, refuse_existing
 from nepa_mm.variants import variant_of
 
 from . import record
@@ -28,7 +29,7 @@ from .preprocessing import input_size
 from .release.preprocessor_file import NAME, read_file, to_file
 from .release.released_config import released_config
 from .release.released_files import find_released, meta_of
-from .storage.files import about, existing_file, is_safetensors, new_file, read_checkpoint, refuse_existing, sha256
+from .storage.files import about, existing_file, is_safetensors, read_checkpoint, sha256
 from .storage.safetensors_files import ComputedTensors, LazyTensors, tensor_bytes, write_safetensors
 
 WRITTEN = ('.pth', '.safetensors')

@@ -3,9 +3,9 @@ import argparse
 import warnings
 from pathlib import Path
 
-from nepa_mm.checkpoints.storage.files import refuse_existing, require_writable
 from nepa_mm.errors import ConfigError
 from nepa_mm.launch.read_config import Options
+from nepa_mm.new_files import require_new
 
 from .files import Exported, export_onnx, export_torch
 from .graph import MAX_BATCH, Graph
@@ -31,8 +31,6 @@ def parse_args(description: str, suffix: str) -> argparse.Namespace:
     if suffix == '.onnx':
         parser.add_argument('--opset-version', type=int, help="of ONNX's operators; default: PyTorch's")
     args = parser.parse_args()
-    if args.output_file.suffix != suffix:
-        parser.error(f'--output-file {args.output_file}: the name must end in {suffix}')
     if args.shape is not None and (len(args.shape) > 2 or min(args.shape) < 1):
         parser.error(f'--shape {" ".join(map(str, args.shape))}: give one side or height and width, in pixels')
     if args.max_batch < 1:
@@ -43,8 +41,7 @@ def parse_args(description: str, suffix: str) -> argparse.Namespace:
 def export(description: str, suffix: str) -> Exported:
     """Export as the command line says."""
     args = parse_args(description, suffix)
-    refuse_existing(args.output_file)
-    require_writable(args.output_file)
+    require_new(args.output_file, suffixes=[suffix])
     warnings.filterwarnings('ignore', category=FutureWarning)  # PyTorch's, of its own exporter
     source = load_source(args.model, args.checkpoint, args.cfg_options, args.features)
     graph = Graph(source, args.features is not None, args.argmax, args.normalize == 'inside', args.max_batch)

@@ -16,8 +16,8 @@ from torch.fx import GraphModule
 
 from nepa_mm.checkpoints.record import published_name
 from nepa_mm.checkpoints.release.preprocessor_file import fields
-from nepa_mm.checkpoints.storage.files import link_new, refuse_existing
 from nepa_mm.errors import CheckpointError, ConfigError, first_line
+from nepa_mm.new_files import link_new, refuse_existing, require_place
 from nepa_mm.version import __version__
 
 from .graph import NAME, Graph
@@ -133,7 +133,7 @@ def metadata(source: Source, graph: Graph, size: tuple[int, int], dynamic_shape:
 def written(path: Path, save: Callable, load: Callable, graph: Graph, facts: dict, verify: bool) -> Exported:
     """Save to a folder beside ``path``, check what is read back, and only then give the file its name."""
     refuse_existing(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    require_place(path)
     with TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
         save(Path(folder) / path.name)
         difference = None

@@ -1,9 +1,7 @@
 """Arguments that the tools of visualization share, and their checks."""
 import argparse
-import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from nepa_mm.errors import ConfigError
 
@@ -39,19 +37,3 @@ def parsed_choice(option: str, values: Sequence[str]) -> str | list[int]:
     if not all(re.fullmatch(r'-?\d+', value) for value in values):
         raise ConfigError(f'{" ".join(values)} is none of what can be chosen', option, "give 'all', 'mean' or a list of numbers")
     return [int(value) for value in values]
-
-
-def check_out(out: Path, suffixes: Sequence[str], overwrite: bool) -> None:
-    """Refuse a file that cannot be written, before any work.
-
-    Raises:
-        ConfigError: For an unknown format, a missing folder or one that may not be written to, or a file that is there.
-    """
-    if out.suffix.lower() not in suffixes:
-        raise ConfigError(f'{str(out)!r} is of no format known here', '--out', f'end it in {", ".join(suffixes)}')
-    if not out.parent.is_dir():
-        raise ConfigError(f'{str(out)!r}: there is no folder {str(out.parent)!r}', '--out', 'make it first')
-    if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
-        raise ConfigError(f'{str(out)!r} is a folder, or may not be written to', '--out', 'choose another name')
-    if out.exists() and not overwrite:
-        raise ConfigError(f'{str(out)!r} is there already', '--out', 'choose another name, or replace it with --overwrite')

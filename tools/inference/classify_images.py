@@ -17,9 +17,10 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.visualization import UniversalVisualizer
 
 from nepa_mm.apis.images import picture_of
-from nepa_mm.apis.inference_tools import add_arguments, check_new, loader_of, model_of, picture_path, run, write_json
+from nepa_mm.apis.inference_tools import add_arguments, loader_of, model_of, picture_path, run, write_json
 from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
+from nepa_mm.new_files import require_new
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,7 +34,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    check_new(args.out, args.show_dir)
+    require_new(args.out, folder=args.show_dir)
     paths, model = find_images(args.inputs), model_of(args)
     if not isinstance(model, ImageClassifier):
         raise CheckpointError(f'a {type(model).__name__}, which names no classes', args.model,

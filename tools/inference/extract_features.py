@@ -15,9 +15,10 @@ import numpy as np
 from mmpretrain import FeatureExtractor
 
 from nepa_mm.apis.get_retriever import get_feature_model, retriever_of
-from nepa_mm.apis.inference_tools import add_arguments, check_new, loader_of, model_of, run
+from nepa_mm.apis.inference_tools import add_arguments, loader_of, model_of, run
 from nepa_mm.datasets.sources.find_images import find_images
-from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.errors import one_line_errors
+from nepa_mm.new_files import require_new
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,9 +30,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    check_new(args.out)
-    if args.out.suffix != '.npz':
-        raise ConfigError(f'{args.out} is of a format that is not written', '--out', 'end it in .npz')
+    require_new(args.out, suffixes=['.npz'])
     retriever = retriever_of(model_of(args, get_feature_model))
     load = loader_of(retriever)
     extractor, paths, features = FeatureExtractor(retriever), [], []  # paths of those that could be read

@@ -18,9 +18,10 @@ from mmpretrain.visualization import UniversalVisualizer
 
 from nepa_mm.apis.get_retriever import get_feature_model, retriever_of
 from nepa_mm.apis.images import picture_of
-from nepa_mm.apis.inference_tools import INPUT_HELP, add_arguments, check_new, loader_of, model_of, picture_path, run, write_json
+from nepa_mm.apis.inference_tools import INPUT_HELP, add_arguments, loader_of, model_of, picture_path, run, write_json
 from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.errors import ConfigError, DataError, one_line_errors
+from nepa_mm.new_files import require_new
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,7 +46,7 @@ class FoundImages(ImageRetrievalInferencer):
 
 def main() -> int:
     args = parse_args()
-    check_new(args.out, args.show_dir)
+    require_new(args.out, folder=args.show_dir)
     queries, searched = find_images(args.inputs), find_images(args.prototype)
     if not 1 <= args.topk <= len(searched):
         raise ConfigError(f'{args.topk} is not in [1, {len(searched)}], the number of images of --prototype', '--topk',

@@ -20,10 +20,11 @@ from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
 
 from nepa_mm.apis.images import picture_of
-from nepa_mm.apis.inference_tools import add_arguments, check_new, loader_of, model_of, picture_path, run
+from nepa_mm.apis.inference_tools import add_arguments, loader_of, model_of, picture_path, run
 from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.engine.checks.seg_model_checks import classes_of
 from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
+from nepa_mm.new_files import require_new
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,7 +50,7 @@ def names_and_colours(model: BaseSegmentor) -> tuple[list[str], list]:
 
 def main() -> int:
     args = parse_args()
-    check_new(folder=args.out_dir)
+    require_new(folder=args.out_dir)
     if not 0 < args.opacity <= 1:
         raise ConfigError(f'{args.opacity} is not in (0, 1]', '--opacity', 'give a share, such as 0.5')
     paths, model = find_images(args.inputs), model_of(args)

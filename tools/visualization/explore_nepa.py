@@ -12,7 +12,8 @@ from pathlib import Path
 
 from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.errors import ConfigError, one_line_errors
-from nepa_mm.visualization.arguments import add_shared_arguments, check_out, parsed_choice
+from nepa_mm.new_files import require_new
+from nepa_mm.visualization.arguments import add_shared_arguments, parsed_choice
 from nepa_mm.visualization.explorer import Explorer
 from nepa_mm.visualization.read_image import read_image
 from nepa_mm.visualization.viewed_model import image_size, viewed_model
@@ -60,7 +61,7 @@ def main() -> None:
         raise ConfigError('mean: a page shows layers one by one', '--layers', "give their numbers, or 'all'")
     if not args.max_mb > 0:
         raise ConfigError(f'{args.max_mb:g} is no size of a page', '--max-mb', 'give megabytes above 0')
-    check_out(args.out, ('.html', '.htm'), args.overwrite)
+    require_new(args.out, suffixes=('.html', '.htm'), overwrite=args.overwrite)
     checkpoints = [path for path in args.paths if is_checkpoint(path)]
     sources = [path for path in args.paths if not is_checkpoint(path)]
     if not checkpoints or not sources:

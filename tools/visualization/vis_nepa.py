@@ -11,8 +11,9 @@ from pathlib import Path
 
 from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.new_files import require_new
 from nepa_mm.visualization import draw_query_patches
-from nepa_mm.visualization.arguments import add_shared_arguments, check_out, parsed_choice, parsed_query
+from nepa_mm.visualization.arguments import add_shared_arguments, parsed_choice, parsed_query
 from nepa_mm.visualization.read_image import pixels_of, read_image
 from nepa_mm.visualization.viewed_model import image_size, viewed_model
 
@@ -44,7 +45,7 @@ def main() -> None:
     for name in ('columns', 'dpi'):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ConfigError(f'{getattr(args, name)} is below 1', f'--{name}', 'give 1 or more')
-    check_out(args.out, FORMATS, args.overwrite)
+    require_new(args.out, suffixes=FORMATS, overwrite=args.overwrite)
     paths = find_images(args.images)
     if len(paths) > MOST:
         raise ConfigError(f'{len(paths)} images are too many for one figure', 'arguments', f'name at most {MOST}')

@@ -1,18 +1,16 @@
-"""Files of weights: read without ever running what is in them, written so that a kill leaves no half of one."""
+"""Files of weights, read without ever running what is in them."""
 import hashlib
-import os
 import pickle
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import torch
 from safetensors.torch import load_file
 
-from nepa_mm.errors import CheckpointError, ConfigError, first_line
+from nepa_mm.errors import CheckpointError, first_line
 
 from .pickled import allowed, plain
 from .safetensors_files import INDEX_SUFFIX, LazyTensors
@@ -121,54 +119,6 @@ def naming(path: Path) -> Iterator[None]:
             reason = 'it holds other than tensors and plain data'
         raise CheckpointError(f'it cannot be read as weights, it is cut or of another format ({reason})', str(path),
                               'copy or download it again') from error
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` to write to, which takes its name when it is complete.
-
-    Raises:
-        CheckpointError: If ``path`` exists already; nothing is written over.
-    """
-    refuse_existing(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f'it cannot be written ({error})', str(path), 'choose another name') from error
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        yield temporary
-        with open(temporary, 'rb') as file:
-            os.fsync(file.fileno())
-        link_new(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def refuse_existing(path: Path) -> None:
-    if path.exists():
-        raise CheckpointError('it exists and would be written over', str(path), 'remove it or choose another name')
-
-
-def require_writable(path: Path) -> None:
-    """Refuse, before long work, a path below which nothing can be written; its folder is made."""
-    place = path if path.is_dir() else path.parent
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=place).close()
-    except OSError as error:
-        raise ConfigError(f'it cannot be written ({error.strerror}: {place})', str(path), 'choose another name') from error
-
-
-def link_new(temporary: Path, path: Path) -> None:
-    """Give a complete file its name, if nobody has made one of that name meanwhile."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        refuse_existing(path)
-    except OSError:  # of a file system without hard links
-        refuse_existing(path)
-        os.rename(temporary, path)
 
 
 def sha256(path: Path) -> str:

@@ -19,7 +19,7 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader
 from safetensors.torch import save_file
 
-from nepa_mm.checkpoints.storage.files import existing_file, new_file, read_checkpoint, sha256
+from nepa_mm.checkpoints.storage.files import existing_file, read_checkpoint, sha256
 from nepa_mm.errors import CheckpointError
 
 CODE = "open('ran', 'w').close()"  # in the working directory, which is a temporary one
@@ -527,42 +527,6 @@ def test_the_home_folder_and_links_are_followed(tmp_path, monkeypatch):
     (tmp_path / 'link.pth').symlink_to('a.pth')
     assert existing_file('~/a.pth') == tmp_path / 'a.pth'
     assert read_checkpoint('~/link.pth') == {'a': 1}
-
-
-def test_a_new_file_is_there_when_it_is_complete(tmp_path):
-    path = tmp_path / 'made/new.pth'
-    with new_file(path) as temporary:
-        temporary.write_text('done')
-        assert not path.exists() and temporary.parent == path.parent
-    assert path.read_text() == 'done' and os.listdir(path.parent) == ['new.pth']
-
-
-def test_a_new_file_is_not_written_over(tmp_path):
-    path = tmp_path / 'old.pth'
-    path.write_text('old')
-    with pytest.raises(CheckpointError, match=r"exists and would be written over.* \| .*old.pth \| "
-                                              r"remove it or choose another name"):
-        with new_file(path):
-            raise AssertionError('opened')
-    assert path.read_text() == 'old' and os.listdir(tmp_path) == ['old.pth']
-
-
-def test_a_new_file_is_not_written_over_what_came_meanwhile(tmp_path):
-    path = tmp_path / 'new.pth'
-    with pytest.raises(CheckpointError, match='exists and would be written over'):
-        with new_file(path) as temporary:
-            temporary.write_text('ours')
-            path.write_text('theirs')
-    assert path.read_text() == 'theirs' and os.listdir(tmp_path) == ['new.pth']
-
-
-@pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt, SystemExit])
-def test_a_writer_that_fails_leaves_nothing(error, tmp_path):
-    with pytest.raises(error):
-        with new_file(tmp_path / 'new.pth') as temporary:
-            temporary.write_text('half')
-            raise error
-    assert not os.listdir(tmp_path)
 
 
 def test_digest_of_a_file(tmp_path):
