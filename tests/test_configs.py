@@ -11,8 +11,7 @@ from torch.utils.data import DataLoader
 
 from nepa_mm.datasets.transforms.load_image import with_own_loader
 from nepa_mm.engine.loops.effective_batch import StepLoader, accumulation, warmup_iters
-from nepa_mm.launch.data_checks import datasets_of, steps_of
-from nepa_mm.launch.launch import value_at
+from nepa_mm.launch.config_parts import datasets_of, dicts_in, steps_of, value_at
 from nepa_mm.variants import arch_settings
 from tiny import ROOT
 
@@ -66,9 +65,9 @@ def test_training_and_tests_read_images_alike(path):
     cfg = Config.fromfile(path)
     loaders = {key: with_own_loader(cfg[key]) for key in cfg if key.endswith('_dataloader') and cfg[key]}
     steps = [step for key, dataset in datasets_of(loaders, ('train', 'val', 'test'))
-             for _, step in steps_of(dataset.get('pipeline', []), key)]
-    steps += [step for _, step in steps_of(with_own_loader(cfg.get('tta_pipeline', [])), 'tta_pipeline')]
-    loads = [step for step in steps if 'LoadImage' in step['type']]
+             for _, step in steps_of(dataset, key)]
+    steps += [step for _, step in dicts_in(with_own_loader(cfg.get('tta_pipeline', [])))]
+    loads = [step for step in steps if 'LoadImage' in step.get('type', '')]
     assert loads and {step['type'] for step in loads} == {'nepa_mm.LoadImage'}
     if cfg.default_scope != 'mmdet':
         assert {step.get('imdecode_backend', 'pillow') for step in loads} == {'pillow'}

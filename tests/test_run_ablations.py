@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 
-from nepa_mm.launch.launch import value_at
+from nepa_mm.launch.config_parts import value_at
 from tiny import ROOT
 
 TOOL = runpy.run_path(str(ROOT / 'tools/analysis_tools/run_ablations.py'))

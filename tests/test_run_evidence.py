@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 
 from nepa_mm.analysis.runs.experiment import Row, Training, configured, trainings_of
-from nepa_mm.launch.launch import value_at
+from nepa_mm.launch.config_parts import value_at
 from tiny import ROOT
 
 PATH = ROOT / 'tools/analysis_tools/run_evidence.py'

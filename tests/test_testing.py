@@ -13,7 +13,7 @@ from PIL import Image
 
 from nepa_mm import errors
 from nepa_mm.errors import ConfigError
-from nepa_mm.launch.run_checks import check_run
+from nepa_mm.launch.checks import check_config
 from tiny import ROOT
 
 BACKBONE = dict(type='nepa_mm.NEPAViT', arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32), img_size=16,
@@ -109,6 +109,6 @@ def test_what_is_wrong_with_a_test_is_one_line(name, options, said, folder, tmp_
 def test_loaders_are_checked_in_the_splits_that_run(folder, monkeypatch):
     monkeypatch.chdir(folder)
     cfg = Config(dict(CLASSIFY, val_dataloader=dict(CLASSIFY['test_dataloader'], batch_size=0)))
-    check_run(cfg, ('test', ))
+    check_config(cfg, ('test', ))
     with pytest.raises(ConfigError, match='val_dataloader.batch_size'):
-        check_run(cfg, ('train', 'val'))
+        check_config(cfg, ('train', 'val'))

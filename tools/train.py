@@ -1,14 +1,16 @@
 """Train a model: pretraining, classification, segmentation, or any other mm config."""
 import argparse
 
-from nepa_mm.errors import ConfigError, end_on_interrupt, one_line_errors
+from nepa_mm.errors import end_on_interrupt, one_line_errors
 
 if __name__ == '__main__':
     end_on_interrupt()
 
-from nepa_mm.checkpoints import path_of
-from nepa_mm.launch.launch import add_common_arguments, build_runner, load_config, set_loaders
-from nepa_mm.launch.run_checks import check_run, naming
+from nepa_mm.launch.arguments import add_common_arguments, load_config
+from nepa_mm.launch.build_runner import build_runner
+from nepa_mm.launch.checks import check_config
+from nepa_mm.launch.naming_errors import naming
+from nepa_mm.launch.train_settings import set_training
 from nepa_mm.launch.work_dir import check_work_dir, sole_run
 
 
@@ -31,29 +33,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
-    if args.no_validate:
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.amp:
-        cfg.optim_wrapper.type = 'nepa_mm.Bf16OptimWrapper'
-        for key in ('loss_scale', 'dtype'):  # AmpOptimWrapper's
-            cfg.optim_wrapper.pop(key, None)
-    if args.resume is not None:
-        if args.resume != path_of(args.resume):
-            raise ConfigError(f'{args.resume} would lose the other weights', '--resume', 'give the file without raw: or ema:')
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-    if args.allow_resume_change:
-        cfg.allow_resume_change = True
-    if args.auto_scale_lr:
-        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise ConfigError(f'--auto-scale-lr needs it, and {args.config} does not set it', 'auto_scale_lr.base_batch_size',
-                              'set it to the batch that the learning rate is for')
-        cfg.auto_scale_lr.enable = True
-    set_loaders(cfg, not args.no_pin_memory, not args.no_persistent_workers)
-    splits = ('train', ) if args.no_validate else ('train', 'val')
+    splits = set_training(cfg, args)
     with sole_run(cfg):
         check_work_dir(cfg, must_resume=args.resume == 'auto', overwrite=args.overwrite)
-        check_run(cfg, splits)
+        check_config(cfg, splits)
         with naming(cfg, splits):
             build_runner(cfg).train()
 

@@ -12,6 +12,7 @@ from nepa_mm.checkpoints.preprocessing import input_size, pipeline_in
 from nepa_mm.checkpoints.record import config_from_text
 from nepa_mm.checkpoints.storage.files import about
 from nepa_mm.errors import CheckpointError, first_line
+from nepa_mm.hosts.type_names import name_of
 from nepa_mm.models.fit_model import fit_model, require_all
 
 from .untrusted_config import check_types, importing_nothing, pipeline_of, registered, scope_of, without_init
@@ -84,8 +85,7 @@ def built(checkpoint: dict, address: str, overrides: dict) -> BaseModel:
 def loaded_alike(pipeline: list[dict], config: dict) -> list[dict]:
     """A test pipeline that loads images as the training of a config did, of one channel for instance."""
     load = next(iter(pipeline_in(config, 'train_dataloader') or ()), {})
-    known = str(load.get('type')).split('.')[-1] in ('LoadImage', 'LoadImageFromFile')
-    return [load, *pipeline[1:]] if known else pipeline
+    return [load, *pipeline[1:]] if name_of(load) in ('LoadImage', 'LoadImageFromFile') else pipeline
 
 
 def config_of(checkpoint: dict, address: str) -> dict:

@@ -83,6 +83,12 @@ def name_types_in_text(config: dict) -> dict:
     return config
 
 
+def name_of(config: dict) -> str:
+    """Name of the class that a config builds, without its scope or the path that it is imported by; '' if it says none."""
+    kind = config.get('type') or ''
+    return getattr(kind, '__name__', str(kind)).split('.')[-1]
+
+
 def is_path(kind) -> bool:
     """Whether a type is written as the path that it is imported by; a scope and a name have one dot between them."""
     return isinstance(kind, str) and kind.count('.') > 1

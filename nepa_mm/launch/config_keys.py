@@ -1,16 +1,15 @@
 """Keys of a config that nothing reads, and arguments that its classes do not take, with the nearest that they do."""
 import inspect
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from difflib import get_close_matches
-from traceback import walk_tb
 
-import torch
 from mmengine.config import Config
-from mmengine.registry import RUNNERS, build_functions
+from mmengine.registry import RUNNERS
 
-from nepa_mm.errors import ConfigError, UserError, first_line
+from nepa_mm.errors import ConfigError
+
+from .config_parts import dicts_in
 
 # What Runner or the tools read of a config beside Runner's arguments
 READ = {'allow_resume_change', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'sync_bn',
@@ -26,8 +25,6 @@ PLAIN = {
     'custom_imports': {'imports', 'allow_failed_imports'}}
 DICTS = {
     'model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg', 'default_hooks', *PLAIN}
-ABOUT_ARGUMENTS = (TypeError, ValueError, AssertionError, KeyError)
-BUILDERS = {build_functions.build_from_cfg.__code__, build_functions.build_runner_from_cfg.__code__}
 
 
 def check_keys(cfg: Config, options: Iterable[str] = ()) -> None:
@@ -58,71 +55,13 @@ def check_keys(cfg: Config, options: Iterable[str] = ()) -> None:
         metrics = value if isinstance(value, (list, tuple)) else [value or {}]
         if key in ('val_evaluator', 'test_evaluator') and not all(isinstance(metric, dict) for metric in metrics):
             raise ConfigError(f'{value!r} is no metric, nor a list of them', key, 'give the settings of each: dict(type=...)')
-    for key, part in parts_of(cfg):
+    for key, part in dicts_in(cfg):
         for name in part.keys() - PLAIN.get(key, part.keys()):
             raise ConfigError(f'nothing reads {name!r}', f'{key}.{name}', remedy(name, PLAIN[key]))
     hooks = cfg.get('default_hooks') or {}
     named_hooks = {name for name, hook in hooks.items() if not isinstance(hook, dict) or 'type' in hook}
     for name in hooks.keys() - named_hooks:
         raise ConfigError(f'{name!r} is no hook: it has no type', f'default_hooks.{name}', remedy(name, named_hooks))
-
-
-@contextmanager
-def naming_arguments(cfg: Config) -> Iterator[None]:
-    """Name the dotted key in an error about an argument or a type that mmengine was given to build.
-
-    What the runner does while it is built, such as to move a model to a GPU, is not about an argument, unless it says so.
-    """
-    try:
-        yield
-    except (UserError, torch.cuda.OutOfMemoryError):
-        raise
-    except (*ABOUT_ARGUMENTS, RuntimeError, ImportError, AttributeError) as error:
-        builders = []
-        for origin in (error, error.__context__):  # mmengine raises what a hook says anew
-            frames = [frame for frame, _ in walk_tb(origin.__traceback__)] if origin else []
-            builders = builders or [frame.f_locals for frame in frames if frame.f_code in BUILDERS]
-            if builders and (isinstance(error, ABOUT_ARGUMENTS) or 'runner_cls' not in builders[-1]):
-                raise named(origin, cfg, builders[-1], frames[-1].f_globals) from error
-        raise
-
-
-def named(error: Exception, cfg: Config, builder: dict, last: dict) -> ConfigError:
-    """The error in three parts, from the variables of mmengine's function that builds, and the names where the error arose."""
-    parts = list(parts_of(cfg))
-    if 'args' not in builder:
-        where = ' or '.join(key for key, part in parts if part == builder['cfg']) or 'type'
-        return ConfigError(f'{builder["cfg"]!r} has no type', where, 'add it, or correct the name of the key')
-    args, obj_type = builder['args'], builder['obj_type']
-    keys = [key for key, part in parts if part.get('type') == obj_type and args.keys() >= part.keys() - {'type', '_scope_'}]
-    kind = builder.get('obj_cls') or builder.get('runner_cls')
-    if kind is None:
-        where = ' or '.join(f'{key}.{name}' for key, part in parts for name, value in part.items() if value == obj_type) or 'type'
-        return ConfigError(f'{obj_type!r} is not registered', where, remedy(str(obj_type), names_in(builder['registry'])))
-    found = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    if found:
-        owner, argument = found.groups()
-        if argument not in args:  # of something that it makes
-            keys, obj_type, kind = [], owner, last.get(owner)
-        where = ' or '.join(f'{key}.{argument}' for key in keys or [key for key, part in parts if argument in part]) or argument
-        return ConfigError(f'{obj_type!r} has no such argument', where, remedy(argument, arguments_of(kind)))
-    said = [name for name, value in args.items() if re.search(rf'(?<![\w.]){re.escape(repr(value))}(?![\w.])', str(error))]
-    if len(said) != 1:  # two of one value, or none
-        said = [name for name in args if re.search(rf'(?<![\w.]){name}(?!\w)', str(error))]
-    if 'runner_cls' in builder:
-        where = said[0] if len(said) == 1 else str(obj_type)
-    else:
-        where = ' or '.join([f'{key}.{f" and {key}.".join(said)}' if 0 < len(said) < 3 else key for key in keys]) or str(obj_type)
-    return ConfigError(f'{obj_type!r} cannot be built: {first_line(error)}', where, SHOWS_PLACE)
-
-
-def parts_of(config, key: str = '') -> Iterator[tuple[str, dict]]:
-    """Dotted key and content of each dict inside a config."""
-    for name, value in config.items() if isinstance(config, (dict, Config)) else enumerate(config):
-        if isinstance(value, dict):
-            yield f'{key}{name}', value
-        if isinstance(value, (dict, list, tuple)):
-            yield from parts_of(value, f'{key}{name}.')
 
 
 def names_in(registry) -> set[str]:

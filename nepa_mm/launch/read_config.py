@@ -4,11 +4,12 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
+from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES
 from nepa_mm.errors import ConfigError, first_line
-from nepa_mm.hosts.type_names import name_types
+from nepa_mm.hosts.type_names import name_of, name_types
 
 from .config_keys import SHOWS_PLACE, check_keys
-from .data_checks import read_every_suffix
+from .config_parts import FOLDERS, SPLITS, datasets_of
 
 
 class Options(DictAction):
@@ -46,3 +47,10 @@ def read_config(path: str, options: dict | None = None) -> Config:
     check_keys(cfg, options or ())
     read_every_suffix(cfg)
     return cfg
+
+
+def read_every_suffix(cfg: Config) -> None:
+    """Let folders of images hold all that Pillow reads, where a dataset names no extensions: mmpretrain leaves out .webp."""
+    for _, dataset in datasets_of(cfg, SPLITS):
+        if name_of(dataset) in FOLDERS:
+            dataset.setdefault('extensions', IMAGE_SUFFIXES)

@@ -7,7 +7,7 @@ from mmengine.optim import build_optim_wrapper
 from nepa_mm import NEPA, NEPAViT
 from nepa_mm.engine import ReliableRunner
 from nepa_mm.errors import ConfigError
-from nepa_mm.launch.config_keys import naming_arguments
+from nepa_mm.launch.naming_errors import naming
 from tiny import TINY, Images, Nearer, Numbers
 
 MUON = dict(type='timm.optim.Muon', lr=1e-3, weight_decay=0.05)
@@ -53,7 +53,7 @@ class Raises:
     (dict(type='timm.optim.Muon', lr=1e-3, algo='x'), 'optim_wrapper.optimizer.algo')])
 def test_what_an_optimizer_s_constructor_refuses_is_one_line(optimizer, where):
     cfg = Config(dict(optim_wrapper=dict(optimizer=optimizer)))
-    with pytest.raises(ConfigError, match='cannot be built: ') as error, naming_arguments(cfg):
+    with pytest.raises(ConfigError, match='cannot be built: ') as error, naming(cfg):
         build_optim_wrapper(torch.nn.Linear(1, 1), cfg.optim_wrapper)
     assert error.value.where == where, error.value
 
@@ -64,13 +64,13 @@ def test_whatever_a_constructor_raises_is_one_line_and_what_a_step_raises_is_not
     cfg = Config(dict(model=dict(type='RaisesInTest', rate=7)))
     Raises.error = kind('rate is too much')
     MODELS.register_module(name='RaisesInTest', module=Raises, force=True)
-    with pytest.raises(ConfigError, match='cannot be built: rate is too much') as error, naming_arguments(cfg):
+    with pytest.raises(ConfigError, match='cannot be built: rate is too much') as error, naming(cfg):
         MODELS.build(cfg.model)
     assert error.value.where == 'model.rate'
-    with pytest.raises(kind, match='in a step'), naming_arguments(cfg):
+    with pytest.raises(kind, match='in a step'), naming(cfg):
         raise kind('in a step')
     Raises.error = torch.cuda.OutOfMemoryError('not an argument')
-    with pytest.raises(torch.cuda.OutOfMemoryError), naming_arguments(cfg):
+    with pytest.raises(torch.cuda.OutOfMemoryError), naming(cfg):
         MODELS.build(cfg.model)
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 import nepa_mm  # noqa: F401, which makes them safe
 import runs
 from nepa_mm.errors import DataError
-from nepa_mm.launch.data_checks import check_data
+from nepa_mm.launch.checks.data import check_data
 
 EVIL = 'model: !!python/object/apply:os.system ["touch ran"]\n'
 CONFIG = '''

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
 from nepa_mm.errors import ConfigError
-from nepa_mm.launch.config_keys import naming_arguments
+from nepa_mm.launch.naming_errors import naming
 from nepa_mm.launch.read_config import Options, read_config
 from tiny import ROOT
 
@@ -67,6 +67,6 @@ def test_options_that_do_not_fit_are_named(capsys):
     (dict(type='mmpretrian.LinearClsHead'), 'model.head.type', "did you mean 'mmpretrain.LinearClsHead'?")])
 def test_what_cannot_be_built_is_named(head, where, remedy):
     cfg = Config(dict(model=dict(head=head)))
-    with pytest.raises(ConfigError) as error, naming_arguments(cfg):
+    with pytest.raises(ConfigError) as error, naming(cfg):
         MODELS.build(cfg.model.head)
     assert error.value.where == where and error.value.remedy.startswith(remedy), error.value

@@ -102,7 +102,7 @@ def test_a_second_interrupt_ends_a_training_at_once_also_in_the_save(whole, tmp_
 
 
 def test_an_interrupt_before_there_is_a_step(whole, tmp_path):
-    before = at('nepa_mm.launch.data_checks:check_data', 1, signal.SIGINT)
+    before = at('nepa_mm.launch.checks.data:check_folders', 1, signal.SIGINT)
     message = finish(start(whole('iter')[0], tmp_path / 'run', before=before), 130)
     assert message.splitlines() == ['nepa_mm: SIGINT: ended at once; there was nothing to save']
 

@@ -32,7 +32,7 @@ def wait_for_order() -> dict:
 with contextlib.redirect_stdout(sys.stderr):  # which some print to
     for name in ('datasets', 'engine', 'evaluation', 'models', 'visualization'):
         importlib.import_module(f'mmpretrain.{name}')
-    importlib.import_module('nepa_mm.launch.data_checks')
+    importlib.import_module('nepa_mm.launch.checks')
 assert threading.active_count() == 1, 'a thread would not be there after a fork'
 gc.freeze()  # memory that is not looked at is not copied
 order = wait_for_order()

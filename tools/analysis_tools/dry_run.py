@@ -21,6 +21,7 @@ from nepa_mm.analysis.cost.training_step import memory_parts, operations, shape_
 from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.engine.loops.effective_batch import accumulation, count_of
 from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.launch.checks import SETTINGS, check_config
 from nepa_mm.launch.read_config import Options, read_config
 
 IMAGENET = 1_281_167
@@ -128,7 +129,9 @@ def main() -> None:
         if wrong:
             raise ConfigError(f'{getattr(args, name)} is out of range', f'--{name}',
                               'GPUs and images are at least 1, MFU is in (0, 1]')
-    figures = dry_run(read_config(args.config, args.cfg_options), args.gpus, args.mfu, args.device, args.images)
+    cfg = read_config(args.config, args.cfg_options)
+    check_config(cfg, ('train', ), SETTINGS)  # neither its data nor its checkpoints need be here
+    figures = dry_run(cfg, args.gpus, args.mfu, args.device, args.images)
     Console(width=120).print(table(figures))
     if args.json is not None:
         args.json.write(figures)

@@ -22,9 +22,8 @@ from zlib import crc32
 
 from rich.progress import track
 
-from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES, say_left_out, shown
+from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES, names_under, say_left_out, shown
 from nepa_mm.errors import ConfigError, DataError, one_line_errors
-from nepa_mm.launch.folder_checks import names_under
 
 BATCH, BATCHES = 32 << 20, 64  # bytes of images in a record batch; batches in a file, which makes 2 GB
 

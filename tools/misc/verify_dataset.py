@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,16 +21,18 @@ from rich.progress import track
 
 from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.datasets import LoadImage, LoadSegAnnotations
-from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES, say_left_out, shown
+from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES, files_under, say_left_out, shown
 from nepa_mm.datasets.transforms.load_image import with_own_loader
 from nepa_mm.engine.checks.label_survey import LabelSurvey, loader_of, pixels_of
 from nepa_mm.errors import ConfigError, DataError, ProcessError, one_line_errors
-from nepa_mm.launch.config_keys import naming_arguments, parts_of
-from nepa_mm.launch.data_checks import check_data, datasets_of, files_under, steps_of
+from nepa_mm.hosts.type_names import name_of
+from nepa_mm.launch.checks import DATA, check_config
+from nepa_mm.launch.config_parts import SPLITS, datasets_of, dicts_in, steps_of
+from nepa_mm.launch.naming_errors import naming
 from nepa_mm.launch.read_config import Options, read_config
 
-SPLITS = ('train', 'val', 'test')
 IGNORED = frozenset({255})  # by mmseg's heads that are not told otherwise
+LOADERS = ('LoadSegAnnotations', 'LoadImage', 'LoadImageFromFile')
 worker = {}  # what a process checks, and with what
 
 
@@ -73,7 +74,7 @@ class Folder:
 
 def ignored_by(cfg: Config) -> frozenset[int]:
     """Labels that heads and metrics of a segmentation ignore, 255 if its config names no other."""
-    told = {name: {part.get('ignore_index') for _, part in parts_of({name: cfg.get(name)})} - {None}
+    told = {name: {part.get('ignore_index') for _, part in dicts_in({name: cfg.get(name)})} - {None}
             for name in ('model', 'val_evaluator', 'test_evaluator')}
     return frozenset((told.pop('model') or IGNORED).union(*told.values()))
 
@@ -88,18 +89,17 @@ def datasets(args: argparse.Namespace) -> Iterator[tuple[str, object, int | None
         raise DataError('it is neither a folder nor a config', args.source, 'give one')
     cfg = read_config(args.source, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    check_data(cfg, SPLITS)
+    check_config(cfg, SPLITS, DATA)
     known = []
     for key, config in datasets_of(cfg, SPLITS):
         files = {name: value for name, value in config.items() if name not in ('pipeline', 'test_mode')}
         if files in known or 'dataset' in config or 'datasets' in config:  # wrappers give what they hold
             continue
         known.append(files)
-        with naming_arguments(cfg):
-            loads = [step for _, step in steps_of(config.get('pipeline', []), '')
-                     if step.get('type', '').endswith(('LoadSegAnnotations', 'LoadImage', 'LoadImageFromFile'))]
+        with naming(cfg):
+            loads = [step for _, step in steps_of(config, key) if name_of(step) in LOADERS]
             dataset = DATASETS.build(with_own_loader(dict(config, pipeline=loads)))
-        dataset.full_init()
+            dataset.full_init()
         classes = dataset.metainfo.get('classes')
         yield key, dataset, len(classes) - 1 if classes else None, ignored_by(cfg)
 
@@ -136,13 +136,13 @@ def broken(index: int) -> tuple[tuple[str, str] | None, np.ndarray | None, bool]
     return None, pixels, turned
 
 
-@contextmanager
-def dead_worker(source: str) -> Iterator[None]:
-    """Say it in one line if a process dies: a decoder crashed, or memory ran out."""
+def read_all(args: argparse.Namespace, *of_dataset) -> Iterator[tuple]:
+    """What :func:`broken` says of each image, in order, by several processes."""
     try:
-        yield
-    except BrokenProcessPool as error:
-        raise ProcessError('a process died while it read an image', source, 'look at the memory, or try fewer --workers'
+        with ProcessPoolExecutor(args.workers, multiprocessing.get_context('fork'), start_worker, of_dataset) as pool:
+            yield from pool.map(broken, range(len(of_dataset[0])), chunksize=64)
+    except BrokenProcessPool as error:  # a decoder crashed, or memory ran out
+        raise ProcessError('a process died while it read an image', args.source, 'look at the memory, or try fewer --workers'
                            ) from error
 
 
@@ -155,16 +155,14 @@ def main() -> None:
     for name, dataset, max_label, ignored in datasets(args):
         total += len(dataset)
         labels = LabelSurvey(name, getattr(dataset, 'metainfo', {}).get('classes') or (), len(dataset))
-        fork, arguments = multiprocessing.get_context('fork'), (dataset, max_label, ignored)
-        with ProcessPoolExecutor(args.workers, fork, start_worker, arguments) as pool, dead_worker(args.source):
-            results = pool.map(broken, range(len(dataset)), chunksize=64)
-            for result, pixels, turned in track(results, f'{name}: {len(dataset)} images', len(dataset), console=console):
-                labels.turned += turned
-                if pixels is not None:
-                    labels.add(pixels)
-                if result is not None and result not in found:
-                    found.append(result)
-                    print('\t'.join(result), flush=True)
+        results = read_all(args, dataset, max_label, ignored)
+        for result, pixels, turned in track(results, f'{name}: {len(dataset)} images', len(dataset), console=console):
+            labels.turned += turned
+            if pixels is not None:
+                labels.add(pixels)
+            if result is not None and result not in found:
+                found.append(result)
+                print('\t'.join(result), flush=True)
         if labels.turned:
             console.print(f'{name}: {labels.turned} images carry an EXIF orientation, by which they and their label maps are '
                           "turned (orientation='shown' of nepa_mm.LoadSegAnnotations leaves maps as they are)", markup=False)

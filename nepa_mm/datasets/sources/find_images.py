@@ -3,7 +3,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from nepa_mm.errors import DataError
@@ -63,6 +63,18 @@ def say_left_out(where: str, names: Iterable[str], suffixes: Collection[str], wh
     if left and os.environ.get('RANK', '0') == '0':
         said = ', '.join(f'{suffix} {count}' for suffix, count in left.most_common(5)) + ', ...' * (len(left) > 5)
         print(f'nepa_mm: {where}: {left.total()} of {len(names)} files are left out, for they {why} ({said})', file=sys.stderr)
+
+
+def files_under(folder: str | Path) -> Iterator[str]:
+    """Paths of all files in a folder and those inside it, as one listing gives them: asking for each is slow on a network."""
+    for place, _, names in os.walk(folder, followlinks=True):
+        yield from (os.path.normpath(os.path.join(place, name)) for name in names)
+
+
+def names_under(folder: str | Path) -> Iterator[str]:
+    """Names of the files in a folder and those inside it that a dataset looks at; of hidden ones it sees nothing."""
+    for _, _, names in os.walk(folder, followlinks=True):
+        yield from (name for name in names if not name.startswith('.'))
 
 
 def listed(path: Path) -> list[Path]:

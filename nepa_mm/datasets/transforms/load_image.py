@@ -11,6 +11,7 @@ from mmengine import fileio
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from nepa_mm.errors import DataError
+from nepa_mm.hosts.type_names import name_of
 from nepa_mm.registry import TRANSFORMS
 
 from .orientation import orientation_in
@@ -119,8 +120,7 @@ def with_own_loader(config):
     for key in ('dataset', 'datasets', 'pipeline', 'transforms'):
         if key in config:
             config[key] = with_own_loader(config[key])
-    kind = config.get('type')
-    if kind is LoadImageFromFile or (isinstance(kind, str) and kind.split('.')[-1] == 'LoadImageFromFile'):
+    if name_of(config) == 'LoadImageFromFile':
         config['type'] = 'nepa_mm.LoadImage'
         config.setdefault('imdecode_backend', 'cv2')
     return config

@@ -5,7 +5,7 @@ from mmengine.runner import BaseLoop, Runner
 from nepa_mm.checkpoints.fitting.fit import origin_of
 from nepa_mm.checkpoints.record import KEY, record
 from nepa_mm.errors import CheckpointError
-from nepa_mm.launch.launch import class_counts
+from nepa_mm.launch.naming_errors import class_counts
 from nepa_mm.models.fit_model import fit_model, require_all, unwrapped
 from nepa_mm.models.pretrained_backbone import PretrainedBackbone
 from nepa_mm.registry import HOOKS

@@ -9,7 +9,7 @@ from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import Runner
 from torch import nn
 
-from nepa_mm.launch.launch import build_runner
+from nepa_mm.launch.build_runner import build_runner
 from tiny import ROOT, TINY
 
 # Nine batches, three a step, on each of two processes: how often gradients are reduced, and the first sum of what was learned

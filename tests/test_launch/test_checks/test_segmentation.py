@@ -2,7 +2,7 @@ import pytest
 from mmengine.config import Config
 
 from nepa_mm.errors import ConfigError
-from nepa_mm.launch.segmentation_checks import check_segmentor
+from nepa_mm.launch.checks.segmentation import check_segmentor
 from tiny import ROOT, TINY
 
 ARCH = {**TINY['arch'], 'num_layers': 4}

@@ -1,9 +1,9 @@
 """Folders of images: that each class has some, and what is left out of them."""
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
-from nepa_mm.datasets.sources.find_images import say_left_out, shown
+from nepa_mm.datasets.sources.find_images import names_under, say_left_out, shown
 from nepa_mm.errors import DataError
 
 
@@ -23,7 +23,8 @@ def check_folder(folder: Path, suffixes: Collection[str], key: str, with_label: 
         DataError: If there is no image; if a class of a training has none. In validations and tests, some of whose classes may
             well be rare, an empty folder keeps the numbers of those behind it; mmpretrain warns of it.
     """
-    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if with_label else [folder]
+    classes, beside = next(os.walk(folder))[1:] if with_label else ([''], [])
+    folders = [folder / name for name in sorted(classes)]
     if not folders:
         raise DataError(f'{str(folder)!r} has no class folders', key, 'it must hold one folder of images for each class')
     names, empty = [], []
@@ -36,12 +37,5 @@ def check_folder(folder: Path, suffixes: Collection[str], key: str, with_label: 
         raise DataError(f'{"class folder " * with_label}{str(empty[0])!r} holds no image (known: {shown(suffixes)})', key,
                         'fill it or remove it' if with_label else 'choose another folder, or set extensions of the dataset')
     say_left_out(f'{key}: {str(folder)!r}', names, suffixes)
-    beside = [entry.name for entry in os.scandir(folder) if entry.is_file()] if with_label else []
     say_left_out(f'{key}: {str(folder)!r}', beside, (), 'lie beside the class folders')
     return len(folders)
-
-
-def names_under(folder: Path) -> Iterator[str]:
-    """Names of the files in a folder and those inside it that a dataset looks at; of hidden ones it sees nothing."""
-    for _, _, names in os.walk(folder, followlinks=True):
-        yield from (name for name in names if not name.startswith('.'))

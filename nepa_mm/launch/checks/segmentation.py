@@ -1,15 +1,15 @@
-"""Check the model of a segmentation config before it is built: what backbone, neck and heads hand on, and windows."""
+"""What backbone, neck and heads of a segmentation config hand on to each other, and windows."""
 from typing import NamedTuple
 
 from mmengine.config import Config
 
 from nepa_mm.errors import ConfigError
+from nepa_mm.hosts.type_names import name_of
+from nepa_mm.launch.config_parts import SPLITS, datasets_of, steps_of
 from nepa_mm.variants import arch_settings
 
-from .data_checks import datasets_of, steps_of
 
-
-def check_segmentor(cfg: Config) -> None:
+def check_segmentor(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
     """Contradictions in a segmentation config with a :class:`NEPAViT`, by their keys; another model is left to itself.
 
     Raises:
@@ -66,7 +66,7 @@ def check_neck(model: dict, maps: Maps) -> Maps:
         return maps
     if not isinstance(neck, dict):  # a list, which mmengine builds one after the other
         return Maps(None, '')
-    kind, count, width = neck.get('type', '').split('.')[-1], len(maps.widths), maps.widths[0]
+    kind, count, width = name_of(neck), len(maps.widths), maps.widths[0]
     if kind in ('Feature2Pyramid', 'SimplePyramid'):
         name = 'embed_dim' if kind == 'Feature2Pyramid' else 'embed_dims'
         scales = neck.get('rescales' if kind == 'Feature2Pyramid' else 'scales', (4, 2, 1, 0.5))
@@ -135,7 +135,7 @@ def check_crops(cfg: Config, patch_size: int) -> None:
     sizes = {'model.test_cfg.crop_size': (cfg.model.get('test_cfg') or {}).get('crop_size'),
              'model.data_preprocessor.size': (cfg.model.get('data_preprocessor') or {}).get('size')}
     for key, dataset in datasets_of(cfg, ('train', )):
-        for step_key, step in steps_of(dataset.get('pipeline', []), f'{key}.pipeline'):
+        for step_key, step in steps_of(dataset, key):
             sizes[f'{step_key}.crop_size'] = step.get('crop_size')
     for key, size in sizes.items():
         if size is not None and min(size if isinstance(size, (list, tuple)) else [size]) < patch_size:

@@ -7,7 +7,10 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 
 from nepa_mm.errors import ConfigError, DataError
-from nepa_mm.launch.data_checks import check_data, datasets_of, naming_data, read_every_suffix, steps_of
+from nepa_mm.launch.checks.data import check_data
+from nepa_mm.launch.config_parts import datasets_of, steps_of
+from nepa_mm.launch.naming_errors import naming
+from nepa_mm.launch.read_config import read_every_suffix
 
 
 def image(path: Path) -> None:
@@ -225,19 +228,20 @@ def test_an_error_about_a_file_gets_the_key_of_its_folder(seg):
     key = 'train_dataloader.dataset.datasets.0.data_prefix.seg_map_path'
     from_worker = DataError(f'Caught DataError in a worker.\nTraceback\nnepa_mm.errors.DataError: {bad}\n')
     for one in (bad, from_worker):
-        with pytest.raises(DataError) as error, naming_data(cfg, ('train', )):
+        with pytest.raises(DataError) as error, naming(cfg, ('train', )):
             raise one
         assert (error.value.what, error.value.where, error.value.remedy) == (bad.what, f'{bad.where} ({key})', bad.remedy)
-    with pytest.raises(DataError) as error, naming_data(cfg, ('train', 'val')):
+    with pytest.raises(DataError) as error, naming(cfg, ('train', 'val')):
         raise bad
     assert error.value.where.endswith(f' ({key} or val_dataloader.dataset.data_prefix.seg_map_path)')
     for where in ('no file here', "seg_map_path='/elsewhere/b.png'"):
-        with pytest.raises(DataError) as error, naming_data(cfg, ('train', )):
+        with pytest.raises(DataError) as error, naming(cfg, ('train', )):
             raise DataError('bad', where, 'mend it')
         assert error.value.where == where
 
 
 def test_steps_inside_other_steps_have_keys_that_the_config_knows():
     pipeline = [dict(type='A'), dict(type='T', transforms=[[dict(type='B'), dict(type='C')], dict(type='D')])]
-    assert {key: step['type'] for key, step in steps_of(pipeline, 'p')} == {
-        'p.0': 'A', 'p.1': 'T', 'p.1.transforms.0.0': 'B', 'p.1.transforms.0.1': 'C', 'p.1.transforms.1': 'D'}
+    assert {key: step['type'] for key, step in steps_of(dict(pipeline=pipeline), 'p')} == {
+        f'p.pipeline.{key}': kind for key, kind in {
+            '0': 'A', '1': 'T', '1.transforms.0.0': 'B', '1.transforms.0.1': 'C', '1.transforms.1': 'D'}.items()}

@@ -1,0 +1,34 @@
+"""Start what a config describes: the runner, and the group of processes where there is no GPU."""
+import atexit
+import gc
+from datetime import timedelta
+from multiprocessing import active_children
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from .config_parts import value_at
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner; where a distributed launch meets a machine without a GPU, on gloo."""
+    unused = dict(find_unused_parameters=cfg.get('find_unused_parameters', False))
+    if cfg.get('model_wrapper_cfg'):
+        cfg.model_wrapper_cfg = {**unused, **cfg.model_wrapper_cfg}  # mmengine would forget it
+    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
+        # mmengine would ask for a GPU here and when it wraps the model.
+        timeout = value_at(cfg, 'env_cfg.dist_cfg.timeout')  # seconds, as of mmengine's own launch
+        torch.distributed.init_process_group('gloo', timeout=timeout and timedelta(seconds=timeout))
+        atexit.register(end_process_group)
+        cfg.model_wrapper_cfg = {**(cfg.get('model_wrapper_cfg') or unused), 'type': 'nepa_mm.CPUDistributedDataParallel'}
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def end_process_group() -> None:
+    """Stop gloo's threads, which otherwise now and then abort a process that has done its work."""
+    for worker in active_children():  # their queues are collected before their loader, which then waits 5 s for each
+        worker.terminate()
+    gc.collect()  # the wrapped model holds the group, and the runner, in a cycle with its hooks, the model
+    torch.distributed.destroy_process_group()

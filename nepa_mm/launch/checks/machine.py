@@ -1,0 +1,28 @@
+"""What a run needs of the machine that it begins on: checkpoints that are named, a device that can do what is asked for."""
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.device import get_device
+
+from nepa_mm.checkpoints import path_of
+from nepa_mm.errors import CheckpointError, ConfigError
+from nepa_mm.launch.config_parts import SPLITS, value_at
+
+
+def check_checkpoints(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
+    """Checkpoints on this machine that the config names must be there."""
+    for key in ('load_from', 'model.backbone.init_cfg.checkpoint')[:1 + ('train' in splits)]:
+        path = value_at(cfg, key)
+        if path and isinstance(path, str) and Path(path_of(path)).is_dir():
+            raise CheckpointError(f'{path!r} is a folder', key, f'give a file; the address of a released checkpoint is hf:{path}')
+        if isinstance(path, str) and ':' not in path_of(path) and not Path(path_of(path)).is_file():
+            raise CheckpointError(f'{path!r}: there is no such checkpoint', key,
+                                  f'train it first, or give its place with --cfg-options {key}=PATH')
+
+
+def check_device(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
+    """mmengine's mixed precision scales gradients on a GPU alone."""
+    kind, device = value_at(cfg, 'optim_wrapper.type'), get_device()
+    if 'train' in splits and kind in ('AmpOptimWrapper', 'mmengine.AmpOptimWrapper') and device in ('cpu', 'mps'):
+        raise ConfigError(f'{kind!r} needs a GPU, and there is none', 'optim_wrapper.type',
+                          'train in bfloat16 by --amp (nepa_mm.Bf16OptimWrapper), which a CPU does too, or take OptimWrapper')

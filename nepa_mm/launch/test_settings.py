@@ -1,0 +1,132 @@
+"""What the command line of ``tools/test.py`` makes of a config, and of the runner built from it."""
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.evaluator import DumpResults
+from mmengine.registry import METRICS
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+from nepa_mm.errors import ConfigError
+from nepa_mm.hosts.type_names import name_of
+
+from .arguments import set_loaders
+from .config_keys import arguments_of
+from .config_parts import metrics_of, steps_of
+
+
+def set_test(cfg: Config, args: argparse.Namespace) -> None:
+    """Make of a config the test that is asked for.
+
+    Raises:
+        ConfigError: If the config has no test, or not what an argument needs.
+    """
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
+        raise ConfigError(f'{args.config} has no test_dataloader and test_evaluator, so there is nothing to test',
+                          'test_dataloader', 'give another config; pretraining is judged by fine-tuning')
+    cfg.test_cfg = dict(cfg.get('test_cfg') or {}, **(dict(fp16=True) if args.amp else {}))
+    set_loaders(cfg, not args.no_pin_memory)
+    if args.show or args.show_dir:
+        draw_predictions(cfg, args)
+    if writes_maps(cfg, args):
+        save_maps(cfg, args.out)
+    elif writes_scores(cfg, args) and not args.out.endswith('.pkl'):
+        raise ConfigError(f'{args.out}: predictions of a classifier go to a .pkl file', '--out',
+                          'end it so; for a .json add --out-item metrics')
+    if args.tta or is_augmented(cfg):
+        augment(cfg)
+
+
+def writes_maps(cfg: Config, args: argparse.Namespace) -> bool:
+    """Whether --out is for the label maps of a segmentation."""
+    return bool(args.out) and args.out_item != 'metrics' and cfg.get('default_scope') == 'mmseg'
+
+
+def writes_scores(cfg: Config, args: argparse.Namespace) -> bool:
+    """Whether --out is for the predictions of a classification."""
+    return bool(args.out) and args.out_item != 'metrics' and cfg.get('default_scope') != 'mmseg'
+
+
+def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
+    """Switch on the visualization hook of mmpretrain or mmseg, which name their settings differently."""
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        raise ConfigError('--show and --show-dir need it in the config', 'default_hooks.visualization',
+                          'add it, or leave them out')
+    hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
+    if cfg.get('default_scope') == 'mmseg':
+        hook.draw = True
+        if args.show_dir:
+            cfg.visualizer = dict(cfg.get('visualizer') or dict(type='SegLocalVisualizer'), save_dir=args.show_dir)
+    else:
+        hook.update(enable=True, out_dir=args.show_dir)
+
+
+def augment(cfg: Config) -> None:
+    """Test by the config's ``tta_pipeline``, which its ``tta_model`` needs; for classification two mirror images by default."""
+    dataset = cfg.test_dataloader.dataset
+    if is_augmented(cfg):  # a -ms config
+        cfg.tta_pipeline = dataset.pipeline
+    if cfg.get('default_scope') == 'mmpretrain' and 'tta_pipeline' not in cfg and dataset.get('pipeline'):
+        load, *pipeline = dataset.pipeline
+        flips = [dict(type='RandomFlip', prob=1.), dict(type='RandomFlip', prob=0.)]
+        cfg.tta_pipeline = [load, dict(type='TestTimeAug', transforms=[flips, *([step] for step in pipeline)])]
+        cfg.setdefault('tta_model', dict(type='mmpretrain.AverageClsScoreTTA'))
+    if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+        raise ConfigError('test-time augmentation needs both in the config', 'tta_model, tta_pipeline',
+                          'set them, or leave --tta out')
+    # The hook would look for its average under the names of the wrapped model; the checkpoint's state_dict is the average.
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if not name_of(hook).endswith('EMAHook')]
+    dataset.pipeline = cfg.tta_pipeline
+
+
+def is_augmented(cfg: Config) -> bool:
+    """Whether the config's own test is one of augmented images, for which the model is not wrapped yet."""
+    steps = steps_of(cfg.test_dataloader.dataset, '')
+    return 'module' not in cfg.model and any(name_of(step).endswith('TestTimeAug') for _, step in steps)
+
+
+def wrap_model(cfg: Config, args: argparse.Namespace) -> None:
+    """Put the model, which was checked as it is, into the one that averages over augmented images."""
+    if args.tta or is_augmented(cfg):
+        cfg.model = dict(cfg.tta_model, module=cfg.model)
+
+
+def save_maps(cfg: Config, folder: str) -> None:
+    """Let the first metric that can write label maps write them."""
+    metrics = [metric for _, metric in metrics_of(cfg, 'test')]
+    with METRICS.switch_scope_and_registry('mmseg') as registry:
+        able = [metric for metric in metrics if 'output_dir' in arguments_of(registry.get(metric.get('type', '')))]
+    if not able:
+        raise ConfigError(f'{[metric.get("type") for metric in metrics]}: none writes label maps', 'test_evaluator',
+                          "add dict(type='nepa_mm.ExactIoUMetric'), or leave --out out")
+    able[0].update(output_dir=folder, keep_results=True)
+
+
+def write_predictions(runner: Runner, cfg: Config, args: argparse.Namespace) -> None:
+    """Let the test write what is asked for, if it can be told apart."""
+    if args.show_dir or writes_maps(cfg, args):
+        require_names(runner.test_loop.dataloader.dataset, '--out' if writes_maps(cfg, args) else '--show-dir')
+    if writes_scores(cfg, args):
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+
+
+def require_names(dataset: Dataset, option: str) -> None:
+    """What the hosts write is named as the image, without its folder: the last of one name would be left of several.
+
+    Raises:
+        ConfigError: If two images have one name.
+    """
+    if not hasattr(dataset, 'get_data_info'):
+        return
+    paths = [Path(str(dataset.get_data_info(index).get('img_path', index))) for index in range(len(dataset))]
+    names = [path.stem if option == '--out' else path.name for path in paths]
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        same = [str(path) for path, its in zip(paths, names) if its == name][:2]
+        raise ConfigError(f'{len(paths)} images have {len(set(names))} names, and what is written for {same[1]} would replace '
+                          f'that for {same[0]}', option, 'classify_images.py --show-dir and segment_images.py --out-dir in '
+                          'tools/inference/ keep the folders of images')

@@ -1,0 +1,22 @@
+"""What --resume says of a runner that is not ours."""
+import pytest
+from mmengine.config import Config
+
+import nepa_mm  # noqa: F401, which registers the runner
+from nepa_mm.errors import ConfigError
+from nepa_mm.launch.train_settings import resume_from
+
+
+@pytest.mark.parametrize('runner, said', [
+    ({}, 'Runner resumes as mmengine does'), (dict(runner_type='FlexibleRunner'), 'FlexibleRunner resumes as mmengine does'),
+    (dict(runner_type='nepa_mm.ReliableRunner'), '')])
+def test_a_runner_of_mmengine_resumes_its_way_and_it_is_said_in_one_line(runner, said, capsys):
+    cfg = Config(dict(runner, load_from='a.pth'))
+    resume_from(cfg, 'auto')
+    err = capsys.readouterr().err
+    assert cfg.resume is True and cfg.load_from is None
+    assert err.count('\n') == bool(said) and said in err
+    resume_from(cfg, 'b.pth')
+    assert cfg.load_from == 'b.pth'
+    with pytest.raises(ConfigError, match='--resume'):
+        resume_from(cfg, 'raw:b.pth')
