@@ -10,10 +10,10 @@ if __name__ == '__main__':
 import mmengine
 
 from nepa_mm.launch import test_settings
-from nepa_mm.launch.arguments import add_common_arguments, load_config
 from nepa_mm.launch.build_runner import build_runner
 from nepa_mm.launch.checks import check_config
 from nepa_mm.launch.naming_errors import naming
+from nepa_mm.launch.read_config import add_common_arguments, load_config
 
 
 def parse_args() -> argparse.Namespace:

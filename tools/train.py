@@ -6,10 +6,10 @@ from nepa_mm.errors import end_on_interrupt, one_line_errors
 if __name__ == '__main__':
     end_on_interrupt()
 
-from nepa_mm.launch.arguments import add_common_arguments, load_config
 from nepa_mm.launch.build_runner import build_runner
 from nepa_mm.launch.checks import check_config
 from nepa_mm.launch.naming_errors import naming
+from nepa_mm.launch.read_config import add_common_arguments, load_config
 from nepa_mm.launch.train_settings import set_training
 from nepa_mm.launch.work_dir import check_work_dir, sole_run
 

@@ -27,11 +27,15 @@ def dicts_in(config, key: str = '') -> Iterator[tuple[str, dict]]:
             yield from dicts_in(value, f'{key}{name}.')
 
 
-def datasets_of(cfg: Config, splits: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
+def loaders_of(cfg: Config, splits: tuple[str, ...] = SPLITS) -> dict[str, dict]:
+    """Configs of the loaders that there are, by their keys."""
+    return {key: cfg[key] for key in (f'{split}_dataloader' for split in splits) if cfg.get(key)}
+
+
+def datasets_of(cfg: Config, splits: tuple[str, ...] = SPLITS) -> Iterator[tuple[str, dict]]:
     """Dotted key and config of each dataset of the loaders, of those inside wrappers too."""
-    for split in splits:
-        if cfg.get(f'{split}_dataloader'):
-            yield from datasets_in(cfg[f'{split}_dataloader'].get('dataset', {}), f'{split}_dataloader.dataset')
+    for key, loader in loaders_of(cfg, splits).items():
+        yield from datasets_in(loader.get('dataset', {}), f'{key}.dataset')
 
 
 def datasets_in(dataset: dict, key: str) -> Iterator[tuple[str, dict]]:

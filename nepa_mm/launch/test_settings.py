@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 from nepa_mm.errors import ConfigError
 from nepa_mm.hosts.type_names import name_of
 
-from .arguments import set_loaders
 from .config_keys import arguments_of
 from .config_parts import metrics_of, steps_of
+from .read_config import set_loaders
 
 
 def set_test(cfg: Config, args: argparse.Namespace) -> None:
@@ -31,23 +31,20 @@ def set_test(cfg: Config, args: argparse.Namespace) -> None:
     set_loaders(cfg, not args.no_pin_memory)
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
-    if writes_maps(cfg, args):
+    if predictions(cfg, args) == 'maps':
         save_maps(cfg, args.out)
-    elif writes_scores(cfg, args) and not args.out.endswith('.pkl'):
+    if predictions(cfg, args) == 'scores' and not args.out.endswith('.pkl'):
         raise ConfigError(f'{args.out}: predictions of a classifier go to a .pkl file', '--out',
                           'end it so; for a .json add --out-item metrics')
     if args.tta or is_augmented(cfg):
         augment(cfg)
 
 
-def writes_maps(cfg: Config, args: argparse.Namespace) -> bool:
-    """Whether --out is for the label maps of a segmentation."""
-    return bool(args.out) and args.out_item != 'metrics' and cfg.get('default_scope') == 'mmseg'
-
-
-def writes_scores(cfg: Config, args: argparse.Namespace) -> bool:
-    """Whether --out is for the predictions of a classification."""
-    return bool(args.out) and args.out_item != 'metrics' and cfg.get('default_scope') != 'mmseg'
+def predictions(cfg: Config, args: argparse.Namespace) -> str | None:
+    """What --out is for: label 'maps' of a segmentation, 'scores' of a classification, or None of the predictions."""
+    if not args.out or args.out_item == 'metrics':
+        return None
+    return 'maps' if cfg.get('default_scope') == 'mmseg' else 'scores'
 
 
 def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
@@ -108,9 +105,10 @@ def save_maps(cfg: Config, folder: str) -> None:
 
 def write_predictions(runner: Runner, cfg: Config, args: argparse.Namespace) -> None:
     """Let the test write what is asked for, if it can be told apart."""
-    if args.show_dir or writes_maps(cfg, args):
-        require_names(runner.test_loop.dataloader.dataset, '--out' if writes_maps(cfg, args) else '--show-dir')
-    if writes_scores(cfg, args):
+    kind = predictions(cfg, args)
+    if args.show_dir or kind == 'maps':
+        require_names(runner.test_loop.dataloader.dataset, '--out' if kind == 'maps' else '--show-dir')
+    if kind == 'scores':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
 
 

@@ -8,7 +8,7 @@ from mmengine.registry import RUNNERS
 from nepa_mm.checkpoints import path_of
 from nepa_mm.errors import ConfigError, is_first_process
 
-from .arguments import set_loaders
+from .read_config import set_loaders
 
 
 def set_training(cfg: Config, args: argparse.Namespace) -> tuple[str, ...]:

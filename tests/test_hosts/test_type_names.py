@@ -11,9 +11,8 @@ from PIL import Image
 
 import nepa_mm
 from nepa_mm.checkpoints.record import config_from_text
-from nepa_mm.launch.arguments import load_config
 from nepa_mm.launch.build_runner import build_runner
-from nepa_mm.launch.read_config import read_config
+from nepa_mm.launch.read_config import load_config, read_config
 from tiny import ROOT
 
 CLASSIFY = '''

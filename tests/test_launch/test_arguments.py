@@ -3,7 +3,7 @@ import argparse
 import pytest
 
 from nepa_mm.errors import ConfigError
-from nepa_mm.launch.arguments import load_config
+from nepa_mm.launch.read_config import load_config
 
 
 def test_load_config(tmp_path):

@@ -54,8 +54,8 @@ from nepa_mm.analysis.cost.training_step import (
 from nepa_mm.analysis.cost.turns import Finished, ReadyBatches, TurnsHook, plain_loop, ratios
 from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.errors import ConfigError, one_line_errors
-from nepa_mm.launch.arguments import load_config
 from nepa_mm.launch.build_runner import build_runner
+from nepa_mm.launch.read_config import load_config
 
 ON_GPU = torch.cuda.is_available()
 CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)

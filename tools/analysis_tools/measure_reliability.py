@@ -24,8 +24,8 @@ from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.checkpoints.storage.durable import size_of, write_checkpoint
 from nepa_mm.engine import LoaderFaultsHook, StepSeedHook, StopOnDivergenceHook, StopOnSignalHook
 from nepa_mm.errors import one_line_errors
-from nepa_mm.launch.arguments import load_config
 from nepa_mm.launch.build_runner import build_runner
+from nepa_mm.launch.read_config import load_config
 from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.seeding import seed_all
 

@@ -3,7 +3,7 @@ import os
 from itertools import islice
 
 from mmengine.hooks import Hook
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner
 from mmpretrain.datasets import CustomDataset
 from PIL import Image
 from torch import nn
@@ -14,8 +14,8 @@ from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.registry import HOOKS
 from nepa_mm.seeding import seeded
 
-from .label_names import LabelNames, check_names, names_in
-from .label_survey import parts_of
+from .built_parts import loops_of, wrapped_datasets
+from .label_names import LabelNames, check_names, label_names_in
 
 IMAGES = 2000  # of a validation that are asked for their size
 SIZES = 20  # of them that go through the pipeline; if they come out the same, all do
@@ -39,12 +39,12 @@ class CheckDatasetsHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Check all datasets."""
         model = unwrapped(runner.model)
-        loops = {split: getattr(runner, f'_{split}_loop') for split in ('train', 'val', 'test')}
-        loops = {f'{split}_dataloader': loop.dataloader for split, loop in loops.items() if isinstance(loop, BaseLoop)}
-        self.testing = 'train_dataloader' not in loops
+        loops = loops_of(runner)
+        self.testing = 'train' not in loops
         expected = []
-        for key, loader in loops.items():
-            names = list(names_in(loader.dataset, f'{key}.dataset'))
+        for split, loop in loops.items():
+            key, loader = f'{split}_dataloader', loop.dataloader
+            names = list(label_names_in(loader.dataset, f'{key}.dataset'))
             # Self-supervised training has no labels, and is judged by those of any data.
             expected = expected if is_supervised(model) else []
             for found in names:
@@ -53,7 +53,7 @@ class CheckDatasetsHook(Hook):
                 expected = [*expected, found]
             check_outputs(model, names)
             check_lists(model, loader.dataset, f'{key}.dataset')
-            if key != 'train_dataloader':
+            if split != 'train':
                 check_one_size(loader, key)
         self.names = expected
 
@@ -95,7 +95,7 @@ def check_outputs(model: nn.Module, names: list[LabelNames]) -> None:
 def check_lists(model: nn.Module, dataset: Dataset, key: str) -> None:
     """Labels behind the images in a list of mmpretrain's must be below the number of outputs."""
     outputs = getattr(getattr(model, 'head', None), 'num_classes', None)
-    for part in parts_of(dataset) if outputs is not None else ():
+    for part in wrapped_datasets(dataset) if outputs is not None else ():
         path = getattr(part, 'ann_file', '')
         if not isinstance(part, CustomDataset) or not part.with_label or not os.path.isfile(path):
             continue

@@ -4,7 +4,7 @@ from logging import Logger
 
 import numpy as np
 from mmengine.hooks import Hook
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from torch import nn
 from torch.utils.data import Dataset
@@ -15,8 +15,9 @@ from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.models.pretrained_backbone import PretrainedBackbone
 from nepa_mm.registry import HOOKS
 
+from .built_parts import loops_of, transforms_in, wrapped_datasets
 from .check_datasets_hook import refuse_sizes
-from .label_survey import how_turned, parts_of, steps_of, survey
+from .label_survey import how_turned, survey
 from .seg_model_checks import check_classes, check_labelled, check_losses, check_merging, check_pooled_norms, classes_of, heads_of
 
 
@@ -49,8 +50,7 @@ class CheckSegInputsHook(Hook):
             return
         if not heads:
             runner.logger.info(f'labels are not checked: {type(model.decode_head).__name__} makes its own of them')
-        loops = {split: getattr(runner, f'_{split}_loop') for split in ('train', 'val', 'test')}
-        loops = {split: loop for split, loop in loops.items() if isinstance(loop, BaseLoop)}
+        loops = loops_of(runner)
         metric_ignores = {f'{split}_evaluator.ignore_index': metric.ignore_index for split, loop in loops.items()
                           if split != 'train' for metric in loop.evaluator.metrics if hasattr(metric, 'ignore_index')}
         ignored = {255, *metric_ignores.values(), *(head.ignore_index for head in heads.values())}
@@ -84,8 +84,8 @@ def look_at_labels(dataset: Dataset, key: str, ignored: Collection[int | None], 
     Raises:
         DataError: If all its labels are one class or ignored.
     """
-    for part in parts_of(dataset):
-        for step in steps_of(getattr(part, 'pipeline', None)):
+    for part in wrapped_datasets(dataset):
+        for step in transforms_in(getattr(part, 'pipeline', None)):
             if isinstance(step, LoadSegAnnotations):
                 step.palette = part.metainfo.get('palette')
     seen = survey(dataset, key, tolerant=getattr(dataset, 'bad_images', None) is not None)

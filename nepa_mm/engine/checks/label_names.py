@@ -7,7 +7,7 @@ from torch.utils.data import Dataset
 
 from nepa_mm.errors import DataError
 
-from .label_survey import parts_of
+from .built_parts import wrapped_datasets
 
 
 class LabelNames(NamedTuple):
@@ -17,9 +17,9 @@ class LabelNames(NamedTuple):
     of_data: bool
 
 
-def names_in(dataset: Dataset, key: str) -> Iterator[LabelNames]:
+def label_names_in(dataset: Dataset, key: str) -> Iterator[LabelNames]:
     """Names of the labels of a dataset, and of each that it is made of: those of folders or columns, and those given to it."""
-    for part in parts_of(dataset):
+    for part in wrapped_datasets(dataset):
         if not getattr(part, 'with_label', True):
             continue
         folders = getattr(part, 'folder_to_idx', None)

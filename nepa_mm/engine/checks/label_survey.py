@@ -1,5 +1,5 @@
 """What the label maps of a dataset hold: classes that are in none, and how much is ignored."""
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
@@ -9,6 +9,8 @@ from torch.utils.data import Dataset
 from nepa_mm.datasets import LoadImage, LoadSegAnnotations
 from nepa_mm.datasets.transforms.orientation import orientation_in
 from nepa_mm.errors import DataError
+
+from .built_parts import transforms_in, wrapped_datasets
 
 LOOKED_AT = 100  # label maps before a training begins, a fraction of a second
 PIXELS = 2 * 10 ** 8  # or fewer maps, of large tiles
@@ -91,7 +93,7 @@ def survey(dataset: Dataset, key: str, tolerant: bool = False) -> LabelSurvey | 
     Returns:
         What was seen; None for a dataset of another kind, or one without classes or labels.
     """
-    parts = [(part, loader_of(part)) for part in parts_of(dataset)]
+    parts = [(part, loader_of(part)) for part in wrapped_datasets(dataset)]
     places = [(part, load, index) for part, load in parts if load is not None for index in range(len(part))]
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if not places or not classes:
@@ -124,8 +126,8 @@ def is_turned(path: str | None) -> bool:
 
 def how_turned(dataset: Dataset) -> tuple[str, str]:
     """What a dataset of mmseg makes of EXIF orientations, and when that is wrong."""
-    part = next(part for part in parts_of(dataset) if loader_of(part) is not None)
-    labels, images = loader_of(part), [step for step in steps_of(part.pipeline) if isinstance(step, LoadImageFromFile)]
+    part = next(part for part in wrapped_datasets(dataset) if loader_of(part) is not None)
+    labels, images = loader_of(part), [step for step in transforms_in(part.pipeline) if isinstance(step, LoadImageFromFile)]
     ours = images and isinstance(images[0], LoadImage)
     if ours and not images[0].turns:
         return 'neither they nor their label maps are turned', 'leave out color_type of the loader to turn both'
@@ -138,29 +140,10 @@ def how_turned(dataset: Dataset) -> tuple[str, str]:
         "orientation='stored'")
 
 
-def parts_of(dataset: Dataset) -> Iterator[Dataset]:
-    """The datasets that a dataset wraps, or itself."""
-    held = getattr(dataset, '__dict__', {})  # a list has none
-    parts = [held['dataset']] if 'dataset' in held else held.get('datasets')
-    if parts is None:
-        yield dataset
-    else:
-        for part in parts:
-            yield from parts_of(part)
-
-
 def loader_of(dataset: Dataset):
     """The transform of a dataset that loads its label maps: ours or mmseg's own; None if it has another or none."""
     from mmseg.datasets.transforms import LoadAnnotations  # which the other tasks do without
-    for step in steps_of(getattr(dataset, 'pipeline', None)):
+    for step in transforms_in(getattr(dataset, 'pipeline', None)):
         if type(step) in (LoadSegAnnotations, LoadAnnotations):
             return step
     return None
-
-
-def steps_of(transform) -> Iterator:
-    """A transform, and those inside it."""
-    yield transform
-    inner = getattr(transform, 'transforms', None) or getattr(transform, 'subroutines', None) or ()  # those of TestTimeAug
-    for part in inner if isinstance(inner, (list, tuple)) else [inner]:
-        yield from steps_of(part)

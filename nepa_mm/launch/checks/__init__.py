@@ -1,7 +1,7 @@
 """All that is checked of a config before anything is built: a new check is a function of a config and splits, and its name here.
 
 Each raises one error for what would fail, or go wrong in silence, with the loaders of these splits, and leaves alone what it does
-not know. Those of settings come first, and of data last, for listing many files takes longest. A key that nothing reads is refused
+not know. Those of settings come first, and of data last, for listing many files takes long. A key that nothing reads is refused
 before, by ``config_keys.py`` while a config is read: every tool does that, and only there it is known what --cfg-options set.
 """
 from collections.abc import Callable, Iterable

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from nepa_mm.datasets import SeededDataset
 from nepa_mm.engine import CheckDatasetsHook
-from nepa_mm.engine.checks.label_names import LabelNames, check_names, names_in
+from nepa_mm.engine.checks.label_names import LabelNames, check_names, label_names_in
 from nepa_mm.errors import ConfigError, DataError
 
 
@@ -100,7 +100,7 @@ def test_class_names_are_in_the_order_of_their_folders(folders, tmp_path):
 def test_names_in_the_data_of_hugging_face():
     names = SimpleNamespace(label_names=['a', 'b'], data_root='hf', metainfo=dict(classes=['b', 'a']))
     with pytest.raises(DataError, match=r"^label 0 is 'b', and 'a' in val_dataloader.dataset \('hf'\) \| .*metainfo.classes \| "):
-        first, second = names_in(names, 'val_dataloader.dataset')
+        first, second = label_names_in(names, 'val_dataloader.dataset')
         check_names(first, second)
 
 
