@@ -7,26 +7,16 @@
 # Top-1 after fine-tuning (classification/mae_nepa-vit-base-p14_8xb128-coslr-100e_in1k.py): paper none, ours not run.
 # Images, crop and pixel scale are NEPA's, as in fine-tuning; decoder, mask, loss and optimizer are MAE's as mmpretrain has them.
 _base_ = [
+    '../_base_/models/mae_nepa.py',
     '../_base_/datasets/images_224.py',
     '../_base_/schedules/pretrain_bs4096_adamw.py',
     '../_base_/default_runtime.py',
 ]
 
 model = dict(
-    type='MAE',
-    data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
-    backbone=dict(type='nepa_mm.MAENEPAViT', arch='base', img_size=224, patch_size=14, mask_ratio=0.75),
-    neck=dict(
-        type='MAEPretrainDecoder',
-        num_patches=16 * 16,
-        patch_size=14,
-        embed_dim=768,
-        decoder_embed_dim=512,
-        decoder_depth=8,
-        decoder_num_heads=16,
-        init_cfg=dict(type='Xavier', layer='Linear', distribution='uniform')),  # the encoder brings its own
-    head=dict(
-        type='MAEPretrainHead', norm_pix=True, patch_size=14, loss=dict(type='PixelReconstructionLoss', criterion='L2')))
+    backbone=dict(arch='base', patch_size=14),
+    neck=dict(num_patches=16 * 16, patch_size=14, embed_dim=768),
+    head=dict(patch_size=14))
 
 # 8 GPUs x 512 images = 4096
 train_dataloader = dict(batch_size=512)

@@ -6,34 +6,16 @@
 # Top-1 after fine-tuning (classification/mae_nepa-vit-large-p16_8xb128-coslr-50e_in1k-rope.py): paper 85.6, ours not run.
 # Images, crop and pixel scale are NEPA's, as in fine-tuning; decoder, mask, loss and optimizer are MAE's as mmpretrain has them.
 _base_ = [
+    '../_base_/models/mae_nepa.py',
     '../_base_/datasets/images_224.py',
     '../_base_/schedules/pretrain_bs4096_adamw.py',
     '../_base_/default_runtime.py',
 ]
 
 model = dict(
-    type='MAE',
-    data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
-    backbone=dict(
-        type='nepa_mm.MAENEPAViT',
-        arch='large',
-        img_size=224,
-        patch_size=16,
-        use_abs_pos_embed=True,
-        qk_norm=None,
-        layer_scale_init_value=None,
-        mask_ratio=0.75),
-    neck=dict(
-        type='MAEPretrainDecoder',
-        num_patches=14 * 14,
-        patch_size=16,
-        embed_dim=1024,
-        decoder_embed_dim=512,
-        decoder_depth=8,
-        decoder_num_heads=16,
-        init_cfg=dict(type='Xavier', layer='Linear', distribution='uniform')),  # the encoder brings its own
-    head=dict(
-        type='MAEPretrainHead', norm_pix=True, patch_size=16, loss=dict(type='PixelReconstructionLoss', criterion='L2')))
+    backbone=dict(arch='large', patch_size=16, use_abs_pos_embed=True, qk_norm=None, layer_scale_init_value=None),
+    neck=dict(num_patches=14 * 14, patch_size=16, embed_dim=1024),
+    head=dict(patch_size=16))
 
 # 8 GPUs x 256 images x 2 accumulated = 4096
 train_dataloader = dict(batch_size=256)
