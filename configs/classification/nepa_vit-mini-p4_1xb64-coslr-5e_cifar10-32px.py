@@ -6,6 +6,7 @@
 _base_ = [
     '../_base_/models/nepa_classifier.py',
     '../_base_/datasets/cifar10_32.py',
+    '../_base_/schedules/finetune_bs64_adamw.py',
     '../_base_/default_runtime.py',
 ]
 
@@ -22,14 +23,7 @@ model = dict(
     head=dict(num_classes=10, in_channels=128, init_cfg=[dict(type='TruncNormal', layer='Linear', std=0.02)]),
     train_cfg=None)
 
-optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
-    clip_grad=dict(max_norm=1.0),
-    constructor='nepa_mm.LayerDecayOptimWrapperConstructor')
-param_scheduler = dict(
-    type='nepa_mm.LayerDecayCosineLR', decay=1.0, warmup=1, end=5, by_epoch=True, convert_to_iter_based=True)
-train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop', max_epochs=5, val_interval=1)
-auto_scale_lr = dict(base_batch_size=64)
-val_cfg = dict()
-test_cfg = dict()
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+param_scheduler = dict(end=5)
+train_cfg = dict(max_epochs=5)
 default_hooks = dict(logger=dict(interval=20))

@@ -3,7 +3,11 @@
 #   python tools/train.py configs/classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-64px.py
 #
 # Add --cfg-options model.backbone.init_cfg=None to train from scratch. Hardware: 2 CPU cores, about 1 minute.
-_base_ = ['../_base_/models/nepa_classifier.py', '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/models/nepa_classifier.py',
+    '../_base_/schedules/finetune_bs64_adamw.py',
+    '../_base_/default_runtime.py',
+]
 
 model = dict(
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True, num_classes=8),
@@ -58,21 +62,8 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='Accuracy', topk=1)
 test_evaluator = val_evaluator
 
-optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
-    clip_grad=dict(max_norm=1.0),
-    constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(head_lr=1e-3))
-param_scheduler = dict(
-    type='nepa_mm.LayerDecayCosineLR',
-    decay=0.8,
-    warmup=1,
-    layerwise_warmup=True,
-    end=10,
-    by_epoch=True,
-    convert_to_iter_based=True)
-train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop', max_epochs=10, val_interval=5)
+optim_wrapper = dict(paramwise_cfg=dict(head_lr=1e-3))
+param_scheduler = dict(decay=0.8, layerwise_warmup=True, end=10)
+train_cfg = dict(max_epochs=10, val_interval=5)
 auto_scale_lr = dict(base_batch_size=32)
-val_cfg = dict()
-test_cfg = dict()
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=10))

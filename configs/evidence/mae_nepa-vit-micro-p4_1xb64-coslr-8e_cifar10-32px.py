@@ -6,7 +6,7 @@
 # Hardware: 1 CPU core, about 15 minutes.
 _base_ = [
     '../_base_/models/mae_nepa.py',
-    '../_base_/datasets/cifar10_32_unlabelled.py',
+    '../_base_/datasets/small_images_32.py',
     '../_base_/schedules/pretrain_bs64_adamw.py',
     '../_base_/default_runtime.py',
 ]

@@ -7,6 +7,7 @@
 _base_ = [
     '../_base_/models/nepa_classifier.py',
     '../_base_/datasets/cifar10_32.py',
+    '../_base_/schedules/finetune_bs64_adamw.py',
     '../_base_/default_runtime.py',
 ]
 
@@ -21,15 +22,6 @@ model = dict(
     head=dict(num_classes=10, in_channels=64, init_cfg=[dict(type='TruncNormal', layer='Linear', std=0.02)]),
     train_cfg=None)  # no mixup: epochs are few
 
-optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
-    clip_grad=dict(max_norm=1.0),
-    constructor='nepa_mm.LayerDecayOptimWrapperConstructor')
-# 781 iterations an epoch
-param_scheduler = dict(
-    type='nepa_mm.LayerDecayCosineLR', decay=1.0, warmup=0.6, end=3, by_epoch=True, convert_to_iter_based=True)
-train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop', max_epochs=3, val_interval=3)
-auto_scale_lr = dict(base_batch_size=64)
-val_cfg = dict()
-test_cfg = dict()
+param_scheduler = dict(warmup=0.6)  # 781 iterations an epoch
+train_cfg = dict(val_interval=3)
 default_hooks = dict(checkpoint=dict(interval=3))

@@ -6,6 +6,7 @@
 _base_ = [
     '../_base_/models/nepa_upernet.py',
     '../_base_/datasets/camvid_224.py',
+    '../_base_/schedules/300i_adamw.py',
     '../_base_/segmentation_runtime.py',
 ]
 
@@ -27,13 +28,7 @@ model = dict(
 
 optim_wrapper = dict(
     type='nepa_mm.Bf16OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='nepa_mm.LayerDecayOptimWrapperConstructor')  # without decay by layer, as in classification
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=40),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=40, end=400),
-]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=400, val_interval=400)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+param_scheduler = [dict(_base_.param_scheduler[0], end=40), dict(_base_.param_scheduler[1], begin=40, end=400)]
+train_cfg = dict(max_iters=400, val_interval=400)
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=400))

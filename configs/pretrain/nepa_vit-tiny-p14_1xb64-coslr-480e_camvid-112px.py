@@ -3,7 +3,12 @@
 #   python tools/train.py configs/pretrain/nepa_vit-tiny-p14_1xb64-coslr-480e_camvid-112px.py
 #
 # Hardware: 2 CPU cores, about 50 minutes. For segmentation/nepa_vit-tiny-p14_upernet_1xb4-300i_camvid-224x224.py.
-_base_ = ['../_base_/models/nepa.py', '../_base_/datasets/images_224.py', '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/models/nepa.py',
+    '../_base_/datasets/images_224.py',
+    '../_base_/schedules/pretrain_bs64_adamw.py',
+    '../_base_/default_runtime.py',
+]
 
 model = dict(backbone=dict(arch='tiny', img_size=112))
 
@@ -21,16 +26,8 @@ train_dataloader = dict(
     num_workers=1,
     dataset=dict(data_root='data/camvid', data_prefix='images/training', pipeline=train_pipeline))
 
-# 5 iterations an epoch
-optim_wrapper = dict(
-    type='nepa_mm.Bf16OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05),
-    clip_grad=dict(max_norm=1.0),
-    constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(layer_decay_rate=1.0))
-param_scheduler = dict(
-    type='nepa_mm.LayerDecayCosineLR', decay=1.0, warmup=24, end=480, by_epoch=True, convert_to_iter_based=True)
-train_cfg = dict(type='nepa_mm.AccumulatingEpochLoop', max_epochs=480)
-auto_scale_lr = dict(base_batch_size=64)
+optim_wrapper = dict(type='nepa_mm.Bf16OptimWrapper')
+param_scheduler = dict(warmup=24, end=480)  # 5 iterations an epoch
+train_cfg = dict(max_epochs=480)
 custom_hooks = [dict(type='EMAHook', ema_type='nepa_mm.ForeachEMA', momentum=1 - 0.999, priority='ABOVE_NORMAL')]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=60, max_keep_ckpts=1))

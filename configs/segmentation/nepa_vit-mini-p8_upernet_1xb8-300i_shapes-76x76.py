@@ -4,7 +4,11 @@
 #   python tools/train.py configs/segmentation/nepa_vit-mini-p8_upernet_1xb8-300i_shapes-76x76.py
 #
 # Hardware: 2 CPU cores, about 1 minute.
-_base_ = ['../_base_/models/nepa_upernet.py', '../_base_/segmentation_runtime.py']
+_base_ = [
+    '../_base_/models/nepa_upernet.py',
+    '../_base_/schedules/300i_adamw.py',
+    '../_base_/segmentation_runtime.py',
+]
 
 classes = ['background', 'red', 'yellow', 'green', 'cyan', 'blue', 'magenta']
 palette = [[40, 40, 40], [230, 60, 60], [240, 200, 60], [60, 180, 75], [70, 220, 230], [70, 110, 230], [240, 80, 190]]
@@ -63,14 +67,7 @@ val_evaluator = dict(type='nepa_mm.ExactIoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(lr=2e-3),
     constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(layer_decay_rate=0.8))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=30),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=30, end=300),
-]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=300, val_interval=300)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=300))

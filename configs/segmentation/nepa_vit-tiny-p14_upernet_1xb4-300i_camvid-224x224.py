@@ -7,6 +7,7 @@
 _base_ = [
     '../_base_/models/nepa_upernet.py',
     '../_base_/datasets/camvid_224.py',
+    '../_base_/schedules/300i_adamw.py',
     '../_base_/segmentation_runtime.py',
 ]
 
@@ -26,14 +27,5 @@ model = dict(
     test_cfg=dict(mode='slide', crop_size=_base_.crop_size, stride=(136, 128)))
 
 optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
-    constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(layer_decay_rate=0.85))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=30),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=30, end=300),
-]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=300, val_interval=300)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+    constructor='nepa_mm.LayerDecayOptimWrapperConstructor', paramwise_cfg=dict(layer_decay_rate=0.85))
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=300))

@@ -1,4 +1,4 @@
-# CIFAR-10's training images without labels, as folders of images, cifar10/train/<class>/<n>.jpg
+# Small images without labels, for pretraining on a laptop: CIFAR-10's training images, cifar10/train/<class>/<n>.jpg
 train_pipeline = [
     dict(type='nepa_mm.LoadImage'),
     dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.3, 1.0), backend='pillow', interpolation='bilinear'),
