@@ -25,9 +25,17 @@ def scope():
     DefaultScope._instance_dict.clear()
 
 
+def bases(path: Path) -> list[Path]:
+    return [path.parent / base for base in Config._get_base_files(str(path))]
+
+
 def depth(path: Path) -> int:
-    bases = Config._get_base_files(str(path))
-    return 1 + max((depth(path.parent / base) for base in bases), default=-1)
+    return 1 + max(map(depth, bases(path)), default=-1)
+
+
+def whole_text(path: Path) -> str:
+    """Of a config and of all that it inherits."""
+    return ''.join([path.read_text(), *map(whole_text, bases(path))])
 
 
 def names(paths):
@@ -45,7 +53,7 @@ def test_builds(path, scope):
         model = MODELS.build(cfg.model)
     arch = re.search('vit-(base|large|huge|tiny|mini|micro)', path.name)[1]
     assert model.backbone.embed_dims == dict(base=768, large=1024, huge=1280, tiny=192, mini=128, micro=64)[arch]
-    assert depth(path) <= 2 and '_delete_' not in path.read_text()
+    assert depth(path) <= 2 and '_delete_' not in whole_text(path)
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=names(CONFIGS))
@@ -98,7 +106,7 @@ def test_arithmetic(path):
     gpus, batch = map(int, re.search(r'_(\d)xb(\d+)', path.name).groups())
     accumulated, base = cfg.optim_wrapper.get('accumulative_counts', 1), cfg.auto_scale_lr.base_batch_size
     assert cfg.train_dataloader.batch_size == batch and gpus * batch * accumulated == base
-    for numbers in re.findall(r'# 8 GPUs x (\d+) images(?: x (\d+) accumulated)? = (\d+)', path.read_text()):
+    for numbers in re.findall(r'# 8 GPUs x (\d+) images(?: x (\d+) accumulated)? = (\d+)', whole_text(path)):
         assert [int(number or 1) for number in numbers] == [batch, accumulated, base]
     if path.parent.name == 'segmentation':
         iterations, images, batch, epochs = SEGMENTATION[re.search(r'_([a-z]+\d*[a-z]*)-\d+x\d+', path.name)[1]]

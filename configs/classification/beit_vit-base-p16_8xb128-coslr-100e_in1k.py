@@ -9,12 +9,7 @@
 #   python tools/model_converters/vit_timm_to_mm.py beit_base_patch16_224_pt22k.pth work_dirs/beit_vit-base-p16.pth
 #
 # They are from ImageNet-22k without its labels, not from ImageNet-1k, and from pixels in [-1, 1].
-_base_ = [
-    '../_base_/models/vit_classifier.py',
-    '../_base_/datasets/imagenet_224.py',
-    '../_base_/schedules/finetune_bs1024_adamw.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/recipes/vit-base_finetune_100e_in1k.py', '../_base_/datasets/imagenet_224.py']
 
 model = dict(
     backbone=dict(
@@ -24,9 +19,3 @@ model = dict(
         use_rel_pos_bias=True,  # one table for each block; all start as the one that pretraining shares
         layer_scale_init_value=0.1,
         init_cfg=dict(checkpoint='work_dirs/beit_vit-base-p16.pth')))
-
-# 8 GPUs x 128 images = 1024
-optim_wrapper = dict(optimizer=dict(lr=1.5e-3 * 1024 / 256))
-param_scheduler = dict(decay=0.65, warmup=20, layerwise_warmup=True, end=100)
-train_cfg = dict(max_epochs=100)
-default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))  # of the average, as the release keeps it

@@ -10,27 +10,13 @@
 #   python tools/model_converters/vit_timm_to_mm.py beit_large_patch16_224_pt22k.pth work_dirs/beit_vit-large-p16.pth
 #
 # They are from ImageNet-22k without its labels, not from ImageNet-1k, and from pixels in [-1, 1].
-_base_ = [
-    '../_base_/models/vit_classifier.py',
-    '../_base_/datasets/imagenet_224.py',
-    '../_base_/schedules/finetune_bs1024_adamw.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/recipes/vit-large_finetune_50e_in1k.py', '../_base_/datasets/imagenet_224.py']
 
 model = dict(
     backbone=dict(
         type='mmpretrain.BEiTViT',
-        arch='large',
-        drop_path_rate=0.2,
         out_type='avg_featmap',
         final_norm=False,
         use_rel_pos_bias=True,  # one table for each block; all start as the one that pretraining shares
         layer_scale_init_value=1e-5,
-        init_cfg=dict(checkpoint='work_dirs/beit_vit-large-p16.pth')),
-    head=dict(in_channels=1024))
-
-# 8 GPUs x 128 images = 1024
-optim_wrapper = dict(optimizer=dict(lr=1e-3 * 1024 / 256))
-param_scheduler = dict(decay=0.75, warmup=15, layerwise_warmup=True, end=50)
-train_cfg = dict(max_epochs=50)
-default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))  # of the average, as the release keeps it
+        init_cfg=dict(checkpoint='work_dirs/beit_vit-large-p16.pth')))

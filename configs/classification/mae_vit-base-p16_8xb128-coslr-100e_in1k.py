@@ -7,18 +7,7 @@
 # Weights: mae_pretrain_vit_base.pth of https://github.com/facebookresearch/mae; convert them first:
 #
 #   python tools/model_converters/vit_timm_to_mm.py mae_pretrain_vit_base.pth work_dirs/mae_vit-base-p16.pth
-_base_ = [
-    '../_base_/models/vit_classifier.py',
-    '../_base_/datasets/imagenet_224_meanstd.py',
-    '../_base_/schedules/finetune_bs1024_adamw.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/recipes/vit-base_finetune_100e_in1k.py', '../_base_/datasets/imagenet_224_meanstd.py']
 
 model = dict(
     backbone=dict(out_type='avg_featmap', final_norm=False, init_cfg=dict(checkpoint='work_dirs/mae_vit-base-p16.pth')))
-
-# 8 GPUs x 128 images = 1024
-optim_wrapper = dict(optimizer=dict(lr=1.5e-3 * 1024 / 256))
-param_scheduler = dict(decay=0.65, warmup=20, layerwise_warmup=True, end=100)
-train_cfg = dict(max_epochs=100)
-default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))  # of the average, as the release keeps it

@@ -8,24 +8,6 @@
 # Weights: mae_pretrain_vit_large.pth of https://github.com/facebookresearch/mae; convert them first:
 #
 #   python tools/model_converters/vit_timm_to_mm.py mae_pretrain_vit_large.pth work_dirs/mae_vit-large-p16.pth
-_base_ = [
-    '../_base_/models/vit_classifier.py',
-    '../_base_/datasets/imagenet_224_meanstd.py',
-    '../_base_/schedules/finetune_bs1024_adamw.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/recipes/vit-large_finetune_50e_in1k.py', '../_base_/datasets/imagenet_224_meanstd.py']
 
-model = dict(
-    backbone=dict(
-        arch='large',
-        drop_path_rate=0.2,
-        out_type='avg_featmap',
-        final_norm=False,
-        init_cfg=dict(checkpoint='work_dirs/mae_vit-large-p16.pth')),
-    head=dict(in_channels=1024))
-
-# 8 GPUs x 128 images = 1024
-optim_wrapper = dict(optimizer=dict(lr=1e-3 * 1024 / 256))
-param_scheduler = dict(decay=0.75, warmup=15, layerwise_warmup=True, end=50)
-train_cfg = dict(max_epochs=50)
-default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))  # of the average, as the release keeps it
+model = dict(backbone=dict(out_type='avg_featmap', final_norm=False, init_cfg=dict(checkpoint='work_dirs/mae_vit-large-p16.pth')))

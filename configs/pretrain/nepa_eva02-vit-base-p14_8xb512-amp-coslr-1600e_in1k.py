@@ -5,17 +5,6 @@
 # Hardware: 8 GPUs of 80 GB.
 # Top-1 after fine-tuning: paper none, ours not run. Everything but the backbone is NEPA's.
 # mmpretrain.TIMMBackbone takes the weights, and timm itself those whose names begin with backbone.timm_model.
-_base_ = [
-    '../_base_/models/nepa.py',
-    '../_base_/datasets/images_224.py',
-    '../_base_/schedules/pretrain_bs4096_adamw.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = '../_base_/recipes/nepa_1600e_in1k.py'
 
 model = dict(backbone=dict(type='nepa_mm.CausalTIMMBackbone', model_name='eva02_base_patch14_224'))
-
-# 8 GPUs x 512 images = 4096
-train_dataloader = dict(batch_size=512)
-
-param_scheduler = dict(warmup=40, end=1600)
-train_cfg = dict(max_epochs=1600)

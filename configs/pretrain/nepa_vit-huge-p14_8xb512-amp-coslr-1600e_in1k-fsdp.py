@@ -5,17 +5,9 @@
 # Hardware: 8 GPUs of 80 GB; on more machines with a smaller batch each (NNODES and the like). FlexibleRunner cannot accumulate:
 # GPUs x train_dataloader.batch_size must be 4096.
 # Top-1 after fine-tuning: paper none, ours not run. The 1600 epochs are ViT-B's.
-_base_ = [
-    '../_base_/models/nepa.py',
-    '../_base_/datasets/images_224.py',
-    '../_base_/schedules/pretrain_bs4096_adamw.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = '../_base_/recipes/nepa_1600e_in1k.py'
 
 model = dict(backbone=dict(arch='huge', with_cp=True))
-
-# 8 GPUs x 512 images = 4096
-train_dataloader = dict(batch_size=512)
 
 runner_type = 'FlexibleRunner'
 strategy = dict(
@@ -25,5 +17,3 @@ strategy = dict(
     model_wrapper=dict(sharding_strategy='FULL_SHARD', backward_prefetch='BACKWARD_PRE', limit_all_gathers=True))
 
 custom_hooks = [dict(type='nepa_mm.ShardedEMAHook', momentum=1 - 0.9999, priority='ABOVE_NORMAL')]
-param_scheduler = dict(warmup=40, end=1600)
-train_cfg = dict(max_epochs=1600)

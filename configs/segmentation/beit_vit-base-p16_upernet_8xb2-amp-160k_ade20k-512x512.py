@@ -10,12 +10,7 @@
 #
 # They are from ImageNet-22k without its labels, not from ImageNet-1k, and from pixels in [-1, 1].
 # --grid resizes its relative positions to 32 x 32 patches. They fit no other input: sliding windows work, --tta does not.
-_base_ = [
-    '../_base_/models/vit_upernet.py',
-    '../_base_/datasets/ade20k_512.py',
-    '../_base_/schedules/160k_adamw.py',
-    '../_base_/segmentation_runtime.py',
-]
+_base_ = '../_base_/recipes/vit-base_upernet_160k_ade20k.py'
 
 model = dict(
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),

@@ -11,23 +11,12 @@
 #
 # They are from ImageNet-22k without its labels, not from ImageNet-1k, and from pixels in [-1, 1].
 # --grid resizes its relative positions to 32 x 32 patches. They fit no other input: sliding windows work, --tta does not.
-_base_ = [
-    '../_base_/models/vit_upernet.py',
-    '../_base_/datasets/ade20k_512.py',
-    '../_base_/schedules/160k_adamw.py',
-    '../_base_/segmentation_runtime.py',
-]
+_base_ = '../_base_/recipes/vit-large_upernet_160k_ade20k.py'
 
 model = dict(
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
     backbone=dict(
         type='mmpretrain.BEiTViT',
-        arch='large',
-        out_indices=[7, 11, 15, 23],
-        drop_path_rate=0.2,
         use_rel_pos_bias=True,
         layer_scale_init_value=1e-5,
-        init_cfg=dict(checkpoint='work_dirs/beit_vit-large-p16-512px.pth')),
-    neck=dict(embed_dim=1024),
-    decode_head=dict(in_channels=[1024, 1024, 1024, 1024], channels=1024),
-    auxiliary_head=dict(in_channels=1024))
+        init_cfg=dict(checkpoint='work_dirs/beit_vit-large-p16-512px.pth')))

@@ -6,11 +6,6 @@
 # Weights: dino_vitbase16_pretrain.pth of https://github.com/facebookresearch/dino ("backbone only"); convert them first:
 #
 #   python tools/model_converters/vit_timm_to_mm.py dino_vitbase16_pretrain.pth work_dirs/dino_vit-base-p16.pth
-_base_ = [
-    '../_base_/models/vit_upernet.py',
-    '../_base_/datasets/ade20k_512.py',
-    '../_base_/schedules/160k_adamw.py',
-    '../_base_/segmentation_runtime.py',
-]
+_base_ = '../_base_/recipes/vit-base_upernet_160k_ade20k.py'
 
 model = dict(backbone=dict(init_cfg=dict(checkpoint='work_dirs/dino_vit-base-p16.pth')))

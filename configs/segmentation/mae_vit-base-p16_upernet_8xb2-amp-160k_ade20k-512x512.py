@@ -6,11 +6,6 @@
 # Weights: mae_pretrain_vit_base.pth of https://github.com/facebookresearch/mae; convert them first:
 #
 #   python tools/model_converters/vit_timm_to_mm.py mae_pretrain_vit_base.pth work_dirs/mae_vit-base-p16.pth
-_base_ = [
-    '../_base_/models/vit_upernet.py',
-    '../_base_/datasets/ade20k_512.py',
-    '../_base_/schedules/160k_adamw.py',
-    '../_base_/segmentation_runtime.py',
-]
+_base_ = '../_base_/recipes/vit-base_upernet_160k_ade20k.py'
 
 model = dict(backbone=dict(init_cfg=dict(checkpoint='work_dirs/mae_vit-base-p16.pth')))

@@ -8,19 +8,6 @@
 # there as they are. Those of the authors' code, convert:
 #
 #   python tools/model_converters/vit_timm_to_mm.py vit-l.pth.tar work_dirs/mocov3_vit-large-p16.pth
-_base_ = [
-    '../_base_/models/vit_upernet.py',
-    '../_base_/datasets/ade20k_512.py',
-    '../_base_/schedules/160k_adamw.py',
-    '../_base_/segmentation_runtime.py',
-]
+_base_ = '../_base_/recipes/vit-large_upernet_160k_ade20k.py'
 
-model = dict(
-    backbone=dict(
-        arch='large',
-        out_indices=[7, 11, 15, 23],
-        drop_path_rate=0.2,
-        init_cfg=dict(checkpoint='work_dirs/mocov3_vit-large-p16.pth')),
-    neck=dict(embed_dim=1024),
-    decode_head=dict(in_channels=[1024, 1024, 1024, 1024], channels=1024),
-    auxiliary_head=dict(in_channels=1024))
+model = dict(backbone=dict(init_cfg=dict(checkpoint='work_dirs/mocov3_vit-large-p16.pth')))

@@ -8,11 +8,6 @@
 # give for it: put them there as they are. DeiT's, deit_base_patch16_224-b5f2ef4d.pth, convert:
 #
 #   python tools/model_converters/vit_timm_to_mm.py deit_base_patch16_224-b5f2ef4d.pth work_dirs/supervised_vit-base-p16.pth
-_base_ = [
-    '../_base_/models/vit_upernet.py',
-    '../_base_/datasets/ade20k_512.py',
-    '../_base_/schedules/160k_adamw.py',
-    '../_base_/segmentation_runtime.py',
-]
+_base_ = '../_base_/recipes/vit-base_upernet_160k_ade20k.py'
 
 model = dict(backbone=dict(init_cfg=dict(checkpoint='work_dirs/supervised_vit-base-p16.pth')))

@@ -1,0 +1,13 @@
+# Another method's ViT-B/16, fine-tuned on ImageNet-1k as classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k.py does it. Backbone,
+# weights and data set, which normalises as the method did, are the leaf's.
+_base_ = [
+    '../models/vit_classifier.py',
+    '../schedules/finetune_bs1024_adamw.py',
+    '../default_runtime.py',
+]
+
+# 8 GPUs x 128 images = 1024
+optim_wrapper = dict(optimizer=dict(lr=1.5e-3 * 1024 / 256))
+param_scheduler = dict(decay=0.65, warmup=20, layerwise_warmup=True, end=100)
+train_cfg = dict(max_epochs=100)
+default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))  # of the average, as the release keeps it
