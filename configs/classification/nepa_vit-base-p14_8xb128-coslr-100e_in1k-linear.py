@@ -21,7 +21,6 @@ model = dict(
         frozen_stages=12,  # all of it: RoPE is not rescaled, fc_norm stays as it begins
         init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth')),
     neck=dict(type='ClsBatchNormNeck', input_features=768),
-    head=dict(in_channels=768),
     train_cfg=None)
 
 train_pipeline = [

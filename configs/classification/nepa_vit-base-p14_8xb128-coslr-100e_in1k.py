@@ -14,8 +14,7 @@ model = dict(
     backbone=dict(
         arch='base',
         drop_path_rate=0.1,
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth')),
-    head=dict(in_channels=768))
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth')))
 
 # 8 GPUs x 128 images = 1024
 optim_wrapper = dict(optimizer=dict(lr=1.5e-3 * 1024 / 256))

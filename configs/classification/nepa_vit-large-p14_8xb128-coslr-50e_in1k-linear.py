@@ -1,8 +1,5 @@
-# Linear probing of a NEPA ViT-L/14 on ImageNet-1k, average embedding (Table 6): the frozen backbone as pretrained, causal, in
-# evaluation mode; mean of the patch tokens. NEPA is not made for it: the paper finds linear probing poor. It does not give the
-# protocol, nor does the release (docs/training.md). This one has batch norm before the linear layer, as MAE's has, since NEPA's
-# features are correlated (docs/evidence.md), crop and flip, no mixup, no weight decay, and otherwise the head's part of the
-# fine-tuning recipe.
+# Linear probing of a NEPA ViT-L/14 on ImageNet-1k, average embedding (Table 6), by the protocol of
+# nepa_vit-base-p14_8xb128-coslr-100e_in1k-linear.py.
 #
 #   bash tools/dist_train.sh configs/classification/nepa_vit-large-p14_8xb128-coslr-50e_in1k-linear.py 8
 #

@@ -25,18 +25,7 @@ model = dict(
 
 # A crop of 224 from the image squashed to 235 x 235, as the release tests its large model
 test_pipeline = [
-    dict(type='nepa_mm.LoadImage'),
-    dict(
-        type='nepa_mm.TimmTransform',
-        input_size=224,
-        is_training=False,
-        interpolation='bicubic',
-        crop_pct=0.95,
-        crop_mode='squash',
-        mean=[0.5] * 3,
-        std=[0.5] * 3),
-    dict(type='PackInputs'),
-]
+    dict(step, crop_pct=0.95, crop_mode='squash') if 'crop_pct' in step else step for step in _base_.test_pipeline]
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 

@@ -18,7 +18,6 @@ model = dict(
         num_patches=8 * 8, patch_size=8, embed_dim=64, decoder_embed_dim=64, decoder_depth=2, decoder_num_heads=2),
     head=dict(patch_size=8))
 
-train_dataloader = dict(batch_size=32)
 auto_scale_lr = dict(base_batch_size=32)
 optim_wrapper = dict(type='nepa_mm.Bf16OptimWrapper', clip_grad=None)  # MAE clips no gradients
 param_scheduler = dict(warmup=0.1, end=1)

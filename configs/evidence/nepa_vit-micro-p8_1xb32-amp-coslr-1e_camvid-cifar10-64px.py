@@ -15,7 +15,6 @@ model = dict(
     backbone=dict(
         arch=dict(embed_dims=64, num_layers=4, num_heads=2, feedforward_channels=256), img_size=64, patch_size=8))
 
-train_dataloader = dict(batch_size=32)
 auto_scale_lr = dict(base_batch_size=32)
 optim_wrapper = dict(type='nepa_mm.Bf16OptimWrapper')
 param_scheduler = dict(warmup=0.1, end=1)  # 2342 iterations

@@ -12,6 +12,23 @@ _base_ = [
 ]
 
 temperature = 0.2
+
+
+def mlp(in_channels, num_layers):
+    """The projector or the predictor, which differ in these two."""
+    return dict(
+        type='NonLinearNeck',
+        in_channels=in_channels,
+        hid_channels=4096,
+        out_channels=256,
+        num_layers=num_layers,
+        with_bias=False,
+        with_last_bn=True,
+        with_last_bn_affine=False,
+        with_last_bias=False,
+        with_avg_pool=False)
+
+
 model = dict(
     type='MoCoV3',
     base_momentum=0.01,
@@ -25,30 +42,10 @@ model = dict(
         out_type='cls_token',
         frozen_stages=0,  # the patch embedding stays as it is drawn, which MoCo v3 does for stability
         init_cfg=dict(type='Uniform', layer='Conv2d', a=-(6 / (3 * 14**2 + 768))**0.5, b=(6 / (3 * 14**2 + 768))**0.5)),
-    neck=dict(
-        type='NonLinearNeck',
-        in_channels=768,
-        hid_channels=4096,
-        out_channels=256,
-        num_layers=3,
-        with_bias=False,
-        with_last_bn=True,
-        with_last_bn_affine=False,
-        with_last_bias=False,
-        with_avg_pool=False),
+    neck=mlp(768, num_layers=3),
     head=dict(
         type='MoCoV3Head',
-        predictor=dict(
-            type='NonLinearNeck',
-            in_channels=256,
-            hid_channels=4096,
-            out_channels=256,
-            num_layers=2,
-            with_bias=False,
-            with_last_bn=True,
-            with_last_bn_affine=False,
-            with_last_bias=False,
-            with_avg_pool=False),
+        predictor=mlp(256, num_layers=2),
         loss=dict(type='CrossEntropyLoss', loss_weight=2 * temperature),
         temperature=temperature))
 

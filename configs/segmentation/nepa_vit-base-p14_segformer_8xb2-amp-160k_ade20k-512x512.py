@@ -4,27 +4,11 @@
 #
 # Hardware: 8 GPUs. mIoU, single scale: paper none, ours not run.
 # The recipe is UPerNet's.
-_base_ = [
-    '../_base_/models/nepa_segmentor.py',
-    '../_base_/datasets/ade20k_512.py',
-    '../_base_/schedules/160k_adamw.py',
-    '../_base_/segmentation_runtime.py',
-]
+_base_ = '../_base_/recipes/nepa_vit-base_head_160k_ade20k.py'
 
 model = dict(
     backbone=dict(
-        arch='base',
         out_indices=[3, 5, 7, 11],
         final_norm='all',  # no neck brings the four to one scale
-        drop_path_rate=0.1,
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth')),
-    decode_head=dict(
-        type='SegformerHead',
-        in_channels=[768, 768, 768, 768],
-        in_index=[0, 1, 2, 3],
-        channels=256,
-        dropout_ratio=0.1,
-        num_classes=150,
-        norm_cfg=_base_.norm_cfg,
-        align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)))
+        drop_path_rate=0.1),
+    decode_head=dict(type='SegformerHead', in_channels=[768, 768, 768, 768], in_index=[0, 1, 2, 3], channels=256))

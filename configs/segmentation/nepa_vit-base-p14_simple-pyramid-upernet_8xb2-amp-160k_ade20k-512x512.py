@@ -4,31 +4,17 @@
 #
 # Hardware: 8 GPUs. mIoU, single scale: paper none, ours not run.
 # The recipe is that of the UPerNet config whose pyramid takes four layers.
-_base_ = [
-    '../_base_/models/nepa_segmentor.py',
-    '../_base_/datasets/ade20k_512.py',
-    '../_base_/schedules/160k_adamw.py',
-    '../_base_/segmentation_runtime.py',
-]
+_base_ = '../_base_/recipes/nepa_vit-base_head_160k_ade20k.py'
 
 model = dict(
-    backbone=dict(
-        arch='base',
-        out_indices=[11],
-        drop_path_rate=0.1,
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth')),
+    backbone=dict(drop_path_rate=0.1),
     neck=dict(type='nepa_mm.SimplePyramid', embed_dims=768, out_channels=256),
     decode_head=dict(
         type='UPerHead',
         in_channels=[256, 256, 256, 256],
         in_index=[0, 1, 2, 3],
         pool_scales=(1, 2, 3, 6),
-        channels=768,
-        dropout_ratio=0.1,
-        num_classes=150,
-        norm_cfg=_base_.norm_cfg,
-        align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
+        channels=768),
     auxiliary_head=dict(
         type='FCNHead',
         in_channels=256,

@@ -14,9 +14,5 @@ _base_ = [
 model = dict(
     backbone=dict(
         arch='base',
-        out_indices=[3, 5, 7, 11],
         drop_path_rate=0.1,
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth')),
-    neck=dict(embed_dim=768),
-    decode_head=dict(in_channels=[768, 768, 768, 768], channels=768),
-    auxiliary_head=dict(in_channels=768))
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth')))

@@ -12,24 +12,17 @@ model = dict(
     backbone=dict(img_size=518),
     test_cfg=dict(crop_size=crop_size, stride=(345, 345)))
 
-train_pipeline = [
-    dict(type='nepa_mm.LoadImage'),
-    dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
-    dict(type='RandomResize', scale=(2072, 518), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile', imdecode_backend='pillow'),  # mmseg's inferencers look for this name
-    dict(type='Resize', scale=(2072, 518), keep_ratio=True),
-    # After Resize: the ground truth keeps its size.
-    dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
-    dict(type='PackSegInputs'),
-]
+
+def resized(step):
+    """A step of ADE20K's pipelines for crops of 518 pixels: images grow as the crop does."""
+    sizes = dict(scale=(2072, 518), crop_size=crop_size)
+    return dict(step, **{key: size for key, size in sizes.items() if key in step})
+
+
+train_pipeline = [resized(step) for step in _base_.train_pipeline]
+test_pipeline = [resized(step) for step in _base_.test_pipeline]
 tta_pipeline = [
-    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
+    _base_.tta_pipeline[0],
     dict(
         type='TestTimeAug',
         transforms=[
@@ -37,9 +30,7 @@ tta_pipeline = [
                 dict(type='Resize', scale=(int(2072 * r), int(518 * r)), keep_ratio=True)
                 for r in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
             ],
-            [dict(type='RandomFlip', prob=0.), dict(type='RandomFlip', prob=1., direction='horizontal')],
-            [dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True)],
-            [dict(type='PackSegInputs')],
+            *_base_.tta_pipeline[1].transforms[1:],
         ]),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,4 +1,6 @@
-# Cityscapes with crops of 512 rows x 1024 columns, as in mmseg
+# Cityscapes with crops of 512 rows x 1024 columns, as in mmseg; loaders and metric are those of ADE20K
+_base_ = './ade20k_512.py'
+
 dataset_type = 'CityscapesDataset'
 data_root = 'data/cityscapes'
 crop_size = (512, 1024)
@@ -35,25 +37,15 @@ tta_pipeline = [
         ]),
 ]
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='nepa_mm.ExactIoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator

@@ -1,7 +1,7 @@
 # ImageNet-1k for fine-tuning, with the release's own timm transforms: under one seed the pixels are the release's, bit for bit
 # (tested with timm 1.0.31; the boxes of CutMix are others before 1.0.29).
 # timm returns normalised RGB, so the model's data_preprocessor has no mean, std or to_rgb; mixup and cutmix are in the model.
-# A leaf with another test repeats test_pipeline and both loaders' dataset.pipeline: crop_pct 0.875 resizes the short side to 256;
+# A leaf with another test sets test_pipeline and both loaders' dataset.pipeline: crop_pct 0.875 resizes the short side to 256;
 # the release's large model has crop_pct=0.95, crop_mode='squash', which makes both sides 235.
 # For images in Hugging Face's format (val_dataloader alike): --cfg-options train_dataloader.dataset.type=nepa_mm.HFImageDataset
 #   train_dataloader.dataset.data_root=data/imagenet-1k-hf
