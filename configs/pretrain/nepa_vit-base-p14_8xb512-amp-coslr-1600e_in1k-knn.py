@@ -9,11 +9,4 @@ _base_ = ['./nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k.py', '../_base_/datas
 train_cfg = dict(val_interval=100)
 
 # Validation reports both: knn/* of the EMA, knn/*_origin of the raw weights.
-custom_hooks = [
-    dict(
-        type='EMAHook',
-        ema_type='nepa_mm.ForeachEMA',
-        momentum=1 - 0.9999,
-        evaluate_on_origin=True,
-        priority='ABOVE_NORMAL')
-]
+custom_hooks = [dict(_base_.custom_hooks[0], evaluate_on_origin=True)]

@@ -16,10 +16,6 @@ model = dict(
         loss=dict(type='CrossEntropyLoss', loss_weight=0.1),
         init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02)))
 
-# That of ../_base_/datasets/images_224.py, whose PackPixels leaves labels behind
-train_pipeline = [
-    dict(type='nepa_mm.LoadImage'),
-    dict(type='nepa_mm.RandomResizedCropFlip', size=224, scale=(0.08, 1.0), prob=0.5, backend='torchvision'),
-    dict(type='PackInputs'),
-]
+# PackPixels leaves labels behind
+train_pipeline = [*_base_.train_pipeline[:-1], dict(type='PackInputs')]
 train_dataloader = dict(dataset=dict(with_label=True, pipeline=train_pipeline))

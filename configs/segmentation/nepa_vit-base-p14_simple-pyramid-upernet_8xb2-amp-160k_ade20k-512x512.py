@@ -16,14 +16,11 @@ model = dict(
         pool_scales=(1, 2, 3, 6),
         channels=768),
     auxiliary_head=dict(
+        _base_.model.decode_head,  # classes and norm; the rest of it is this head's own
         type='FCNHead',
         in_channels=256,
         in_index=2,
         channels=256,
         num_convs=1,
         concat_input=False,
-        dropout_ratio=0.1,
-        num_classes=150,
-        norm_cfg=_base_.norm_cfg,
-        align_corners=False,
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4)))

@@ -6,21 +6,12 @@
 # The recipe of ADE20K. Crop, batch and iterations are those of mmseg's longest UPerNet schedule for this data (4xb2-80k); its
 # transformers keep the learning rate of ADE20K at this batch (SegFormer: 6e-5 for both). Windows overlap by a third, as on ADE20K.
 # 8 GPUs: train_dataloader.batch_size=1. One GPU keeps 2: a 1 x 1 map of one image cannot be batch-normalised.
-_base_ = [
-    '../_base_/models/nepa_upernet.py',
-    '../_base_/datasets/cityscapes_512x1024.py',
-    '../_base_/schedules/160k_adamw.py',
-    '../_base_/segmentation_runtime.py',
-]
+_base_ = ['../_base_/recipes/nepa_vit-base_upernet.py', '../_base_/datasets/cityscapes_512x1024.py']
 
 data_preprocessor = dict(size=_base_.crop_size)
 model = dict(
     data_preprocessor=data_preprocessor,
-    backbone=dict(
-        arch='base',
-        img_size=_base_.crop_size,
-        drop_path_rate=0.1,
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth')),
+    backbone=dict(img_size=_base_.crop_size),
     decode_head=dict(num_classes=19),
     auxiliary_head=dict(num_classes=19),
     test_cfg=dict(crop_size=_base_.crop_size, stride=(341, 682)))

@@ -4,20 +4,11 @@
 #
 # Hardware: 8 GPUs. mIoU, single scale: paper none, ours not run.
 # The recipe of ADE20K. mmseg has no CamVid; iterations are those of its shortest schedule, for 367 images still 872 epochs.
-_base_ = [
-    '../_base_/models/nepa_upernet.py',
-    '../_base_/datasets/camvid_512.py',
-    '../_base_/schedules/160k_adamw.py',
-    '../_base_/segmentation_runtime.py',
-]
+_base_ = ['../_base_/recipes/nepa_vit-base_upernet.py', '../_base_/datasets/camvid_512.py']
 
 data_preprocessor = dict(seg_pad_val=_base_.unlabelled)
 model = dict(
     data_preprocessor=data_preprocessor,
-    backbone=dict(
-        arch='base',
-        drop_path_rate=0.1,
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth')),
     decode_head=dict(num_classes=11, ignore_index=_base_.unlabelled),
     auxiliary_head=dict(num_classes=11, ignore_index=_base_.unlabelled))
 

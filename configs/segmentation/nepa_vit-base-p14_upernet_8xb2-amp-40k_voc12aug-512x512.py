@@ -4,20 +4,9 @@
 #
 # Hardware: 8 GPUs. mIoU, single scale: paper none, ours not run.
 # The recipe of ADE20K. Crop, batch and iterations are those of mmseg's longest UPerNet schedule for this data (4xb4-40k).
-_base_ = [
-    '../_base_/models/nepa_upernet.py',
-    '../_base_/datasets/voc12aug_512.py',
-    '../_base_/schedules/160k_adamw.py',
-    '../_base_/segmentation_runtime.py',
-]
+_base_ = ['../_base_/recipes/nepa_vit-base_upernet.py', '../_base_/datasets/voc12aug_512.py']
 
-model = dict(
-    backbone=dict(
-        arch='base',
-        drop_path_rate=0.1,
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth')),
-    decode_head=dict(num_classes=21),
-    auxiliary_head=dict(num_classes=21))
+model = dict(decode_head=dict(num_classes=21), auxiliary_head=dict(num_classes=21))
 
 param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=40000)]
 train_cfg = dict(max_iters=40000, val_interval=4000)
