@@ -2,9 +2,10 @@
 
 Safetensors are converted tensor by tensor, in the memory of the largest.
 """
+import argparse
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from mmap import mmap
@@ -16,7 +17,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
-from nepa_mm.errors import CheckpointError
+from nepa_mm.errors import CheckpointError, one_line_errors
 from nepa_mm.new_files import new_file, refuse_existing
 from nepa_mm.variants import variant_of
 
@@ -278,3 +279,14 @@ def variant_in(meta: dict) -> str:
 def which(meta: dict) -> str:
     """Which weights were taken, as far as that is known; of released ones nobody says whether they are raw or averaged."""
     return record.facts_in(meta).get('weights', 'unknown')
+
+
+def command(convert: Callable[[str, Path, bool], str], description: str, src: str, dst: str, ema: str) -> None:
+    """The command line of a conversion; ``src``, ``dst`` and ``ema`` say what is asked for."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('src', metavar='SRC', help=src)
+    parser.add_argument('dst', metavar='DST', type=Path, help=dst)
+    parser.add_argument('--ema', action='store_true', help=ema)
+    with one_line_errors():
+        args = parser.parse_args()
+        print(convert(args.src, args.dst, args.ema))
