@@ -25,7 +25,7 @@ from torch import Tensor
 from nepa_mm.errors import CheckpointError, first_line
 from nepa_mm.variants import complete_arguments
 
-from .fitting.fit import Origin, Origins, untraced_in
+from .fitting.fit import Origin, Origins, untraced_settings
 from .fitting.prefixes import backbone_in, checked, state_dict_of, with_our_names
 from .record import KEY, check_kind, facts_in, from_header, model_in, plain_config_text
 from .release.released_files import find_released, meta_of
@@ -181,7 +181,7 @@ def saved_settings(meta: dict | None) -> dict:
     backbone = (model_in(meta) or {}).get('backbone', {})
     if backbone.get('type') not in ('NEPAViT', 'nepa_mm.NEPAViT', 'nepa_mm.MAENEPAViT'):
         return {}
-    return untraced_in(complete_arguments(backbone))
+    return untraced_settings(complete_arguments(backbone))
 
 
 def path_of(address: str) -> str:

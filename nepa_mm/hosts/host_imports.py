@@ -8,19 +8,21 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib import import_module, reload
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from types import ModuleType
 
 from nepa_mm.errors import ConfigError, first_line
 
-from .model_hub import extend
-
 Execute = Callable[[ModuleType], None]
 NO_ONEDL = 'Could not import OneDL'
 NO_OPERATORS = r'Fail to import ``MultiScaleDeformableAttention``'
+MIM = Path(__file__).parents[1] / '.mim'
+# mmpretrain builds a model in its own scope, where those of segmentation and detection have no heads.
+OF_MMPRETRAIN = ('pretrain', 'classification', 'ablation')
 TAKES_TRANSFORMERS = 'mmpretrain.models.utils', 'mmpretrain.models.multimodal', 'mmpretrain.models'
 
 
@@ -43,6 +45,26 @@ class AroundImport(MetaPathFinder):
 def extend_hub(execute: Execute, module: ModuleType) -> None:
     execute(module)
     extend(module.ModelHub)
+
+
+def extend(hub) -> None:
+    """Let mmpretrain's ``ModelHub`` register our models after its own; nothing is read before it is first asked for a name."""
+    register_theirs, register_ours = hub._register_mmpretrain_models, cache(partial(register_configs, hub))
+
+    def register() -> None:
+        register_theirs()
+        register_ours()
+
+    hub._register_mmpretrain_models = staticmethod(register)
+
+
+def register_configs(hub) -> None:
+    """Tell of our models by mmpretrain's public method, which refuses a name that is taken."""
+    for folder in OF_MMPRETRAIN:
+        try:
+            hub.register_model_index(MIM / 'configs' / folder / 'metafile.yml', config_prefix=MIM)
+        except (ValueError, OSError) as error:
+            warnings.warn(f'models of nepa_mm are missing in list_models ({error})', stacklevel=2)
 
 
 def hold_back_operators(execute: Execute, module: ModuleType) -> None:

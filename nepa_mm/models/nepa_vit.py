@@ -141,7 +141,7 @@ class NEPAViT(PretrainedBackbone):
         for part in self.frozen_parts():
             part.requires_grad_(False)
         self.train()
-        self.untraced_settings = untraced_settings(settings['num_heads'], qk_norm, act, rope, norm_eps)
+        self.untraced_settings = untraced_settings(dict(arch=settings, qk_norm=qk_norm, act=act, rope=rope, norm_eps=norm_eps))
         self.variant = variant_of(dict(
             with_cls_token=with_cls_token, use_abs_pos_embed=use_abs_pos_embed, gated_mlp=gated_mlp, act=act))
 

@@ -84,15 +84,15 @@ def origin_of(state_dict: dict) -> Origin:
     return getattr(getattr(state_dict, '_metadata', None), 'origin', None) or Origin('the state dict', told=True)
 
 
-def untraced_settings(num_heads: int, qk_norm: str | None, act: str, rope: dict | None, norm_eps: float) -> dict:
-    """What makes another model of the same weights and leaves no trace in their names and shapes."""
-    theta = None if rope is None else rope.get('theta', 100.)
-    return dict(num_heads=num_heads, qk_norm=qk_norm is not None, act=act, rope_theta=theta, norm_eps=norm_eps)
+def untraced_settings(arguments: dict) -> dict:
+    """What makes another model of the same weights and leaves no trace in their names and shapes.
 
-
-def untraced_in(arguments: dict) -> dict:
-    """The same, from all arguments of a :class:`NEPAViT`."""
-    return untraced_settings(arguments['arch']['num_heads'], *(arguments[key] for key in ('qk_norm', 'act', 'rope', 'norm_eps')))
+    Args:
+        arguments: Of a :class:`NEPAViT`, none left to its default.
+    """
+    theta = None if arguments['rope'] is None else arguments['rope'].get('theta', 100.)
+    return dict(num_heads=arguments['arch']['num_heads'], qk_norm=arguments['qk_norm'] is not None, act=arguments['act'],
+                rope_theta=theta, norm_eps=arguments['norm_eps'])
 
 
 def fit_backbone(backbone: nn.Module, weights: dict[str, Tensor], source: str = 'the checkpoint',

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from nepa_mm.checkpoints.fitting.fit import untraced_in
+from nepa_mm.checkpoints.fitting.fit import untraced_settings
 from nepa_mm.checkpoints.model_config import inferred_backbone, model_config, release_images
 from nepa_mm.checkpoints.record import KEY, config_text, published_name, record
 from nepa_mm.checkpoints.storage.files import existing_file
@@ -107,7 +107,7 @@ def meta_of(released: Released, weights: Mapping[str, Tensor], **facts) -> dict:
         backbone = backbone_kwargs(released.config)
         if 'head.fc.weight' in weights:  # released classifiers pool patch tokens, or else take the last one
             backbone['out_type'] = 'avg_featmap' if released.config.get('add_pooling_layer') else 'last_token'
-        settings = untraced_in(backbone)
+        settings = untraced_settings(backbone)
     num_classes = len(weights['head.fc.weight']) if 'head.fc.weight' in weights else None
     images = images_of(f'hf:{released.address}', released.images, partial(release_images, backbone), backbone['img_size'],
                        is_sure=released.config is not None or backbone['use_abs_pos_embed'])
