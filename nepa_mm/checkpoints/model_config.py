@@ -1,13 +1,13 @@
 """The config of a model whose weights come without one of ours."""
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from mmengine.logging import print_log
 from torch import Tensor
 
 from .fitting.prefixes import blocks_of
-from .preprocessing import Preprocessing
+from .preprocessing import Preprocessing, sides
 
 
 def model_config(backbone: dict, num_classes: int | None = None, images: Preprocessing | None = None) -> dict:
@@ -18,7 +18,7 @@ def model_config(backbone: dict, num_classes: int | None = None, images: Preproc
         num_classes: Of the classifier; None for a pretraining checkpoint, which has none.
         images: How they are prepared; default: as the release does it.
     """
-    images = images or release_images(backbone, square(backbone.get('img_size', 224)))
+    images = images or release_images(backbone, min(sides(backbone.get('img_size', 224))))
     pixels = images.pixels()
     backbone = dict(type='nepa_mm.NEPAViT', **backbone)
     if num_classes is None:
@@ -49,13 +49,8 @@ def release_images(backbone: dict, size: int) -> Preprocessing:
 
 
 def centre_pipeline(backbone: dict) -> list[dict]:
-    """The release's test pipeline, for models that normalise, of a backbone of ``img_size``."""
-    return release_images(backbone, square(backbone.get('img_size', 224))).pipeline()
-
-
-def square(size: int | Sequence[int]) -> int:
-    """The side of the largest square within a size."""
-    return size if isinstance(size, int) else min(size)
+    """The release's test pipeline, for models that normalise, of the largest square in a backbone's ``img_size``."""
+    return release_images(backbone, min(sides(backbone.get('img_size', 224)))).pipeline()
 
 
 def inferred_backbone(weights: Mapping[str, Tensor], reason: str) -> dict:

@@ -1,6 +1,7 @@
 """``config.json`` of the authors' release and the arguments of our models, both ways."""
 import math
 
+from nepa_mm.checkpoints.preprocessing import sides
 from nepa_mm.errors import CheckpointError
 from nepa_mm.variants import complete_arguments
 
@@ -138,8 +139,8 @@ def released_config(model: dict, num_classes: int | None, classes: list[str] | N
 
 def side_of(img_size: int | tuple[int, int]) -> int:
     """Side of a square image; the release knows no other."""
-    sides = {img_size} if isinstance(img_size, int) else set(img_size)
-    if len(sides) != 1:
+    height, width = sides(img_size)
+    if height != width:
         raise CheckpointError(f'{img_size!r} has no place in the released format, which knows squares', 'image size',
                               'keep the checkpoint in our format')
-    return sides.pop()
+    return height

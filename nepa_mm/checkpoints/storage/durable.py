@@ -44,21 +44,15 @@ def write_checkpoint(checkpoint: dict, path: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except CheckpointError as error:
-        remove_if_possible(temporary)
-        raise StorageError(
-            f'it was written, but is not what was read back ({error.what})', str(path), 'look at the disk') from error
     except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError
-        remove_if_possible(temporary)
+        with suppress(OSError):  # of a disk or folder that does not let it, which the error says already
+            temporary.unlink()
+        if isinstance(error, CheckpointError):
+            raise StorageError(
+                f'it was written, but is not what was read back ({error.what})', str(path), 'look at the disk') from error
         raise StorageError(f'it cannot be written: it needs {size_of(checkpoint):,} bytes, and {free(path.parent):,} are free '
                            f'({str(error).splitlines()[0]})', str(path), 'make room and --resume; older checkpoints are as they '
                            'were') from error
-
-
-def remove_if_possible(path: Path) -> None:
-    """Remove a file, unless the disk or the folder does not let it, which another error says already."""
-    with suppress(OSError):
-        path.unlink()
 
 
 def remove_temporaries(folder: Path) -> None:
