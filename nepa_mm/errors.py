@@ -77,6 +77,17 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def checked_choice(argument: str, value, choices):
+    """The value, if it is one of the choices.
+
+    Raises:
+        ConfigError: If not.
+    """
+    if value not in choices:
+        raise ConfigError(f'{value!r} is unknown', argument, f'choose from {list(choices)}')
+    return value
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """End with one line and an exit code for what a user can mend; with NEPA_DEBUG=1, and for all else, with a traceback."""

@@ -1,5 +1,5 @@
 """Sizes of :class:`NEPAViT`, what it is by default, and the variants of the release and the paper."""
-from nepa_mm.errors import ConfigError
+from nepa_mm.errors import ConfigError, checked_choice
 
 ARCHS = {
     'tiny': dict(embed_dims=192, num_layers=12, num_heads=3, feedforward_channels=768),
@@ -44,14 +44,3 @@ def variant_of(backbone: dict) -> str:
     """'release' or 'paper' for the arguments of a :class:`NEPAViT`, 'custom' for a mix of both."""
     settings = {name: backbone.get(name, default) for name, default in RELEASE.items()}
     return 'release' if settings == RELEASE else 'paper' if settings == PAPER else 'custom'
-
-
-def checked_choice(argument: str, value, choices):
-    """The value, if it is one of the choices.
-
-    Raises:
-        ConfigError: If not.
-    """
-    if value not in choices:
-        raise ConfigError(f'{value!r} is unknown', argument, f'choose from {list(choices)}')
-    return value

@@ -8,7 +8,7 @@ from mmengine.runner import ValLoop
 from mmengine.runner.amp import autocast
 from torch import Tensor, nn
 
-from nepa_mm.errors import ConfigError
+from nepa_mm.errors import ConfigError, checked_choice
 from nepa_mm.registry import LOOPS
 
 POOLS = ('avg', 'last')
@@ -32,9 +32,7 @@ class FeatureValLoop(ValLoop):
     """
 
     def __init__(self, *args, pool: str = 'avg', **kwargs) -> None:
-        if pool not in POOLS:
-            raise ConfigError(f'{pool!r} is unknown', 'pool', f'choose from {list(POOLS)}')
-        self.pool = pool
+        self.pool = checked_choice('pool', pool, POOLS)
         super().__init__(*args, **kwargs)
 
     @torch.no_grad()

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nepa_mm.checkpoints import untraced_settings
-from nepa_mm.errors import ConfigError
+from nepa_mm.errors import ConfigError, checked_choice
 from nepa_mm.registry import MODELS
-from nepa_mm.variants import arch_settings, checked_choice, variant_of
+from nepa_mm.variants import arch_settings, variant_of
 
 from .block import QK_NORMS, Block, rotations_of_all
 from .causal_backbone import warn_of_blind_outputs

@@ -2,7 +2,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nepa_mm.errors import ConfigError
+from nepa_mm.errors import ConfigError, checked_choice
 from nepa_mm.registry import MODELS
 
 from .collapse import mean_pairwise_cosine
@@ -31,9 +31,8 @@ class NextEmbeddingLoss(nn.Module):
     def __init__(self, distance: str = 'cosine', shift: bool = True, stop_grad: bool = True, loss_weight: float = 1.,
                  compile: bool = False) -> None:
         super().__init__()
-        if distance not in DISTANCES:
-            raise ConfigError(f'{distance!r} is unknown', 'distance', f'choose from {list(DISTANCES)}')
-        self.distance, self.shift, self.stop_grad, self.loss_weight = distance, shift, stop_grad, loss_weight
+        self.distance = checked_choice('distance', distance, DISTANCES)
+        self.shift, self.stop_grad, self.loss_weight = shift, stop_grad, loss_weight
         self.compiled = compile
 
     @compiled_in_training

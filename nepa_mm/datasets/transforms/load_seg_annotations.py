@@ -7,7 +7,7 @@ from mmcv.transforms import BaseTransform
 from mmengine import fileio
 from PIL import Image
 
-from nepa_mm.errors import ConfigError, DataError
+from nepa_mm.errors import ConfigError, DataError, checked_choice
 from nepa_mm.registry import TRANSFORMS
 
 from .label_palette import REMEDY, renumbered
@@ -46,9 +46,7 @@ class LoadSegAnnotations(BaseTransform):
     def __init__(self, values: dict[int, int] | None = None, orientation: str = 'stored', **kwargs) -> None:
         from mmseg.datasets.transforms import LoadAnnotations  # slow, and not there where nothing is segmented
         self.load = LoadAnnotations(**kwargs)
-        if orientation not in ORIENTATIONS:
-            raise ConfigError(f'{orientation!r} is unknown', 'orientation', f'choose from {list(ORIENTATIONS)}')
-        self.orientation = orientation
+        self.orientation = checked_choice('orientation', orientation, ORIENTATIONS)
         self.label_of = np.arange(256, dtype=np.uint8)
         self.values = dict(values or {})
         for value, label in self.values.items():

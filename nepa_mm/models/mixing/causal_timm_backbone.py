@@ -8,10 +8,9 @@ import torch
 from mmpretrain.models import TIMMBackbone
 from torch import Tensor, nn
 
-from nepa_mm.errors import ConfigError
+from nepa_mm.errors import ConfigError, checked_choice
 from nepa_mm.models.causal_backbone import check_causal, evaluating, warn_of_blind_outputs
 from nepa_mm.registry import MODELS
-from nepa_mm.variants import checked_choice
 
 
 @MODELS.register_module()
