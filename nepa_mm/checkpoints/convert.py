@@ -4,7 +4,6 @@ Safetensors are converted tensor by tensor, in the memory of the largest.
 """
 import argparse
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -18,7 +17,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from nepa_mm.errors import CheckpointError, one_line_errors
-from nepa_mm.new_files import new_file, refuse_existing
+from nepa_mm.new_files import link_new, new_file, refuse_existing
 from nepa_mm.variants import variant_of
 
 from . import record
@@ -225,8 +224,7 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
             draft = Path(folder) / dst.name
             write_weights(draft, tensors, kept)
             path = dst.with_name(f'{dst.stem}-{sha256(draft)[:8]}{dst.suffix}')
-            with new_file(path) as temporary:
-                os.replace(draft, temporary)
+            link_new(draft, path)
     return f'{path}: {len(tensors)} tensors of {src} ({kind_of(tensors)}, weights: {which(meta)}), without optimizer and logs'
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from heapq import merge
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -104,11 +105,9 @@ def checkpoints_in(*folders: Path) -> Iterator[Path]:
         match = NAME.fullmatch(path.name)
         if match:
             found[match[1]].append((int(match[2]), path))
-    stacks = [sorted(each) for each in found.values() if each]
-    while stacks:
-        newest = max(stacks, key=lambda stack: step_of(stack[-1][1])) if len(stacks) > 1 else stacks[0]
-        yield newest.pop()[1]
-        stacks = [stack for stack in stacks if stack]
+    stacks = (sorted(each, reverse=True) for each in found.values())
+    for _, path in merge(*stacks, key=lambda each: step_of(each[1]), reverse=True):
+        yield path
 
 
 def step_of(path: Path) -> float:
