@@ -8,6 +8,7 @@ from mmengine.registry import DefaultScope
 from torch.torch_version import TorchVersion
 
 from nepa_mm.errors import ConfigError
+from nepa_mm.launch.checks import SETTINGS, check_config
 from tiny import ROOT, counts
 
 TOOL = runpy.run_path(str(ROOT / 'tools/analysis_tools/dry_run.py'))
@@ -69,3 +70,14 @@ def test_the_table_follows_from_counts():
     apart = sum(amount for part, amount in parts.items() if part not in ('peak', 'gradients'))
     assert apart <= parts['peak'] <= apart + parts['gradients']
     assert TOOL['table'](figures).row_count == 13
+
+
+def test_a_contradictory_config_is_refused_though_its_data_and_checkpoints_are_not_here(monkeypatch, capsys):
+    monkeypatch.setattr('sys.argv', ['dry_run.py', str(PRETRAIN), '--cfg-options', 'train_dataloader.batch_size=0'])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / 'tools/analysis_tools/dry_run.py'), run_name='__main__')
+    assert end.value.code == 2 and capsys.readouterr().err.strip() == (
+        'nepa_mm: error: 0 is no whole number of 1 or more | train_dataloader.batch_size | give one')
+    cfg = Config.fromfile(PRETRAIN)
+    cfg.merge_from_dict({'load_from': 'nowhere.pth', 'optim_wrapper.type': 'AmpOptimWrapper'})
+    check_config(cfg, ('train', ), SETTINGS)

@@ -23,6 +23,7 @@ from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.datasets import LoadImage, LoadSegAnnotations
 from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES, files_under, say_left_out, shown
 from nepa_mm.datasets.transforms.load_image import with_own_loader
+from nepa_mm.engine.checks.built_parts import transforms_in
 from nepa_mm.engine.checks.label_survey import LabelSurvey, loader_of, pixels_of
 from nepa_mm.errors import ConfigError, DataError, ProcessError, one_line_errors
 from nepa_mm.hosts.type_names import name_of
@@ -50,6 +51,7 @@ def parse_args() -> argparse.Namespace:
 
 class Folder:
     """Facts about the images of a folder, as mm's datasets give them."""
+    metainfo, pipeline = {}, None
 
     def __init__(self, root: Path) -> None:
         maps = root / 'annotations'
@@ -109,9 +111,8 @@ def start_worker(dataset, max_label: int | None, ignored: frozenset[int]) -> Non
     torch.set_num_threads(1)
     load_labels = (loader_of(dataset) or LoadSegAnnotations()) if find_spec('mmseg') else None
     if load_labels is not None:
-        load_labels.palette = getattr(dataset, 'metainfo', {}).get('palette')
-    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
-    load_image = next((step for step in steps if isinstance(step, LoadImage)), LoadImage())
+        load_labels.palette = dataset.metainfo.get('palette')
+    load_image = next((step for step in transforms_in(dataset.pipeline) if isinstance(step, LoadImage)), LoadImage())
     worker.update(dataset=dataset, max_label=max_label, ignored=list(ignored), load_image=load_image, load_labels=load_labels)
 
 
@@ -154,7 +155,7 @@ def main() -> None:
     console = Console(stderr=True)
     for name, dataset, max_label, ignored in datasets(args):
         total += len(dataset)
-        labels = LabelSurvey(name, getattr(dataset, 'metainfo', {}).get('classes') or (), len(dataset))
+        labels = LabelSurvey(dataset.metainfo.get('classes') or (), len(dataset))
         results = read_all(args, dataset, max_label, ignored)
         for result, pixels, turned in track(results, f'{name}: {len(dataset)} images', len(dataset), console=console):
             labels.turned += turned

@@ -88,7 +88,7 @@ def look_at_labels(dataset: Dataset, key: str, ignored: Collection[int | None], 
         for step in transforms_in(getattr(part, 'pipeline', None)):
             if isinstance(step, LoadSegAnnotations):
                 step.palette = part.metainfo.get('palette')
-    seen = survey(dataset, key, tolerant=getattr(dataset, 'bad_images', None) is not None)
+    seen = survey(dataset, tolerant=getattr(dataset, 'bad_images', None) is not None)
     if seen and seen.turned:
         how, remedy = how_turned(dataset)
         logger.warning(f'{key}: {seen.turned} of {seen.maps} images looked at carry an EXIF orientation; {how} | {remedy}')

@@ -1,5 +1,6 @@
 """What the label maps of a dataset hold: classes that are in none, and how much is ignored."""
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
@@ -17,21 +18,14 @@ PIXELS = 2 * 10 ** 8  # or fewer maps, of large tiles
 MOST_IGNORED = 0.5  # of the pixels; driving and scenes ignore a tenth, and maps of a few strokes nearly all
 
 
+@dataclass
 class LabelSurvey:
-    """Count the pixels of each label in the label maps of a dataset, one after the other.
-
-    Args:
-        key: What names the dataset, as its key in a config.
-        classes: Their names; other labels are ignored.
-        total: Label maps of the dataset.
-
-    ``turned`` counts images that carry an EXIF orientation.
-    """
-
-    def __init__(self, key: str, classes: Sequence[str], total: int) -> None:
-        self.key, self.classes, self.total = key, classes, total
-        self.pixels = np.zeros(256, np.int64)
-        self.maps = self.turned = 0
+    """Pixels of each label in the label maps of a dataset, one after the other."""
+    classes: Sequence[str]  # their names; other labels are ignored
+    total: int  # label maps of the dataset
+    maps: int = 0  # of them that were counted
+    turned: int = 0  # images that carry an EXIF orientation
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
 
     def add(self, pixels: np.ndarray) -> None:
         """Count a label map, of which these are the pixels of each label [256], as :func:`pixels_of` gives them."""
@@ -82,12 +76,11 @@ def pixels_of(labels: np.ndarray) -> np.ndarray:
     return np.bincount(labels.ravel(), minlength=256)
 
 
-def survey(dataset: Dataset, key: str, tolerant: bool = False) -> LabelSurvey | None:
+def survey(dataset: Dataset, tolerant: bool = False) -> LabelSurvey | None:
     """Look at label maps of a dataset until enough is known; at all of them where only one class is seen.
 
     Args:
         dataset: Of mmseg, or wrappers around one or several such.
-        key: Its key in a config.
         tolerant: Leave out label maps that cannot be read.
 
     Returns:
@@ -98,7 +91,7 @@ def survey(dataset: Dataset, key: str, tolerant: bool = False) -> LabelSurvey | 
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if not places or not classes:
         return None
-    found = LabelSurvey(key, classes, len(places))
+    found = LabelSurvey(classes, len(places))
     for place in np.random.default_rng(0).permutation(len(places)).tolist():
         if (found.maps >= LOOKED_AT or found.pixels.sum() >= PIXELS) and not found.is_of_one_class:
             break

@@ -46,7 +46,7 @@ def test_two_values_of_which_one_is_ignored_are_refused(dataset):
     assert str(error.value) == (
         "1 of 2 classes, 'road', in none of the 2 label maps; 12.5 % of the pixels of the 2 label maps ignored, labels [255] | "
         f"{KEY} | if 255 means 'road', say so in each pipeline: dict(type='nepa_mm.LoadSegAnnotations', values={{255: 1}})")
-    mapped = survey(dataset([0, 255, 0, 0], [0, 0, 0, 0], values={255: 1}), KEY)
+    mapped = survey(dataset([0, 255, 0, 0], [0, 0, 0, 0], values={255: 1}))
     assert mapped.said() is None and mapped.pixels[:2].tolist() == [14, 2]
 
 
@@ -68,28 +68,28 @@ def test_of_many_label_maps_a_part_is_looked_at_and_all_where_only_one_class_is_
     caplog.set_level('INFO')
     monkeypatch.setattr(label_survey, 'LOOKED_AT', 2)
     many = dataset(*[[0, 1, 2]] * 5, classes='abcd')
-    assert survey(many, KEY).maps == 2
+    assert survey(many).maps == 2
     look_at_labels(many, KEY, {255, 5}, logging.getLogger())
     assert caplog.records[0].levelname == 'INFO' and "1 of 4 classes, 'd', in none of 2 label maps looked at of 5" in caplog.text
-    rare = survey(dataset(*[[0, 255]] * 8, [0, 1], name='c'), KEY)
+    rare = survey(dataset(*[[0, 255]] * 8, [0, 1], name='c'))
     assert 2 < rare.maps <= 9 and not rare.absent  # until the other class is seen
     monkeypatch.setattr(label_survey, 'PIXELS', 3)
-    assert survey(many, KEY).maps == 1
+    assert survey(many).maps == 1
 
 
 def test_several_datasets_are_one_and_others_none(dataset):
     one, other = dataset([0, 0], name='a'), dataset([1, 1], name='b')
-    assert survey(ConcatDataset([one, other]), KEY).said() is None
-    assert survey(BaseSegDataset(lazy_init=True), KEY) is None
+    assert survey(ConcatDataset([one, other])).said() is None
+    assert survey(BaseSegDataset(lazy_init=True)) is None
     assert loader_of(BaseSegDataset(lazy_init=True)) is None
 
 
 def test_a_label_map_that_cannot_be_read_is_left_out_where_a_training_does_so(dataset, tmp_path):
     bad = dataset([0, 1], [0, 1])
     (tmp_path / 'a/labels/1.png').write_bytes(b'none')
-    assert survey(bad, KEY, tolerant=True).maps == 1
+    assert survey(bad, tolerant=True).maps == 1
     with pytest.raises(DataError, match='cannot be read as a label map'):
-        survey(bad, KEY)
+        survey(bad)
 
 
 def test_the_palette_of_the_dataset_is_known_to_what_loads_its_labels(dataset):
@@ -99,4 +99,4 @@ def test_the_palette_of_the_dataset_is_known_to_what_loads_its_labels(dataset):
 
 
 def test_nothing_is_said_of_no_label_map():
-    assert LabelSurvey(KEY, 'ab', 0).said() is None
+    assert LabelSurvey('ab', 0).said() is None
