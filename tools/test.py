@@ -18,7 +18,7 @@ from nepa_mm.launch.read_config import add_common_arguments, load_config
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file; raw:FILE or ema:FILE for its raw or averaged weights')
     parser.add_argument('--out', help='predictions: a .pkl file for classification, a folder of label maps for segmentation')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out holds; metrics go to a .json or .pkl file')
@@ -28,8 +28,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that a window stays')
     parser.add_argument('--amp', action='store_true', help="mmengine's mixed precision: float16 on a GPU")
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
-    parser.add_argument('--no-pin-memory', action='store_true', help='the loader does not pin memory')
-    add_common_arguments(parser)
     args = parser.parse_args()
     if args.out_item and not args.out:
         parser.error('--out-item needs --out')

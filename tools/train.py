@@ -16,17 +16,15 @@ from nepa_mm.launch.work_dir import check_work_dir, sole_run
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    add_common_arguments(parser)
     parser.add_argument('--resume', nargs='?', const='auto', help='continue from a checkpoint, or the newest in the work dir')
     parser.add_argument('--overwrite', action='store_true', help='start anew where a run is, which is moved aside')
     parser.add_argument('--amp', action='store_true', help='train in bfloat16 (nepa_mm.Bf16OptimWrapper)')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale lr by batch / auto_scale_lr.base_batch_size')
-    parser.add_argument('--no-pin-memory', action='store_true', help='loaders do not pin memory')
     parser.add_argument('--no-persistent-workers', action='store_true', help='loader processes end with each epoch')
     parser.add_argument('--allow-resume-change', action='store_true',
                         help='resume with other processes, batch, images, seed, length, optimizer or schedules')
-    add_common_arguments(parser)
     return parser.parse_args()
 
 

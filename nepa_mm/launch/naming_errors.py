@@ -67,15 +67,11 @@ def of_file(error: DataError, cfg: Config, splits: tuple[str, ...]) -> DataError
     if found is None:
         return None
     kind, path = found.groups()
-    keys = [f'{key}.data_prefix.{kind}' for key, dataset in datasets_of(cfg, splits) if is_inside(path, dataset, kind)]
+    folders = {f'{key}.data_prefix.{kind}': (dataset.get('data_root') or '', value_at(dataset, f'data_prefix.{kind}'))
+               for key, dataset in datasets_of(cfg, splits)}
+    keys = [key for key, (root, folder) in folders.items()
+            if isinstance(folder, str) and Path(path).is_relative_to(Path(root, folder))]
     return DataError(error.what, f'{error.where} ({" or ".join(keys)})', error.remedy) if keys else None
-
-
-def is_inside(path: str, dataset: dict, kind: str) -> bool:
-    """Whether a file is under a dataset's folder of one kind."""
-    prefix = dataset.get('data_prefix')
-    return isinstance(prefix, dict) and isinstance(prefix.get(kind), str) and Path(path).is_relative_to(
-        Path(dataset.get('data_root') or '') / prefix[kind])
 
 
 def of_value(error: ConfigError, cfg: Config) -> ConfigError | None:

@@ -59,6 +59,7 @@ def read_every_suffix(cfg: Config) -> None:
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that mm users know from both tools."""
+    parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: work_dirs/<config name>')
     parser.add_argument(
         '--cfg-options',
@@ -67,6 +68,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help='override settings of the config, e.g. optim_wrapper.optimizer.lr=1e-4 or key="[a,b]" or key=a,b')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by some launchers')
+    parser.add_argument('--no-pin-memory', action='store_true', help='loaders do not pin memory')
 
 
 def load_config(args: argparse.Namespace) -> Config:

@@ -38,9 +38,7 @@ class CheckSegInputsHook(Hook):
         DataError: For a label that is neither a class nor ignored, for labels that are one class or ignored altogether, and for
             an image smaller than a patch.
     """
-
-    def __init__(self) -> None:
-        self.handle = None
+    handle = None  # of the check of each batch
 
     def before_run(self, runner: Runner) -> None:
         """Check the classes, and from here on every batch."""
