@@ -65,11 +65,12 @@ def check_best(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
 
 def reported(cfg: Config) -> set[str] | None:
     """Names that a validation reports; None if they are not certain."""
-    known_hooks = all(name_of(hook) == 'EMAHook' or str(hook.get('type')).startswith('nepa_mm.')
-                      for hook in cfg.get('custom_hooks') or [])
-    loop, imports = name_of(cfg.get('val_cfg') or {}), value_at(cfg, 'custom_imports.imports')
-    if not known_hooks or loop not in ('', 'ValLoop', 'FeatureValLoop') or imports not in (None, 'nepa_mm', ['nepa_mm']):
+    if value_at(cfg, 'val_cfg.type') not in (None, 'ValLoop', 'nepa_mm.FeatureValLoop') or value_at(
+            cfg, 'custom_imports.imports') not in (None, 'nepa_mm', ['nepa_mm']):
         return None
+    for hook in cfg.get('custom_hooks') or []:
+        if not isinstance(hook, dict) or not (name_of(hook) == 'EMAHook' or str(hook.get('type')).startswith('nepa_mm.')):
+            return None
     found = set()
     for _, metric in metrics_of(cfg, 'val'):
         names = names_of(metric, cfg.get('default_scope'))
