@@ -55,12 +55,6 @@ class Origin:
     backbone: dict[str, Tensor] = field(default_factory=dict)  # its weights by its own names, if there is one
     told: bool = False
 
-    def __deepcopy__(self, memo: dict) -> 'Origin':
-        return self
-
-    def __reduce__(self) -> tuple:  # a checkpoint that is saved again must not need this class
-        return OrderedDict, ()
-
 
 class Origins(OrderedDict):
     """``_metadata`` of a state dict, which PyTorch hands to the hooks of each module, with an origin for every one of them."""
@@ -75,7 +69,7 @@ class Origins(OrderedDict):
     def __deepcopy__(self, memo: dict) -> 'Origins':
         return Origins(dict(self), self.origin)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple:  # a checkpoint that is saved again must not need this class
         return OrderedDict, (list(self.items()), )
 
 
