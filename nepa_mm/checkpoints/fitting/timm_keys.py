@@ -1,4 +1,6 @@
 """Checkpoints with timm's names of a ViT, as DINO, iBOT, I-JEPA, MAE, MoCo v3, BEiT and DeiT have them, for mmpretrain's ViTs."""
+import re
+
 from timm.layers import resize_rel_pos_bias_table
 from torch import Tensor
 
@@ -8,7 +10,7 @@ from .rename import renamed
 
 # Where a checkpoint keeps its encoder, in order of preference: of two, the one that its authors evaluate
 KEYS = ('target_encoder', 'teacher', 'state_dict', 'model', 'encoder', 'student')
-WRAPPERS = ('module.', 'backbone.', 'base_encoder.')  # DistributedDataParallel; DINO and iBOT; MoCo v3
+WRAPPERS = r'^(module\.)?(backbone\.)?(base_encoder\.)?'  # DistributedDataParallel; DINO and iBOT; MoCo v3
 # What only pretraining uses: heads, mask tokens, MAE's decoder, MoCo's predictor and second encoder
 DROPPED = ('head.', 'lm_head.', 'mask_token', 'masked_embed', 'decoder_', 'predictor.', 'momentum_encoder.')
 
@@ -49,14 +51,7 @@ def extract_state_dict(checkpoint: dict, key: str | None = None) -> dict[str, Te
     if not isinstance(encoder, dict) or not all(isinstance(value, Tensor) for value in encoder.values()):
         what = 'the checkpoint' if key is None else f'{key!r} of the checkpoint'
         raise CheckpointError(f'{what} does not map names to tensors', 'key', f'choose from {list(checkpoint)[:10]}')
-    return {unwrapped(name): value for name, value in encoder.items()}
-
-
-def unwrapped(name: str) -> str:
-    """A parameter's name without the prefixes of what wrapped the encoder."""
-    for prefix in WRAPPERS:
-        name = name.removeprefix(prefix)
-    return name
+    return {re.sub(WRAPPERS, '', name): value for name, value in encoder.items()}
 
 
 def timm_to_mmpretrain(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
