@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import mmpretrain
@@ -20,8 +21,10 @@ from PIL import Image
 
 from nepa_mm import get_model
 from nepa_mm.apis import get_retriever
+from nepa_mm.apis.get_retriever import retriever_of
 from nepa_mm.apis.images import load_image, picture_of
-from nepa_mm.apis.inference_tools import from_config, loader_of
+from nepa_mm.apis.inference_tools import label_map_paths, loader_of, picture_paths
+from nepa_mm.apis.load_model import load_model
 from tiny import ROOT, TINY, randomize
 
 PIPELINE = '''
@@ -150,7 +153,7 @@ def test_an_image_of_any_channels_is_read_as_in_the_test_of_its_config(channels,
     torch.save(dict(state_dict=randomize(MODELS.build(config.model)).state_dict()), tmp_path / 'weights.pth')
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, channels)[:2 if channels == 1 else 3])
     Image.fromarray(pixels.astype(np.uint16 if channels == 1 and 'unchanged' in load else np.uint8)).save(tmp_path / 'a.png')
-    model = from_config(str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'), torch.device('cpu'))
+    model = load_model(str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'))
     image = load_image(tmp_path / 'a.png', loader_of(model))
     assert image.shape == pixels.shape and picture_of(image).shape == (40, 60, 3) and picture_of(image).dtype == np.uint8
     sample = Compose(config.test_dataloader.dataset.pipeline)(dict(img_path=str(tmp_path / 'a.png')))
@@ -234,13 +237,52 @@ def test_segmentation_by_command_from_a_config_and_a_checkpoint(folder, images, 
                 '--out-dir', tmp_path, '--device', 'cpu')
     assert done.returncode == 0, done.stderr
     model = get_model(str(folder / 'segmentor.pth'))
+    compute = runpy.run_path(str(ROOT / 'tools/analysis_tools/compute_miou.py'))['confusion_matrix']
+    matrix = compute(tmp_path / 'pred', tmp_path / 'pred', 4, False, from_zero=True)  # finds them, those in folders as well
+    assert np.trace(matrix) == matrix.sum() == sum(np.prod(Image.open(path).size) for path in (folder / 'images').rglob('*.png'))
     for i, path in enumerate(images):
-        labels = np.asarray(Image.open(tmp_path / f'pred/{i}.png.png'))
+        labels = np.asarray(Image.open(tmp_path / f'pred/{i}.png'))
         np.testing.assert_array_equal(labels, inference_model(model, path).pred_sem_seg.data[0].numpy())
         number = np.bincount(labels.flat).argmax()
         share = 100 * (labels == number).mean()
         assert f'{path}: {FACTS["segmentor"]["classes"][number]} {share:.1f} %' in done.stdout
         assert Image.open(tmp_path / f'vis/{i}.png.png').size == Image.open(path).size
+
+
+def test_label_maps_go_by_the_names_of_labels_unless_two_would_share_one(tmp_path):
+    paths = [tmp_path / name for name in ('a.jpg', 'b/a.png', 'c.v1.jpeg')]
+    names = [str(path.relative_to('out')) for path in label_map_paths(Path('out'), [*paths, paths[0]]).values()]
+    assert names == ['a.png', 'b/a.png', 'c.v1.png']
+    paths.append(tmp_path / 'a.png')
+    assert label_map_paths(Path('out'), paths) == picture_paths(Path('out'), paths)
+    assert picture_paths(Path('out'), paths)[paths[0]] == Path('out/a.jpg.png')
+
+
+def test_a_config_file_and_a_checkpoint_are_the_model_that_the_checkpoint_says(folder, images):
+    """Of a pretraining as well, whose config has no test pipeline; with its options and the facts that it carries."""
+    for name in ('classifier', 'pretraining', 'segmentor'):
+        address = str(folder / f'{name}.pth')
+        alone, named = get_model(address), load_model(str(folder / f'{name}.py'), address)
+        assert type(alone) is type(named) and alone.dataset_meta == named.dataset_meta == FACTS[name] and not named.training
+        assert loader_of(alone).imdecode_backend == loader_of(named).imdecode_backend
+        for one, other in zip(alone.state_dict().values(), named.state_dict().values(), strict=True):
+            assert torch.equal(one, other)
+    address, options = str(folder / 'pretraining.pth'), {'model.backbone.causal': False}
+    vectors = [mmpretrain.FeatureExtractor(retriever_of(load_model(*arguments)))(images[0])[0] for arguments in (
+        (address, ), (str(folder / 'pretraining.py'), address), (address, None, options),
+        (str(folder / 'pretraining.py'), address, options))]
+    assert torch.equal(vectors[0], vectors[1]) and torch.equal(vectors[2], vectors[3]) and not torch.equal(vectors[0], vectors[2])
+
+
+def test_a_data_preprocessor_beside_the_model_is_the_model_s_as_in_training(folder, tmp_path):
+    text = 'data_preprocessor = dict(mean=[9., 9., 9.], std=[5., 5., 5.])' + CLASSIFIER.replace(
+        'data_preprocessor=dict(num_classes=3),', '').replace('[0.5] * 3', '[0.5, 0.5, 0.5]')
+    (tmp_path / 'beside.py').write_text(text)
+    weights = torch.load(folder / 'classifier.pth', weights_only=False)['state_dict']
+    torch.save(dict(meta=dict(cfg=text), state_dict=weights), tmp_path / 'beside.pth')
+    for model in (get_model(str(tmp_path / 'beside.pth')),
+                  load_model(str(tmp_path / 'beside.py'), str(tmp_path / 'beside.pth'))):
+        assert model.data_preprocessor.mean.flatten().tolist() == [9.] * 3
 
 
 @pytest.mark.parametrize('name, arguments, code, message', [
@@ -253,8 +295,14 @@ def test_segmentation_by_command_from_a_config_and_a_checkpoint(folder, images, 
     ('classify_images', ['{0}/classifier.pth', '--device', 'cuda:99'], 2, 'cuda:99 cannot be used here'),
     ('segment_images', ['{0}/classifier.pth'], 4, 'a ImageClassifier, which labels no pixels'),
     ('segment_images', ['{0}/bare.pth'], 4, 'bare.pth, its meta | build it from its config file'),
-    ('extract_features', ['{0}/pretraining.py', '--checkpoint', '{0}/pretraining.pth', '--out', 'x.npz'], 4,
+    ('extract_features', ['{0}/no_test.py', '--checkpoint', '{0}/classifier.pth', '--out', 'x.npz'], 4,
      'no test_dataloader.dataset.pipeline'),
+    ('classify_images', ['{0}/classifier.pth', '--checkpoint', '{0}/classifier.pth'], 2, 'it is no config file (.py) | '),
+    ('classify_images', ['{0}/classifier.pth', '--cfg-options', 'model.head.num_classes=4'], 2,
+     'model.head.num_classes: of a checkpoint alone model.backbone.* can be set | --cfg-options'),
+    ('classify_images', ['{0}/nowhere.py', '--checkpoint', '{0}/classifier.pth'], 2, 'there is no such config file | '),
+    ('classify_images', ['{0}/classifier.py', '--checkpoint', '{0}/nowhere.pth'], 4, 'there is no such checkpoint | '),
+    ('classify_images', ['{0}/classifier.pth', '--batch-size', '0'], 2, '0 is no number of images | --batch-size'),
     ('classify_images', ['{0}/classifier.pth', '--out', '{0}'], 2, 'it exists and would be written over'),
     ('classify_images', ['{0}/classifier.pth', '--out', '{0}/bare.pth/c.json'], 2, 'it cannot be written (File exists: '),
     ('segment_images', ['{0}/segmentor.pth', '--out-dir', '{0}/bare.pth/new/s'], 2, 'it cannot be written (Not a directory: '),
@@ -264,6 +312,7 @@ def test_bad_input_ends_in_one_line(name, arguments, code, message, folder, imag
     """In this process; above, the commands."""
     import runpy
     torch.save(dict(state_dict=torch.load(folder / 'segmentor.pth', weights_only=False)['state_dict']), folder / 'bare.pth')
+    (folder / 'no_test.py').write_text(CLASSIFIER.replace(PIPELINE, ''))
     monkeypatch.setattr(sys, 'argv', [name, images[0], *(each.format(folder) for each in arguments)])
     with pytest.raises(SystemExit) as exit_:
         runpy.run_path(str(ROOT / f'tools/inference/{name}.py'), run_name='__main__')

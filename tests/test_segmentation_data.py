@@ -261,6 +261,20 @@ def test_predictions_that_do_not_fit_their_labels(predicted, label, options, mes
         count(tmp_path / 'maps', tmp_path / 'labels', 2, **{'zero_is_none': False, **options})
 
 
+@pytest.mark.parametrize('options, expected', [
+    (dict(zero_is_none=False), [[1, 1], [0, 1]]),
+    (dict(zero_is_none=False, ignore_index=0), [[0, 0], [0, 1]]),
+    (dict(zero_is_none=True, from_zero=True), [[0, 1], [0, 0]]),  # labels 1, 1, 2, 256
+    (dict(zero_is_none=True, from_zero=True, ignore_index=0), [[0, 0], [0, 0]]),
+])
+def test_labels_that_do_not_count_and_maps_that_count_from_zero(options, expected, tmp_path):
+    count = runpy.run_path(str(ROOT / 'tools/analysis_tools/compute_miou.py'))['confusion_matrix']
+    for folder, content in dict(maps=[[0, 1, 1, 0]], labels=[[0, 0, 1, 255]]).items():
+        (tmp_path / folder / 'below').mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / folder / 'below/a.png'), np.array(content, np.uint8))
+    assert count(tmp_path / 'maps', tmp_path / 'labels', 2, **options).tolist() == expected
+
+
 def run_tool(monkeypatch, tool: str, *arguments) -> None:
     monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
     runpy.run_path(str(ROOT / tool))['main']()

@@ -113,7 +113,7 @@ def test_a_checkpoint_without_a_config_is_seen_with_what_its_shapes_show(address
     (VIS, ['photos/0.png', 'hf:hub', '--columns', '0'], 2, '0 is below 1 | --columns'),
     (VIS, ['photos/0.png', 'hf:hub', '--size', '6'], 2, 'an image of 6x6 pixels is smaller than one patch (7) | patch_size'),
     (VIS, ['photos/0.png', 'hf:hub', '--size', '1', '2', '3'], 2, '1 2 3 is no size | size'),
-    (VIS, ['photos/0.png', 'hf:hub', '--device', 'cuda:99'], 2, "'cuda:99' is not there"),
+    (VIS, ['photos/0.png', 'hf:hub', '--device', 'cuda:99'], 2, 'cuda:99 cannot be used here ('),
     (VIS, ['photos/0.png', 'hf:hub', '--out', 'a.xyz'], 2, 'it is of no format known here | a.xyz | end it in .png, .pdf'),
     (VIS, ['photos/0.png', 'hf:hub', '--out', 'broken.jpg/a.png'], 2, 'it cannot be written (File exists: broken.jpg) | '),
     (VIS, ['photos/0.png'] * 33 + ['hf:hub'], 2, '33 images are too many for one figure | arguments | name at most 32'),
@@ -148,6 +148,22 @@ def test_room_for_single_heads(run, tmp_path):
                               '--overwrite')
         assert code == 0 and f'single heads of {expected}' in said, err
         assert ('still above --max-mb 0.001; fewer --layers' in said) == (heads != 'all')
+
+
+def test_a_config_file_with_its_checkpoint_and_options(run, folder, tmp_path):
+    """Seen at the size that its training saw, which need not be the one that the backbone began with."""
+    (tmp_path / 'config.py').write_text(
+        "default_scope = 'mmpretrain'\n"
+        f"backbone = dict(type='nepa_mm.NEPAViT', arch={TINY['arch']}, img_size=28, patch_size=7)\n"
+        "model = dict(type='nepa_mm.NEPA', backbone=backbone)\n"
+        "train_dataloader = dict(dataset=dict(pipeline=[dict(type='RandomResizedCrop', scale=42), dict(type='PackInputs')]))\n")
+    named = [tmp_path / 'config.py', '--checkpoint', 'bare.pth', '--cfg-options', 'model.backbone.causal=False']
+    code, said, err = run(VIS, 'photos/0.png', *named, '-o', tmp_path / 'a.png')
+    assert code == 0 and '1 image of 42 x 42 pixels' in said, err
+    code, said, err = run(EXPLORE, 'photos/0.png', *named, '-o', tmp_path / 'a.html')
+    assert code == 0 and 'a.html: 1 image,' in said, err
+    about = json.loads(re.search(r'id="about">(.*?)</script>', (tmp_path / 'a.html').read_text())[1])
+    assert about['models'][0]['grid'] == [6, 6] and not about['models'][0]['causal']
 
 
 def test_names_tell_checkpoints_apart():

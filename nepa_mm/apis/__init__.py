@@ -1,4 +1,4 @@
-from .get_model import get_model
 from .get_retriever import get_retriever
+from .load_model import get_model
 
 __all__ = ['get_model', 'get_retriever']

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from nepa_mm.models import NEPA
 
-from .get_model import get_model
+from .load_model import get_model
 
 
 class FeatureVector(nn.Module):
@@ -39,19 +39,13 @@ def get_retriever(address: str, **overrides) -> ImageToImageRetriever:
     Raises:
         CheckpointError: As :func:`get_model` does.
     """
-    return retriever_of(get_feature_model(address, **overrides))
-
-
-def get_feature_model(address: str, **overrides) -> BaseModel:
-    """The model of a checkpoint; of pretraining, which has no features of its own, as with ``out_type='featmap'``."""
-    model = get_model(address, **overrides)
-    if isinstance(model, NEPA) and 'out_type' not in overrides:
-        model.backbone.out_type = 'featmap'  # which has no weights of its own
-    return model
+    return retriever_of(get_model(address, **overrides))
 
 
 def retriever_of(model: BaseModel) -> ImageToImageRetriever:
-    """mmpretrain's retriever over a model with features and a test pipeline."""
+    """mmpretrain's retriever over a model with a test pipeline; a pretraining, which has no features of its own, gets them."""
+    if isinstance(model, NEPA) and model.backbone.out_type == 'raw':
+        model.backbone.out_type = 'featmap'  # which has no weights of its own
     retriever = ImageToImageRetriever(FeatureVector(model), prototype=torch.empty(0))  # the inferencer brings its own
     retriever.data_preprocessor = model.data_preprocessor
     retriever._config, retriever._dataset_meta = model._config, model._dataset_meta

@@ -1,119 +1,55 @@
-"""What the tools of inference share: arguments, a model from what is given, batches with progress, a line for each failure."""
+"""What the commands of inference share: batches with progress, a line for each failure, the best of each image, and files."""
 import argparse
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stdout
 from itertools import groupby
 from pathlib import Path
 
-import mmpretrain
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.runner import CheckpointLoader
 from mmpretrain.utils import progress as host_progress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from nepa_mm.checkpoints import path_of
-from nepa_mm.checkpoints.fitting.prefixes import state_dict_of
 from nepa_mm.checkpoints.preprocessing import pipeline_in
-from nepa_mm.checkpoints.storage.files import about
 from nepa_mm.datasets.transforms.load_image import with_own_loader
 from nepa_mm.errors import CheckpointError, ConfigError, DataError, first_line
-from nepa_mm.launch.read_config import read_config
-from nepa_mm.models.fit_model import fit_model, require_all
 from nepa_mm.registry import TRANSFORMS
 
-from .get_model import get_model
-from .images import load_image
-
-MODEL_HELP = ('checkpoint of ours, hf:FOLDER or hf:ORG/NAME in the released format, raw:PATH or ema:PATH for one of the two '
-              'weights of a training; or a config file, with --checkpoint')
-INPUT_HELP = 'images, folders, and .txt files with a path on each line, as of the frames of a video'
+from .arguments import add_inputs, add_model, model_of
+from .images import load_image, picture_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of all the tools, by the hosts' names."""
-    parser.add_argument('inputs', metavar='INPUT', nargs='+', help=INPUT_HELP)
-    parser.add_argument('model', metavar='MODEL', help=MODEL_HELP)
-    parser.add_argument('--checkpoint', help='weights for a config file')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: cuda where there is one')
+    """Arguments of all the commands, by the hosts' names."""
+    add_inputs(parser)
+    add_model(parser)
     parser.add_argument('--batch-size', type=int, default=8, help='images at once; default: 8')
 
 
-def model_of(args: argparse.Namespace, build: Callable[[str], BaseModel] = get_model) -> BaseModel:
-    """The model that the arguments name, on its device. What the hosts say about it goes to standard error.
+def add_ranking(parser: argparse.ArgumentParser, topk: int, ranked: str) -> None:
+    """Arguments of :func:`rank`."""
+    parser.add_argument('--topk', type=int, default=topk, help=f'{ranked}, best first; default: {topk}')
+    parser.add_argument('--out', type=Path, help='JSON file to write them and their scores to')
+    parser.add_argument('--show-dir', type=Path, help='folder to write the images with what was found to')
+
+
+def model_and_loader(args: argparse.Namespace) -> tuple[BaseModel, BaseTransform]:
+    """The model that the arguments name, and what reads its images.
 
     Raises:
-        ConfigError: For a device or a batch that cannot be, or a config file that is not there.
-        CheckpointError: If there is no such checkpoint.
+        ConfigError: For a batch that cannot be, or as of :func:`model_of`.
+        CheckpointError: As of :func:`model_of` and :func:`loader_of`.
     """
     if args.batch_size < 1:
         raise ConfigError(f'{args.batch_size} is no number of images', '--batch-size', 'give 1 or more')
-    device = device_of(args.device)
-    host_progress.disable_progress_bar = True  # the tools have one of their own
-    with redirect_stdout(sys.stderr):
-        if not args.model.endswith('.py'):
-            if args.checkpoint:
-                raise ConfigError(f'{args.checkpoint} is for a config file, and {args.model} is none', '--checkpoint',
-                                  'leave it out, or give a config file')
-            return build(args.model).to(device)
-        return from_config(args.model, args.checkpoint, device)
-
-
-def device_of(name: str | None) -> torch.device:
-    """The device of that name, if it is there."""
-    try:
-        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f'{name} cannot be used here ({first_line(error)})', '--device', 'try --device cpu') from error
-    return device
-
-
-def from_config(path: str, checkpoint: str | None, device: torch.device) -> BaseModel:
-    """The model of a config file, as the hosts build it, with the weights of a checkpoint."""
-    if not Path(path).is_file():
-        raise ConfigError('there is no such config file', path, 'give the path of a config, or of a checkpoint')
-    if not checkpoint:
-        raise CheckpointError('a config file has no weights', path, 'give them with --checkpoint PATH')
-    if ':' not in path_of(checkpoint) and not Path(path_of(checkpoint)).is_file():
-        raise CheckpointError(f'{checkpoint} does not exist', '--checkpoint', 'give the path of a checkpoint')
-    config = read_config(path)
-    if config.get('default_scope') == 'mmseg':
-        from mmseg.apis import init_model  # which the others do without
-        pipeline = pipeline_in(config, 'test_dataloader')
-        if pipeline and not any(step['type'] == 'TestTimeAug' for step in pipeline):
-            config.test_pipeline = pipeline  # mmseg takes the variable of that name, which need not be what the test has
-        model = init_model(config, device=device)
-    else:
-        model = mmpretrain.get_model(config, device=device)
-    load_all(model, checkpoint, config)
-    return model
-
-
-def load_all(model: BaseModel, address: str, config: Config) -> None:
-    """Load a checkpoint into a model, every weight of it; the hosts would leave what it lacks at random.
-
-    Names of classes are the checkpoint's, or else those that the config gives its dataset, or its dataset has.
-    """
-    with about(address):
-        checkpoint = CheckpointLoader.load_checkpoint(address, 'cpu', logger='silent')
-        weights = state_dict_of(checkpoint) or {}
-        require_all(fit_model(model, weights), 'inference')
-        lacking = model.load_state_dict(weights, strict=False).missing_keys  # of a backbone that is not ours
-        if lacking:
-            raise CheckpointError(f"it lacks {len(lacking)} weights of the config's model, such as {lacking[0]}", 'its weights',
-                                  'give the config that it was trained by')
-    meta = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
-    dataset = (config.get('test_dataloader') or {}).get('dataset', {})
-    model.dataset_meta = meta.get('dataset_meta') or dataset.get('metainfo') or getattr(model, '_dataset_meta', {})
-    model._dataset_meta = model.dataset_meta
+    host_progress.disable_progress_bar = True  # the commands have one of their own
+    model = model_of(args)
+    return model, loader_of(model)
 
 
 def loader_of(model: BaseModel) -> BaseTransform:
@@ -122,22 +58,63 @@ def loader_of(model: BaseModel) -> BaseTransform:
     Raises:
         CheckpointError: If its config has no test pipeline.
     """
-    if hasattr(model, 'cfg'):  # of mmseg, which keeps the pipeline there
-        pipeline = model.cfg.get('test_pipeline')
-    else:
-        pipeline = pipeline_in(model._config, 'test_dataloader')
+    pipeline = pipeline_in(model._config, 'test_dataloader') or model._config.get('test_pipeline')
     if not pipeline:
         raise CheckpointError('no test_dataloader.dataset.pipeline, which says how images are prepared',
                               'the config of the model', 'give the checkpoint alone, or a config that has one')
     return TRANSFORMS.build(with_own_loader(pipeline[0]))
 
 
-def picture_path(folder: Path, path: Path, paths: Sequence[Path]) -> Path:
-    """Where a picture for an image goes: as the images lie to each other, with .png behind their names."""
-    common = os.path.commonpath([each.resolve().parent for each in paths])
-    place = folder / path.resolve().relative_to(common)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return place.with_name(place.name + '.png')
+def check_topk(topk: int, count: int, of: str) -> None:
+    """Refuse a number of what there is less of."""
+    if not 1 <= topk <= count:
+        raise ConfigError(f'{topk} is not in [1, {count}], {of}', '--topk', 'choose from these')
+
+
+def picture_paths(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
+    """Where pictures for images go: as the images lie to each other, with .png behind their names."""
+    places = {path: path.resolve() for path in paths}
+    common = os.path.commonpath([place.parent for place in places.values()])
+    return {path: folder / f'{place.relative_to(common)}.png' for path, place in places.items()}
+
+
+def label_map_paths(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
+    """Likewise where label maps go, by the names of a data set's, a.png for a.jpg; if two images would share one, as pictures."""
+    pictures = picture_paths(folder, paths)
+    maps = {path: picture.with_suffix('').with_suffix('.png') for path, picture in pictures.items()}
+    return maps if len(set(maps.values())) == len(set(pictures.values())) else pictures
+
+
+def rank(args: argparse.Namespace, paths: Sequence[Path], load: BaseTransform, predict: Callable, named: Callable, draw: Callable
+         ) -> int:
+    """Predict, and print, draw and write the best of each image, as the arguments of :func:`add_ranking` say.
+
+    Args:
+        args: Those arguments.
+        paths: Of the images.
+        load: What reads an image.
+        predict: From images to mm's samples, with a ``pred_score`` of all that there is to choose from.
+        named: From indices of the best to their names, and to what is written beside path and scores.
+        draw: Called with image, sample and file to write.
+
+    Returns:
+        The exit code, see :func:`run`.
+    """
+    records, pictures = [], picture_paths(args.show_dir, paths) if args.show_dir else {}
+
+    def receive(path, image, sample):
+        scores, best = (found.tolist() for found in sample.pred_score.topk(args.topk))
+        names, facts = named(best)
+        print(f'{path}: ' + ', '.join(f'{name} {score:.4f}' for name, score in zip(names, scores)), flush=True)
+        records.append(dict(path=str(path), **facts, scores=scores))
+        if pictures:
+            pictures[path].parent.mkdir(parents=True, exist_ok=True)
+            draw(picture_of(image), sample, str(pictures[path]))
+
+    code = run(paths, args.batch_size, load, predict, receive)
+    if args.out is not None:
+        args.out.write_text(json.dumps(records, indent=1) + '\n')
+    return code
 
 
 def run(paths: Sequence[Path],
@@ -209,9 +186,3 @@ def failure(message: str) -> int:
     """Print a line; 1, to count."""
     print(f'nepa_mm: error: {message}', file=sys.stderr, flush=True)
     return 1
-
-
-def write_json(path: Path | None, records: list[dict]) -> None:
-    """Write records, if they are asked for."""
-    if path is not None:
-        path.write_text(json.dumps(records, indent=1) + '\n')

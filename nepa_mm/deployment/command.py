@@ -3,19 +3,20 @@ import argparse
 import warnings
 from pathlib import Path
 
+from nepa_mm.apis.arguments import add_model, model_of
 from nepa_mm.errors import ConfigError
-from nepa_mm.launch.read_config import Options
 from nepa_mm.new_files import require_new
 
 from .files import Exported, export_onnx, export_torch
 from .graph import MAX_BATCH, Graph
-from .source import load_source
+from .source import source_of
 
 
 def parse_args(description: str, suffix: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('model', metavar='CONFIG_OR_CHECKPOINT', help='config file (.py), or a checkpoint: a file or hf:ORG/NAME')
-    parser.add_argument('checkpoint', metavar='CHECKPOINT', nargs='?', help='checkpoint of a config file')
+    add_model(parser, device='cpu')
+    # With no default of its own, which would replace what --checkpoint gives
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', nargs='?', default=argparse.SUPPRESS, help='as --checkpoint')
     parser.add_argument('--output-file', type=Path, default=Path(f'model{suffix}'), help=f'file to write; default: model{suffix}')
     parser.add_argument('--shape', type=int, nargs='+', metavar=('H', 'W'), help="image size in pixels; default: the config's")
     parser.add_argument('--dynamic-shape', action='store_true', help='images of any whole number of patches; --shape is traced')
@@ -27,7 +28,6 @@ def parse_args(description: str, suffix: str) -> argparse.Namespace:
                         f'plan memory for them; 1 fixes the number; default: {MAX_BATCH}')
     parser.add_argument('--argmax', action='store_true', help='segmentation: the class of each pixel instead of logits')
     parser.add_argument('--no-verify', action='store_true', help='do not compare with torch')
-    parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
     if suffix == '.onnx':
         parser.add_argument('--opset-version', type=int, help="of ONNX's operators; default: PyTorch's")
     args = parser.parse_args()
@@ -43,7 +43,7 @@ def export(description: str, suffix: str) -> Exported:
     args = parse_args(description, suffix)
     require_new(args.output_file, suffixes=[suffix])
     warnings.filterwarnings('ignore', category=FutureWarning)  # PyTorch's, of its own exporter
-    source = load_source(args.model, args.checkpoint, args.cfg_options, args.features)
+    source = source_of(model_of(args, args.features), args.checkpoint or args.model)
     graph = Graph(source, args.features is not None, args.argmax, args.normalize == 'inside', args.max_batch)
     size = source.image_size if args.shape is None else (args.shape[0], args.shape[-1])
     if size is None:

@@ -57,7 +57,11 @@ class Graph(nn.Module):
                               'leave it out')
         if normalize:
             for name, values in zip(('mean', 'std'), source.mean_std):
-                self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+                self.register_buffer(name, torch.tensor(values, device=self.device)[:, None, None], persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
 
     @property
     def output_names(self) -> list[str]:
@@ -79,8 +83,8 @@ class Graph(nn.Module):
     def images(self, batch: int, size: tuple[int, int]) -> Tensor:
         """Made-up images to trace and to check with."""
         if self.normalize:
-            return torch.randint(256, (batch, self.in_channels, *size), dtype=torch.uint8)
-        return torch.randn(batch, self.in_channels, *size)
+            return torch.randint(256, (batch, self.in_channels, *size), dtype=torch.uint8, device=self.device)
+        return torch.randn(batch, self.in_channels, *size, device=self.device)
 
     def trace(self, size: tuple[int, int], dynamic_shape: bool) -> ExportedProgram:
         """The graph for up to ``max_batch`` images, of H x W pixels or of any whole number of patches.

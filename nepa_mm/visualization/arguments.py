@@ -3,14 +3,15 @@ import argparse
 import re
 from collections.abc import Sequence
 
+from nepa_mm.apis.arguments import add_model
 from nepa_mm.errors import ConfigError
 
 
-def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the images are scaled to, where the model runs, and whether a file may be replaced."""
+def add_shared_arguments(parser: argparse.ArgumentParser, model_by_name: bool = False) -> None:
+    """The model, what the images are scaled to, and whether a file may be replaced."""
+    add_model(parser, device='cpu', by_name=model_by_name)
     parser.add_argument('--size', type=int, nargs='+', metavar='PIXELS',
                         help='height and width that the middle of each image is scaled to; default: those of the checkpoint')
-    parser.add_argument('--device', default='cpu', help="'cpu', 'cuda', 'cuda:1', ...")
     parser.add_argument('--overwrite', action='store_true', help='replace a file that is there')
 
 

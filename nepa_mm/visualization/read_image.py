@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.logging import print_log
+from mmengine.model import BaseModel
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from nepa_mm.errors import DataError, first_line
+from nepa_mm.checkpoints.preprocessing import input_size
+from nepa_mm.errors import ConfigError, DataError, first_line
+from nepa_mm.models.causal_backbone import check_protocol
 
 
 def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
@@ -61,3 +64,33 @@ def cropped(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 def pixels_of(images: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:
     """Images cropped and scaled to one size: [B, 3, H, W], uint8, RGB."""
     return torch.from_numpy(np.stack([np.asarray(cropped(image, size)) for image in images])).permute(0, 3, 1, 2)
+
+
+def image_size(model: BaseModel, size: Sequence[int] | None = None, config: dict | None = None) -> tuple[int, int]:
+    """Height and width in pixels: those given, one for a square, or those that the model was trained for.
+
+    Args:
+        model: To look at.
+        size: What a person gave.
+        config: Of the training; default: the one that a loaded model carries.
+
+    Raises:
+        ConfigError: For a backbone that NEPA cannot train, what is no size, or a size that the backbone does not take.
+    """
+    backbone = model.backbone
+    check_protocol(backbone)
+    if hasattr(backbone, 'stored_grid'):  # NEPAViT
+        own = tuple(cells * backbone.patch_size for cells in backbone.stored_grid)
+    else:
+        own = tuple(backbone.timm_model.patch_embed.img_size if hasattr(backbone, 'timm_model') else backbone.img_size)
+    if size is None:
+        size = input_size(config or getattr(model, '_config', {})) or own
+    height, width = size * 2 if len(size) == 1 else size if len(size) == 2 else (0, 0)
+    if min(height, width) < 1:
+        raise ConfigError(f'{" ".join(map(str, size))} is no size', 'size',
+                          'give a height and a width in pixels, or one of them for a square')
+    is_fixed = hasattr(backbone, 'timm_model') and not backbone.timm_model.dynamic_img_size
+    if is_fixed and (height, width) != own:
+        raise ConfigError(f'{height} {width}: this backbone takes one size alone (dynamic_img_size=False)', 'size',
+                          f'give {own[0]} {own[1]}')
+    return height, width

@@ -241,7 +241,7 @@ def test_where_the_pipeline_normalises():
 def test_bad_arguments():
     with pytest.raises(ConfigError, match=r'no such config file \| no.py'):
         load_source('no.py', 'a.pth')
-    with pytest.raises(ConfigError, match=r'a config has no weights \| .* \| give a checkpoint after it'):
+    with pytest.raises(CheckpointError, match=r'a config file has no weights \| configs/a.py \| give them with --checkpoint'):
         load_source('configs/a.py')
     with pytest.raises(ConfigError, match=r'no config file \(.py\) \| a.pth'):
         load_source('a.pth', 'b.pth')
@@ -285,7 +285,8 @@ def test_command_with_a_config_and_with_a_checkpoint_alone(saved):
     assert done.returncode == 0, done.stderr
     assert 'a.onnx: ' in done.stdout and '[batch, 3, 7 * rows, 7 * columns] RGB, float32' in done.stdout
     assert 'batches of 1, 2, 3 and 28 x 28, 42 x 35, 21 x 14 pixels: largest difference' in done.stdout
-    done = tool(saved, 'export_torch', 'tiny.pth', '--features', 'featmap', '--shape', '35', '21', '--output-file', 'a.pt2')
+    done = tool(saved, 'export_torch', 'tiny.py', '--checkpoint', 'tiny.pth', '--features', 'featmap', '--shape', '35', '21',
+                '--output-file', 'a.pt2')
     assert done.returncode == 0, done.stderr
     features, = torch.export.load(saved / 'a.pt2').module()(torch.zeros(1, 3, 35, 21))
     assert features.shape == (1, 16, 5, 3)

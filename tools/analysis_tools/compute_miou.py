@@ -1,5 +1,7 @@
 """mIoU of label maps that ``tools/test.py CONFIG CHECKPOINT --out FOLDER`` wrote, without mmseg: one confusion matrix in NumPy.
 
+Those of ``tools/inference/segment_images.py --out-dir FOLDER``, in ``FOLDER/pred``, count from 0: add ``--from-zero``.
+
     python tools/analysis_tools/compute_miou.py FOLDER data/ade/ADEChallengeData2016/annotations/validation --num-classes 150 \\
         --reduce-zero-label
 
@@ -17,21 +19,29 @@ from PIL import Image
 from nepa_mm.errors import DataError, one_line_errors
 
 
-def confusion_matrix(predictions: Path, labels: Path, num_classes: int, zero_is_none: bool) -> np.ndarray:
-    """Pixels [num_classes, num_classes] by class and prediction, over all label maps; labels that are no class do not count."""
+def confusion_matrix(predictions: Path, labels: Path, num_classes: int, zero_is_none: bool, ignore_index: int = 255,
+                     from_zero: bool = False) -> np.ndarray:
+    """Pixels [num_classes, num_classes] by class and prediction, over all label maps.
+
+    Labels that are no class, or ``ignore_index`` (counted, as mmseg does, when 0 is taken away), do not count.
+    """
     matrix = np.zeros((num_classes, num_classes), np.int64)
-    for path in sorted(predictions.glob('*.png')):
-        predicted = np.asarray(Image.open(path)).astype(int) - zero_is_none  # written as in the data set's own files
-        if not (labels / path.name).is_file():
-            raise DataError(f'no label map {labels / path.name} for it', str(path), 'give the folder that the test read')
-        label = np.asarray(Image.open(labels / path.name)).astype(int) - zero_is_none
+    for path in sorted(predictions.rglob('*.png')):
+        predicted = np.asarray(Image.open(path)).astype(int)
+        if not from_zero:  # written as in the data set's own files
+            predicted -= zero_is_none
+        label_path = labels / path.relative_to(predictions)
+        if not label_path.is_file():
+            raise DataError(f'no label map {label_path} for it', str(path), 'give the folder that the test read')
+        label = np.asarray(Image.open(label_path)).astype(int) - zero_is_none
         if label.shape != predicted.shape:
-            raise DataError(f'{predicted.shape[::-1]} pixels (width, height), and {labels / path.name} has {label.shape[::-1]}',
+            raise DataError(f'{predicted.shape[::-1]} pixels (width, height), and {label_path} has {label.shape[::-1]}',
                             str(path), 'give the folder that the test read')
-        known = (label >= 0) & (label < num_classes)
+        known = (label >= 0) & (label < num_classes) & (label != ignore_index)
         wrong = set(predicted[known].tolist()) - set(range(num_classes))
         if wrong:
-            raise DataError(f'it predicts {[value + zero_is_none for value in sorted(wrong)[:5]]}, which are no classes with '
+            shift = zero_is_none and not from_zero
+            raise DataError(f'it predicts {[value + shift for value in sorted(wrong)[:5]]}, which are no classes with '
                             f'--num-classes {num_classes}{" --reduce-zero-label" * zero_is_none}', str(path),
                             'give those of the test')
         np.add.at(matrix, (label[known], predicted[known]), 1)
@@ -58,13 +68,16 @@ def main() -> None:
     parser.add_argument('labels', metavar='LABELS', type=Path, help='folder of label maps of the same names')
     parser.add_argument('--num-classes', type=int, required=True)
     parser.add_argument('--reduce-zero-label', action='store_true', help='0 is no class and the first class is 1, as in ADE20K')
+    parser.add_argument('--ignore-index', type=int, default=255, help='label that does not count; default: 255')
+    parser.add_argument('--from-zero', action='store_true', help="PREDICTIONS count classes from 0, whatever LABELS do")
     parser.add_argument('--matrix', metavar='FILE.npy', type=Path, help='file to write the confusion matrix to')
     args = parser.parse_args()
-    if not any(args.predictions.glob('*.png')):
+    if not any(args.predictions.rglob('*.png')):
         parser.error(f'{args.predictions} holds no .png')
     if args.num_classes < 1:
         parser.error(f'--num-classes {args.num_classes} is no number of classes')
-    matrix = confusion_matrix(args.predictions, args.labels, args.num_classes, args.reduce_zero_label)
+    matrix = confusion_matrix(args.predictions, args.labels, args.num_classes, args.reduce_zero_label, args.ignore_index,
+                              args.from_zero)
     if args.matrix is not None:
         np.save(args.matrix, matrix)
     print(json.dumps(scores(matrix)))

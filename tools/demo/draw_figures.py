@@ -9,14 +9,14 @@ import numpy as np
 from mmseg.apis import inference_model, init_model
 from PIL import Image
 
+from nepa_mm import get_model
 from nepa_mm.visualization import draw_query_patches, draw_segmentation
-from nepa_mm.visualization.read_image import pixels_of, read_image
-from nepa_mm.visualization.viewed_model import image_size, viewed_model
+from nepa_mm.visualization.read_image import image_size, pixels_of, read_image
 
 
 def query_patches(checkpoint: Path, images: list[Path], out: Path) -> None:
     """Query patches of a pretrained model: one early in the raster order, one in the middle, one late."""
-    model = viewed_model(str(checkpoint))
+    model = get_model(str(checkpoint))
     pixels = pixels_of([read_image(path) for path in images], image_size(model))
     draw_query_patches(model, pixels, [(2, 3), (4, 4), (5, 5)], layers=2).savefig(out, bbox_inches='tight')
 

@@ -14,8 +14,8 @@ import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
 import numpy as np
 from mmpretrain import FeatureExtractor
 
-from nepa_mm.apis.get_retriever import get_feature_model, retriever_of
-from nepa_mm.apis.inference_tools import add_arguments, loader_of, model_of, run
+from nepa_mm.apis.get_retriever import retriever_of
+from nepa_mm.apis.inference_tools import add_arguments, model_and_loader, run
 from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.errors import one_line_errors
 from nepa_mm.new_files import require_new
@@ -31,9 +31,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     require_new(args.out, suffixes=['.npz'])
-    retriever = retriever_of(model_of(args, get_feature_model))
-    load = loader_of(retriever)
-    extractor, paths, features = FeatureExtractor(retriever), [], []  # paths of those that could be read
+    model, load = model_and_loader(args)
+    extractor, paths, features = FeatureExtractor(retriever_of(model)), [], []  # paths of those that could be read
 
     def receive(path, image, feature):
         paths.append(str(path))

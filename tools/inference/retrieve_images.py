@@ -16,11 +16,11 @@ from mmengine.dataset import BaseDataset
 from mmpretrain import FeatureExtractor, ImageRetrievalInferencer
 from mmpretrain.visualization import UniversalVisualizer
 
-from nepa_mm.apis.get_retriever import get_feature_model, retriever_of
-from nepa_mm.apis.images import picture_of
-from nepa_mm.apis.inference_tools import INPUT_HELP, add_arguments, loader_of, model_of, picture_path, run, write_json
+from nepa_mm.apis.arguments import INPUT_HELP
+from nepa_mm.apis.get_retriever import retriever_of
+from nepa_mm.apis.inference_tools import add_arguments, add_ranking, check_topk, model_and_loader, rank, run
 from nepa_mm.datasets.sources.find_images import find_images
-from nepa_mm.errors import ConfigError, DataError, one_line_errors
+from nepa_mm.errors import DataError, one_line_errors
 from nepa_mm.new_files import require_new
 
 
@@ -28,9 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     parser.add_argument('--prototype', metavar='INPUT', nargs='+', required=True, help=f'where to search: {INPUT_HELP}')
-    parser.add_argument('--topk', type=int, default=3, help='images to find, best first; default: 3')
-    parser.add_argument('--out', type=Path, help='JSON file to write the matches to')
-    parser.add_argument('--show-dir', type=Path, help='folder to write each image beside its matches to')
+    add_ranking(parser, 3, 'images to find')
     return parser.parse_args()
 
 
@@ -48,11 +46,9 @@ def main() -> int:
     args = parse_args()
     require_new(args.out, folder=args.show_dir)
     queries, searched = find_images(args.inputs), find_images(args.prototype)
-    if not 1 <= args.topk <= len(searched):
-        raise ConfigError(f'{args.topk} is not in [1, {len(searched)}], the number of images of --prototype', '--topk',
-                          'choose from these')
-    retriever = retriever_of(model_of(args, get_feature_model))
-    load = loader_of(retriever)
+    check_topk(args.topk, len(searched), 'the number of images of --prototype')
+    model, load = model_and_loader(args)
+    retriever = retriever_of(model)
     extractor, prototypes, vectors = FeatureExtractor(retriever), [], []
 
     def keep(path, image, feature):
@@ -65,20 +61,16 @@ def main() -> int:
                         'lower it, or mend the others')
     retriever.prototype = torch.stack(vectors)
     inferencer = FoundImages(retriever, prototype=prototypes)
-    visualizer, records = UniversalVisualizer(), []
+    visualizer = UniversalVisualizer()
 
-    def receive(path, image, sample):
-        scores, indices = sample.pred_score.topk(args.topk)
-        found = [str(prototypes[i]) for i in indices.tolist()]
-        print(f'{path}: ' + ', '.join(f'{name} {score:.4f}' for name, score in zip(found, scores.tolist())), flush=True)
-        records.append(dict(path=str(path), matches=found, scores=scores.tolist()))
-        if args.show_dir:
-            visualizer.visualize_image_retrieval(picture_of(image), sample, inferencer.prototype_dataset, topk=args.topk,
-                                                 out_file=str(picture_path(args.show_dir, path, queries)))
+    def named(indices):
+        names = [str(prototypes[i]) for i in indices]
+        return names, dict(matches=names)
 
-    code = run(queries, args.batch_size, load, lambda images: inferencer(images, True, len(images)), receive)
-    write_json(args.out, records)
-    return code or failed
+    def draw(picture, sample, out_file):
+        visualizer.visualize_image_retrieval(picture, sample, inferencer.prototype_dataset, topk=args.topk, out_file=out_file)
+
+    return rank(args, queries, load, lambda images: inferencer(images, True, len(images)), named, draw) or failed
 
 
 if __name__ == '__main__':

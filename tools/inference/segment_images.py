@@ -4,6 +4,7 @@
     python tools/inference/segment_images.py street.jpg CONFIG --checkpoint CHECKPOINT --out-dir segmented --opacity 0.5
 
 Writes ``pred/``, label maps of class numbers from 0, and ``vis/``, pictures, and prints the share of the largest classes.
+analysis_tools/compute_miou.py reads the maps.
 """
 import argparse
 import sys
@@ -13,14 +14,13 @@ import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
 
 # isort: split
 import numpy as np
-from mmengine.model import revert_sync_batchnorm
 from mmseg.apis import inference_model
 from mmseg.models import BaseSegmentor
 from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
 
 from nepa_mm.apis.images import picture_of
-from nepa_mm.apis.inference_tools import add_arguments, loader_of, model_of, picture_path, run
+from nepa_mm.apis.inference_tools import add_arguments, label_map_paths, model_and_loader, picture_paths, run
 from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.engine.checks.seg_model_checks import classes_of
 from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
@@ -53,15 +53,16 @@ def main() -> int:
     require_new(folder=args.out_dir)
     if not 0 < args.opacity <= 1:
         raise ConfigError(f'{args.opacity} is not in (0, 1]', '--opacity', 'give a share, such as 0.5')
-    paths, model = find_images(args.inputs), model_of(args)
+    paths = find_images(args.inputs)
+    model, load = model_and_loader(args)
     if not isinstance(model, BaseSegmentor):
         raise CheckpointError(f'a {type(model).__name__}, which labels no pixels', args.model,
                               'train a segmentor first (configs/segmentation), or see classify_images.py and extract_features.py')
-    if next(model.parameters()).device.type == 'cpu':
-        model = revert_sync_batchnorm(model)
     classes, palette = names_and_colours(model)
     visualizer = SegLocalVisualizer(alpha=args.opacity)
     visualizer.dataset_meta = dict(classes=classes, palette=palette)
+    if args.out_dir:
+        maps, pictures = label_map_paths(args.out_dir / 'pred', paths), picture_paths(args.out_dir / 'vis', paths)
 
     def receive(path, image, sample):
         labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
@@ -70,11 +71,11 @@ def main() -> int:
         said = [f'{classes[number]} {100 * count / labels.size:.1f} %' for count, number in largest]
         print(f'{path}: {", ".join(said)}', flush=True)
         if args.out_dir:
-            Image.fromarray(labels).save(picture_path(args.out_dir / 'pred', path, paths))
-            visualizer.add_datasample('', picture_of(image), sample, draw_gt=False,
-                                      out_file=str(picture_path(args.out_dir / 'vis', path, paths)))
+            for place in (maps[path], pictures[path]):
+                place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(labels).save(maps[path])
+            visualizer.add_datasample('', picture_of(image), sample, draw_gt=False, out_file=str(pictures[path]))
 
-    load = loader_of(model)
     model.cfg.test_pipeline[0] = dict(type='LoadImageFromNDArray')  # mmseg would leave it the arguments of the other loader
     return run(paths, args.batch_size, load, lambda images: inference_model(model, images), receive, one_size=True)
 

@@ -10,36 +10,35 @@ import argparse
 import re
 from pathlib import Path
 
+from nepa_mm.apis.arguments import INPUT_HELP, MODEL_HELP, model_of
 from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.errors import ConfigError, one_line_errors
 from nepa_mm.new_files import require_new
 from nepa_mm.visualization.arguments import add_shared_arguments, parsed_choice
 from nepa_mm.visualization.explorer import Explorer
-from nepa_mm.visualization.read_image import read_image
-from nepa_mm.visualization.viewed_model import image_size, viewed_model
+from nepa_mm.visualization.read_image import image_size, read_image
 
-CHECKPOINTS = ('.pth', '.pt', '.safetensors')
+MODELS = ('.pth', '.pt', '.safetensors', '.py')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     usage='%(prog)s IMAGE [IMAGE ...] CHECKPOINT [CHECKPOINT ...] -o OUT [options]')
-    parser.add_argument('paths', metavar='IMAGE ... CHECKPOINT ...', nargs='+',
-                        help='files or folders of images, and whatever nepa_mm.get_model takes: paths that end in '
-                        f'{", ".join(CHECKPOINTS)}, raw:PATH, ema:PATH, hf:...')
+                                     usage='%(prog)s INPUT [INPUT ...] MODEL [MODEL ...] -o OUT [options]')
+    parser.add_argument('paths', metavar='INPUT ... MODEL ...', nargs='+',
+                        help=f'INPUT: {INPUT_HELP}. MODEL: {MODEL_HELP}; it ends in {", ".join(MODELS)}, or has a scheme')
     parser.add_argument('-o', '--out', type=Path, required=True, help='page to write, .html')
     parser.add_argument('--layers', nargs='+', default=['all'], metavar='LAYER',
                         help="blocks whose attention is stored, from 0 or, as -1, from the last; default: 'all'")
     parser.add_argument('--heads', choices=('fit', 'all', 'mean'), default='fit',
                         help="single heads: of as many layers as --max-mb has room for ('fit'), of all, or none but their mean")
     parser.add_argument('--max-mb', type=float, default=10., help='size of the page with --heads fit')
-    add_shared_arguments(parser)
+    add_shared_arguments(parser, model_by_name=True)
     return parser.parse_args()
 
 
-def is_checkpoint(address: str) -> bool:
-    """Whether an argument is a checkpoint and no image."""
-    return address.lower().endswith(CHECKPOINTS) or (':' in address and not Path(address).exists())
+def is_model(address: str) -> bool:
+    """Whether an argument is a checkpoint or a config, and no image."""
+    return address.lower().endswith(MODELS) or (':' in address and not Path(address).exists())
 
 
 def short_names(addresses: list[str]) -> list[str]:
@@ -62,15 +61,15 @@ def main() -> None:
     if not args.max_mb > 0:
         raise ConfigError(f'{args.max_mb:g} is no size of a page', '--max-mb', 'give megabytes above 0')
     require_new(args.out, suffixes=('.html', '.htm'), overwrite=args.overwrite)
-    checkpoints = [path for path in args.paths if is_checkpoint(path)]
-    sources = [path for path in args.paths if not is_checkpoint(path)]
-    if not checkpoints or not sources:
-        raise ConfigError(f'no {"image" if checkpoints else "checkpoint"} is among {" ".join(args.paths)}', 'arguments',
-                          f'give images, then checkpoints (hf:..., or paths that end in {", ".join(CHECKPOINTS)})')
-    paths = find_images(sources)
+    models = [path for path in args.paths if is_model(path)]
+    inputs = [path for path in args.paths if not is_model(path)]
+    if not models or not inputs:
+        raise ConfigError(f'no {"image" if models else "checkpoint"} is among {" ".join(args.paths)}', 'arguments',
+                          f'give images, then checkpoints (hf:..., or paths that end in {", ".join(MODELS)})')
+    paths = find_images(inputs)
     explorer = Explorer([read_image(path) for path in paths], [path.name for path in paths])
-    for checkpoint, name in zip(checkpoints, short_names(checkpoints)):
-        model = viewed_model(checkpoint, args.device)
+    for args.model, name in zip(models, short_names(models)):
+        model = model_of(args)
         explorer.add(model, name, image_size(model, args.size), layers, with_heads=args.heads != 'mean')
     page = explorer.page(float('inf') if args.heads == 'all' else args.max_mb * 1e6)
     args.out.write_text(page, encoding='utf-8')

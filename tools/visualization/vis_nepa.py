@@ -9,13 +9,13 @@ it predicts with the embedding of every patch. docs/visualization.md says how to
 import argparse
 from pathlib import Path
 
+from nepa_mm.apis.arguments import add_inputs, model_of
 from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.errors import ConfigError, one_line_errors
 from nepa_mm.new_files import require_new
 from nepa_mm.visualization import draw_query_patches
 from nepa_mm.visualization.arguments import add_shared_arguments, parsed_choice, parsed_query
-from nepa_mm.visualization.read_image import pixels_of, read_image
-from nepa_mm.visualization.viewed_model import image_size, viewed_model
+from nepa_mm.visualization.read_image import image_size, pixels_of, read_image
 
 MOST = 32  # images in a figure: each takes a second to lay out, and more make pictures that nobody can read
 FORMATS = ('.png', '.pdf', '.svg', '.jpg')
@@ -23,8 +23,8 @@ FORMATS = ('.png', '.pdf', '.svg', '.jpg')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('images', metavar='IMAGE', nargs='+', help='files, or folders of images')
-    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='what nepa_mm.get_model takes: PATH, raw:PATH, ema:PATH, hf:...')
+    add_inputs(parser)
+    add_shared_arguments(parser)
     parser.add_argument('-o', '--out', type=Path, default=Path('query_patches.png'),
                         help=f'picture to write: {", ".join(FORMATS)}')
     parser.add_argument('--queries', nargs='+', metavar='ROW,COLUMN',
@@ -34,7 +34,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--heads', nargs='+', default=['mean'], metavar='HEAD', help="heads likewise; default: 'mean' of all")
     parser.add_argument('--columns', type=int, help='triplets side by side; default: all queries of an image')
     parser.add_argument('--dpi', type=int, default=120, help='dots per inch of a picture of pixels')
-    add_shared_arguments(parser)
     return parser.parse_args()
 
 
@@ -46,11 +45,11 @@ def main() -> None:
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ConfigError(f'{getattr(args, name)} is below 1', f'--{name}', 'give 1 or more')
     require_new(args.out, suffixes=FORMATS, overwrite=args.overwrite)
-    paths = find_images(args.images)
+    paths = find_images(args.inputs)
     if len(paths) > MOST:
         raise ConfigError(f'{len(paths)} images are too many for one figure', 'arguments', f'name at most {MOST}')
     images = [read_image(path) for path in paths]
-    model = viewed_model(args.checkpoint, args.device)
+    model = model_of(args)
     pixels = pixels_of(images, image_size(model, args.size))
     figure = draw_query_patches(model, pixels, queries, layers, heads, args.columns, [path.name for path in paths])
     figure.savefig(args.out, dpi=args.dpi, bbox_inches='tight')

@@ -12,12 +12,10 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.errors import ConfigError
-from nepa_mm.models.causal_backbone import check_protocol
 from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.registry import HOOKS
 from nepa_mm.visualization import draw_query_patches
-from nepa_mm.visualization.read_image import pixels_of, read_image
-from nepa_mm.visualization.viewed_model import image_size
+from nepa_mm.visualization.read_image import image_size, pixels_of, read_image
 from nepa_mm.visualization.vis_backends import spare_training
 
 
@@ -61,10 +59,10 @@ class QueryPatchesHook(Hook):
         if is_sharded(model):
             raise ConfigError('QueryPatchesHook needs whole parameters, and each GPU holds a part of them (strategy)',
                               'custom_hooks', 'leave it out and use tools/visualization/vis_nepa.py on checkpoints')
-        check_protocol(model.backbone)
+        size = image_size(model, self.size, runner.cfg)
         spare_training(runner.visualizer)
         self.names, images = zip(*self.read_images(runner))
-        self.pixels = pixels_of(images, image_size(model, self.size)).to(next(model.parameters()).device)
+        self.pixels = pixels_of(images, size).to(next(model.parameters()).device)
         self.show(runner, runner.iter)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:

@@ -166,7 +166,7 @@ def test_weights_that_lack_are_refused_unless_overrides_ask_for_them(tmp_path):
     released = {name: value.contiguous() for name, value in released_state_dict(weights).items()}
     save_released(tmp_path, model, is_causal=False, qk_norm_affine=True, add_pooling_layer=True)
     save_file(released, tmp_path / 'model.safetensors')
-    with pytest.raises(CheckpointError, match='get_model needs every weight, and these would be created: 2 of fc_norm'):
+    with pytest.raises(CheckpointError, match='inference needs every weight, and these would be created: 2 of fc_norm'):
         get_model(f'hf:{tmp_path}')
 
 
