@@ -15,7 +15,7 @@ from nepa_mm.errors import CheckpointError, ConfigError, first_line
 from nepa_mm.launch.read_config import read_config
 from nepa_mm.models.fit_model import fit_model, require_all
 
-from .untrusted_config import check_types, importing_nothing, pipeline_of, registered, scope_of, without_init
+from .untrusted_config import check_types, importing_nothing, pipeline_of, registered, scope_of, scoped, without_init
 
 BACKBONE = 'model.backbone.'
 
@@ -167,6 +167,7 @@ def add_pipeline(model: BaseModel, config: dict, options: dict) -> None:
         load = next(iter(pipeline_in(config, 'train_dataloader') or ()), {})  # of one channel for instance
         if kind(load) in ('LoadImage', 'LoadImageFromFile'):
             pipeline[0] = load
+        pipeline = [scoped(step, 'mmpretrain') for step in pipeline]
         config['test_dataloader'] = dict(dataset=dict(pipeline=pipeline))
 
 

@@ -57,7 +57,7 @@ def main() -> int:
 
     failed = run(searched, args.batch_size, load, lambda images: extractor(images, len(images)), keep)
     if len(prototypes) < args.topk:
-        raise DataError(f'{args.topk}: only {len(prototypes)} of the {searched} images of --prototype can be used', '--topk',
+        raise DataError(f'{args.topk}: only {len(prototypes)} of the {len(searched)} images of --prototype can be used', '--topk',
                         'lower it, or mend the others')
     retriever.prototype = torch.stack(vectors)
     inferencer = FoundImages(retriever, prototype=prototypes)
