@@ -8,10 +8,11 @@ from mmpretrain.models import BaseSelfSupervisor
 
 from nepa_mm.checkpoints.fitting.prefixes import blocks_of, checked, state_dict_of
 from nepa_mm.checkpoints.model_config import centre_pipeline, inferred_backbone, model_config
-from nepa_mm.checkpoints.preprocessing import input_size, kind, pipeline_in
+from nepa_mm.checkpoints.preprocessing import input_size, pipeline_in
 from nepa_mm.checkpoints.record import config_from_text
 from nepa_mm.checkpoints.storage.files import about
 from nepa_mm.errors import CheckpointError, ConfigError, first_line
+from nepa_mm.hosts.type_names import name_of
 from nepa_mm.launch.read_config import read_config
 from nepa_mm.models.fit_model import fit_model, require_all
 
@@ -100,7 +101,7 @@ def from_file(path: str, options: dict) -> tuple[BaseModel, Config]:
                               'mend the config, or give another') from error
     add_pipeline(model, config, options)
     pipeline = pipeline_in(config, 'test_dataloader')
-    if pipeline and not any(kind(step) == 'TestTimeAug' for step in pipeline):
+    if pipeline and not any(name_of(step) == 'TestTimeAug' for step in pipeline):
         config['test_pipeline'] = pipeline  # mmseg takes the variable of that name, which need not be what the test has
     return model, config
 
@@ -165,7 +166,7 @@ def add_pipeline(model: BaseModel, config: dict, options: dict) -> None:
         size = options.get(f'{BACKBONE}img_size') or input_size(config) or 224
         pipeline = centre_pipeline(dict(config['model']['backbone'], img_size=size))
         load = next(iter(pipeline_in(config, 'train_dataloader') or ()), {})  # of one channel for instance
-        if kind(load) in ('LoadImage', 'LoadImageFromFile'):
+        if name_of(load) in ('LoadImage', 'LoadImageFromFile'):
             pipeline[0] = load
         pipeline = [scoped(step, 'mmpretrain') for step in pipeline]
         config['test_dataloader'] = dict(dataset=dict(pipeline=pipeline))
