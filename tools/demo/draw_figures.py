@@ -6,24 +6,24 @@ import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
 
 # isort: split
 import numpy as np
-from mmseg.apis import inference_model, init_model
+from mmseg.apis import inference_model
 from PIL import Image
 
-from nepa_mm import get_model
+from nepa_mm.apis.load_model import load_model
 from nepa_mm.visualization import draw_query_patches, draw_segmentation
 from nepa_mm.visualization.read_image import image_size, pixels_of, read_image
 
 
 def query_patches(checkpoint: Path, images: list[Path], out: Path) -> None:
     """Query patches of a pretrained model: one early in the raster order, one in the middle, one late."""
-    model = get_model(str(checkpoint))
+    model = load_model(str(checkpoint))
     pixels = pixels_of([read_image(path) for path in images], image_size(model))
     draw_query_patches(model, pixels, [(2, 3), (4, 4), (5, 5)], layers=2).savefig(out, bbox_inches='tight')
 
 
 def segmentation(config: Path, checkpoint: Path, images: list[Path], out: Path) -> None:
     """Predictions for validation images beside their ground truth."""
-    model = init_model(str(config), str(checkpoint), device='cpu')
+    model = load_model(str(config), str(checkpoint))
     rows = []
     for path in images:
         truth = np.asarray(Image.open(path.parents[2] / 'annotations/validation' / f'{path.stem}.png'))
