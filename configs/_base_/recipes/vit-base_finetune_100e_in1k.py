@@ -1,5 +1,5 @@
-# Another method's ViT-B/16, fine-tuned on ImageNet-1k as classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k.py does it. Backbone,
-# weights and data set, which normalises as the method did, are the leaf's.
+# Another method's ViT-B/16, fine-tuned on ImageNet-1k as classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k.py does it.
+# Backbone, weights and data set, which normalises as the method did, are the leaf's.
 _base_ = [
     '../models/vit_classifier.py',
     '../schedules/finetune_bs1024_adamw.py',
