@@ -1,4 +1,2 @@
 from .get_retriever import get_retriever
 from .load_model import get_model
-
-__all__ = ['get_model', 'get_retriever']

@@ -3,5 +3,3 @@ from .addresses import path_of
 from .fitting.fit import fit_state_dict, untraced_settings
 from .fitting.released_keys import released_state_dict
 from .release.released_config import backbone_kwargs
-
-__all__ = ['backbone_kwargs', 'fit_state_dict', 'path_of', 'released_state_dict', 'untraced_settings']

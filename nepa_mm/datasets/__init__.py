@@ -9,7 +9,3 @@ from .transforms.pack_pixels import PackPixels
 from .transforms.random_resized_crop_flip import RandomResizedCropFlip
 from .transforms.timm_mixup import TimmMixup
 from .transforms.timm_transform import TimmTransform
-
-__all__ = [
-    'Draw', 'DrawSampler', 'HFImageDataset', 'KNNBank', 'LoadImage', 'LoadSegAnnotations', 'PackPixels', 'RandomResizedCropFlip',
-    'SeededDataset', 'TimmMixup', 'TimmTransform', 'collate_and_hold']

@@ -1,5 +1,3 @@
 from .files import export_onnx, export_torch
 from .graph import Graph
 from .source import Source, load_source
-
-__all__ = ['Graph', 'Source', 'export_onnx', 'export_torch', 'load_source']

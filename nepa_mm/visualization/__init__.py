@@ -1,5 +1,3 @@
 from .patch_maps import PatchMaps
 from .query_patches import draw_query_patches
 from .segmentation import draw_segmentation
-
-__all__ = ['PatchMaps', 'draw_query_patches', 'draw_segmentation']
