@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from nepa_mm.errors import ConfigError, checked_choice
 from nepa_mm.registry import LOOPS
 
-POOLS = ('avg', 'last')
-
 
 @LOOPS.register_module()
 class FeatureValLoop(ValLoop):
@@ -32,7 +30,7 @@ class FeatureValLoop(ValLoop):
     """
 
     def __init__(self, *args, pool: str = 'avg', **kwargs) -> None:
-        self.pool = checked_choice('pool', pool, POOLS)
+        self.pool = checked_choice('pool', pool, ('avg', 'last'))
         super().__init__(*args, **kwargs)
 
     @torch.no_grad()

@@ -4,8 +4,9 @@ Shapes: B batch, H heads, L tokens (one before the patches, if any, then the pat
 h x w grid of patches, T = h * w patches, Q chosen tokens.
 """
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -60,15 +61,12 @@ class AttentionCalls(TorchFunctionMode):
 @contextmanager
 def fused_attention(model: nn.Module) -> Iterator[None]:
     """Let attention call ``scaled_dot_product_attention``, with the same result, also where ``TIMM_FUSED_ATTN=0`` forbids it."""
-    switched = [(module, name) for module in model.modules() for name in ('fused', 'fused_attn')
-                if getattr(module, name, None) is False]
-    for module, name in switched:
-        setattr(module, name, True)
-    try:
+    with ExitStack() as switched:
+        for module in model.modules():
+            for name in ('fused', 'fused_attn'):
+                if getattr(module, name, None) is False:
+                    switched.enter_context(patch.object(module, name, True))
         yield
-    finally:
-        for module, name in switched:
-            setattr(module, name, False)
 
 
 class PatchMaps:

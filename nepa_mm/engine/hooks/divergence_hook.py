@@ -123,16 +123,12 @@ class StopOnDivergenceHook(Hook):
         if bad.item():
             self.stop(*facts)
 
-    def after_train_epoch(self, runner: Runner) -> None:  # before the weights are saved or validated
+    def read_all(self, *args, **kwargs) -> None:
+        """Read what is left before the weights are saved or validated; :meth:`stop`, which saves as well, leaves nothing."""
         while self.waiting:
             self.read_oldest()
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        waiting, self.waiting = self.waiting, []
-        for bad, event, facts in waiting:
-            event.synchronize()
-            if bad.item():
-                self.stop(*facts)
+    after_train_epoch = before_save_checkpoint = read_all
 
     def stop(self, step: int, losses: list[dict], parameters: list, norms: list[Tensor], norm: Tensor) -> None:
         """Say what is wrong, save the weights of the step before, and leave."""

@@ -29,13 +29,11 @@ class LayerLRHook(Hook):
         self.enable = enable
 
     def before_train(self, runner: Runner) -> None:
-        """Find the file, and how often to write."""
         loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
         self.interval = loggers[0].interval if self.enable and loggers else None
         self.path = Path(runner.log_dir, LAYER_LR)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        """Write a line, if this step is logged."""
         if self.interval is None or not self.every_n_inner_iters(batch_idx, self.interval) or not is_main_process():
             return
         rates = rates_by_depth(runner.optim_wrapper)

@@ -3,7 +3,7 @@ import atexit
 import json
 import signal
 from multiprocessing.process import BaseProcess
-from traceback import walk_tb
+from traceback import walk_stack, walk_tb
 from types import FrameType
 
 import torch.distributed as dist
@@ -68,7 +68,7 @@ class LoaderFaultsHook(Hook):
         """Look at times whether the process still waits for a batch: PyTorch's own time limit would hide a worker that died."""
         if not is_training(self.runner, frame):  # an error has ended it
             return self.stop_timer()
-        if not waits_for_data(frame):
+        if not any(each.f_code.co_name == '_try_get_data' for each, _ in walk_stack(frame)):  # of PyTorch's loader
             self.waited = 0.
             return
         self.read_queue()  # whose pipe may be full, so that the workers wait for us
@@ -115,15 +115,6 @@ class LoaderFaultsHook(Hook):
             raise DataError(
                 f'{len(self.known)} images cannot be read, the last {self.known[-1]!r}', f'max_bad_images={self.max_bad_images}',
                 'repair them (tools/misc/verify_dataset.py lists them all), or allow more')
-
-
-def waits_for_data(frame: FrameType | None) -> bool:
-    """Whether a process is where PyTorch's loader waits for its workers."""
-    while frame is not None:
-        if frame.f_code.co_name == '_try_get_data':
-            return True
-        frame = frame.f_back
-    return False
 
 
 def workers_of(error: Exception) -> list[BaseProcess]:

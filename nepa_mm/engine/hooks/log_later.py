@@ -66,10 +66,7 @@ class PatientBuffer(HistoryBuffer):
         self.settle()
         return self.history[1, :self.length]
 
-    def __deepcopy__(self, memo: dict) -> HistoryBuffer:
-        return HistoryBuffer(*(part.copy() for part in self.data), self.max_length)
-
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple:  # for pickle and deepcopy
         return HistoryBuffer, (*(part.copy() for part in self.data), self.max_length)
 
 

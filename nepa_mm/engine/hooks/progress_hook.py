@@ -58,29 +58,21 @@ class ProgressHook(Hook):
             self.draw(runner)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        """Draw, if it is time."""
         self.first_done = self.first_done or time.monotonic()  # the first step, which may have compiled, says nothing of others
         if self.live is not None and (self.is_time() or runner.iter + 1 == runner.max_iters):
             self.progress.step = runner.iter + 1
             self.draw(runner)
 
-    def before_val_epoch(self, runner: Runner) -> None:
-        """Add a bar."""
-        self.begin_check(runner, 'validation', len(runner.val_dataloader))
-
-    def before_test_epoch(self, runner: Runner) -> None:
-        """Add a bar."""
-        self.begin_check(runner, 'test', len(runner.test_dataloader))
-
-    def begin_check(self, runner: Runner, name: str, batches: int) -> None:
-        """A validation or a test begins."""
+    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        """Add a bar where a validation or a test begins."""
+        if mode == 'train':
+            return
         self.start(runner)
         if self.live is not None:
-            self.progress.check = (name, 0, batches)
+            self.progress.check = ('validation' if mode == 'val' else mode, 0, len(getattr(runner, f'{mode}_dataloader')))
             self.draw(runner)
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Draw, if it is time."""
         if self.live is not None and self.is_time():
             name, _, batches = self.progress.check
             self.progress.check = (name, batch_idx + 1, batches)
@@ -96,7 +88,6 @@ class ProgressHook(Hook):
     after_test_iter, after_test_epoch = after_val_iter, after_val_epoch
 
     def after_run(self, runner: Runner) -> None:
-        """Leave the last state on the terminal."""
         self.stop()
 
     # The terminal
@@ -110,7 +101,8 @@ class ProgressHook(Hook):
             return
         if ProgressHook.on_terminal is not None:  # of a run in this process that ended in an error
             ProgressHook.on_terminal.stop()
-        self.progress = Progress(f'{runner.experiment_name} in {runner.work_dir}', first_log=first_log(runner))
+        self.progress = Progress(f'{runner.experiment_name} in {runner.work_dir}', 
+                                 first_log=next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), None))
         terminal = sys.stdout
         self.live = Live(console=console, auto_refresh=False, vertical_overflow='crop')
         self.live.start()  # sys.stdout and sys.stderr are rich's from here on, which write above the display
@@ -162,7 +154,8 @@ class ProgressHook(Hook):
         if 'time' in scalars:
             progress.step_time = scalars['time'].mean(RECENT)  # the host's own numbers, for which nobody waits
             progress.waiting = scalars['data_time'].mean(RECENT) / max(progress.step_time, 1e-9)
-        progress.images = images_of_a_step(runner)
+        loop = runner.train_loop
+        progress.images = getattr(loop, 'effective_batch', None) or loop.dataloader.batch_size  # None if they are of many sizes
         if torch.cuda.is_available():
             progress.memory = torch.cuda.max_memory_allocated() / 2**30
         progress.numbers = {}
@@ -170,17 +163,6 @@ class ProgressHook(Hook):
             numbers = numbers_read(scalars[key])[-runner.log_processor.window_size:]
             if len(numbers):
                 progress.numbers[key] = float(numbers[-1] if key.endswith('lr') else numbers.mean())
-
-
-def first_log(runner: Runner) -> int | None:
-    """The step at which losses are read for the first time."""
-    return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), None)
-
-
-def images_of_a_step(runner: Runner) -> int | None:
-    """Images of an optimizer step; None where batches are not of one size."""
-    loop = runner.train_loop
-    return getattr(loop, 'effective_batch', None) or loop.dataloader.batch_size
 
 
 def is_news(record: LogRecord) -> bool:

@@ -3,6 +3,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from traceback import walk_stack
 from types import FrameType
 
 import torch.distributed as dist
@@ -51,7 +52,9 @@ class StopOnSignalHook(Hook):
         self.received = self.received or number
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        if self.all_received(runner.iter) and is_step_end(runner):
+        # Batches of an optimizer step: an iteration of our loops takes all of them, one of mmengine's a single one.
+        batches = 1 if isinstance(runner.train_loop, StepMixin) else getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        if self.all_received(runner.iter) and (runner.iter + 1) % batches == 0:
             self.stop(runner, dict(epoch=runner.epoch, iter=runner.iter + 1))
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
@@ -112,22 +115,12 @@ def leave_with(parent: int) -> None:
     os._exit(0)
 
 
-def is_training(runner: Runner, frame: FrameType | None) -> bool:
+def is_training(runner: Runner, frame: FrameType) -> bool:
     """Whether a process is somewhere within the training of a runner."""
-    while frame is not None:
-        owner = frame.f_locals.get('self') if frame.f_code.co_name in ('run', 'train') else None
-        if owner is not None and (owner is runner or owner is runner.train_loop):
-            return True
-        frame = frame.f_back
-    return False
+    owners = [each.f_locals.get('self') for each, _ in walk_stack(frame) if each.f_code.co_name in ('run', 'train')]
+    return any(owner is runner or owner is runner.train_loop for owner in owners)
 
 
 def shared_store(runner: Runner) -> dist.Store | None:
     """What the processes of a run share small facts by; None if there is one process."""
     return dist.distributed_c10d._get_default_store() if runner.distributed else None
-
-
-def is_step_end(runner: Runner) -> bool:
-    """Whether the optimizer has just stepped: always in our loops, at times in mmengine's where they accumulate."""
-    counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-    return isinstance(runner.train_loop, StepMixin) or (runner.iter + 1) % counts == 0

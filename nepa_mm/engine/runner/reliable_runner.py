@@ -20,10 +20,9 @@ from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole, read_
 from nepa_mm.datasets import DrawSampler, SeededDataset
 from nepa_mm.datasets.transforms.load_image import with_own_loader
 from nepa_mm.engine.hooks.durable_checkpoint_hook import STOPPED
-from nepa_mm.engine.hooks.keep_zeros_hook import KeepZerosHook
 from nepa_mm.engine.hooks.loader_faults_hook import DataTimeout, LoaderFaultsHook, dead, workers_of
 from nepa_mm.engine.hooks.signal_hook import begin_worker
-from nepa_mm.engine.hooks.step_seed_hook import StepSeedHook
+from nepa_mm.engine.hooks.step_hooks import KeepZerosHook, StepSeedHook
 from nepa_mm.engine.loops.data_place import DataPlace
 from nepa_mm.engine.loops.effective_batch import StepLoader
 from nepa_mm.errors import CheckpointError, ConfigError, ProcessError, UserError, first_line
@@ -198,16 +197,16 @@ class ReliableRunner(Runner):
         """
         if not self._resume:
             return {}
-        found = [None, None]
+        found = [None]
         if is_main_process():  # the one that reads all of it
             try:
-                found[0] = self.whole_checkpoint()
+                found = [self.whole_checkpoint()]
             except CheckpointError as error:
-                found[1] = error.what, error.where, error.remedy
+                found = [error]
         broadcast_object_list(found)
-        path, error = found
-        if error:
-            raise CheckpointError(*error)
+        path, = found
+        if isinstance(path, CheckpointError):
+            raise path
         if path is None:
             self.logger.info(f'No checkpoint in {self.work_dir}: a new run')
             self._resume = False
@@ -251,7 +250,7 @@ class ReliableRunner(Runner):
         checkpoint = super().load_checkpoint(*args, **kwargs)
         if not self._resume:
             return checkpoint
-        require_state(checkpoint, self, self.may_change)
+        require_state(checkpoint, self, bool(self.cfg.get('allow_resume_change')))
         changed = self.changed_facts() + class_changes(checkpoint, self)
         if not self.tells_settings:
             changed += state_changes(checkpoint, self)
@@ -274,11 +273,6 @@ class ReliableRunner(Runner):
                 **({'iterations of an epoch': len(loader)} if length == 'max_epochs' else {})}
 
     @property
-    def may_change(self) -> bool:
-        """Whether a run may be resumed with other settings."""
-        return bool(self.cfg.get('allow_resume_change'))
-
-    @property
     def tells_settings(self) -> bool:
         """Whether the checkpoint was saved with all of the facts; older ones have some, and mmengine's none."""
         return any(key.startswith('train_cfg.') for key in self.saved_facts)
@@ -290,7 +284,7 @@ class ReliableRunner(Runner):
 
     def refuse(self, changed: list[str]) -> None:
         """Raise ConfigError with what has changed, if it may not."""
-        if changed and not self.may_change:
+        if changed and not self.cfg.get('allow_resume_change'):
             raise ConfigError(f'a run with other settings: {", ".join(changed)}', self._load_from,
                               'go on as it was, or accept the change: --allow-resume-change')
 

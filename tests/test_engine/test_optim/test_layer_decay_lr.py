@@ -5,7 +5,7 @@ import torch
 from mmengine.optim import OptimWrapper
 
 from nepa_mm.engine import LayerDecayCosineLR
-from nepa_mm.engine.optim.layer_decay_lr import layer_decay_factor
+from nepa_mm.engine.optim.layer_decay import layer_decay_factor
 from nepa_mm.errors import ConfigError
 from nepa_mm.registry import PARAM_SCHEDULERS
 from tiny import GOLDEN, needs_golden
