@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from nepa_mm.errors import ConfigError
 
-BACKBONES = ('NEPAViT', 'CausalVisionTransformer', 'CausalBEiTViT', 'CausalTIMMBackbone')
-
 
 class CausalBackbone(Protocol):
     """The parts of a backbone that :class:`NEPA` uses. Nothing else of it matters: blocks, norms, positions and head are free.
@@ -48,7 +46,8 @@ def check_protocol(backbone: nn.Module) -> None:
     for part in ('embed', 'predict', 'embed_dims', 'num_extra_tokens'):
         if not hasattr(backbone, part):
             raise ConfigError(f'{type(backbone).__name__} has no {part}, which NEPA asks for', 'model.backbone',
-                              f'choose from nepa_mm.{", nepa_mm.".join(BACKBONES)} or write an adapter (docs/mixing.md)')
+                              'choose from nepa_mm.NEPAViT, nepa_mm.CausalVisionTransformer, nepa_mm.CausalBEiTViT, '
+                              'nepa_mm.CausalTIMMBackbone or write an adapter (docs/mixing.md)')
 
 
 def check_causal(backbone: nn.Module, image_size: tuple[int, int], in_channels: int = 3) -> None:

@@ -19,12 +19,11 @@ class FusedSelfSupDataPreprocessor(SelfSupDataPreprocessor):
 
     Args:
         compile: Do all of it in one kernel by ``torch.compile`` while training; needs a C++ compiler.
-        non_blocking: Whether to send without waiting.
-        **kwargs: ``mean``, ``std``, ``to_rgb``, ... of ``SelfSupDataPreprocessor``.
+        **kwargs: ``mean``, ``std``, ``to_rgb``, ... of ``SelfSupDataPreprocessor``; ``non_blocking`` is True if not given.
     """
 
-    def __init__(self, *args, compile: bool = False, non_blocking: bool = True, **kwargs) -> None:
-        super().__init__(*args, non_blocking=non_blocking, **kwargs)
+    def __init__(self, *args, compile: bool = False, **kwargs) -> None:
+        super().__init__(*args, **{'non_blocking': True, **kwargs})
         self.compiled = compile
         if self._enable_normalize:
             self.mean, self.std = self.mean.float(), self.std.float()  # whole numbers in the config are integers here

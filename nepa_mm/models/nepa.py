@@ -32,10 +32,7 @@ class NEPA(BaseSelfSupervisor):
         ConfigError: For a ``mask_ratio`` out of range, or a backbone that lacks one of the methods.
     """
 
-    def __init__(self,
-                 backbone: dict | nn.Module,
-                 head: dict | nn.Module | None = None,
-                 mask_ratio: float = 0.,
+    def __init__(self, backbone: dict | nn.Module, head: dict | nn.Module | None = None, mask_ratio: float = 0.,
                  **kwargs) -> None:
         if not 0 <= mask_ratio < 1:
             raise ConfigError(f'{mask_ratio} is not in [0, 1), the share of patches hidden from the input', 'mask_ratio',

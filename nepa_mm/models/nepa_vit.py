@@ -152,9 +152,8 @@ class NEPAViT(PretrainedBackbone):
                 trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for token in (self.cls_token, self.pos_embed):
-            if token is not None:
-                trunc_normal_(token, std=0.02)
+        for parameter in self.parameters(recurse=False):  # [CLS], position embedding
+            trunc_normal_(parameter, std=0.02)
 
     # The two halves that NEPA joins
 
@@ -270,8 +269,7 @@ class NEPAViT(PretrainedBackbone):
             return [*self.children(), *self.parameters(recurse=False)]
         parts = [self.patch_embed] if self.frozen_stages >= 0 else []
         if self.frozen_stages > 0:
-            parts += [token for token in (self.cls_token, self.pos_embed) if token is not None]
-            parts += self.layers[:self.frozen_stages]
+            parts += [*self.parameters(recurse=False), *self.layers[:self.frozen_stages]]
         return parts
 
     def train(self, mode: bool = True) -> 'NEPAViT':

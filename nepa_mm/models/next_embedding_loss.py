@@ -4,8 +4,8 @@ from torch import Tensor, nn
 
 from nepa_mm.errors import ConfigError, checked_choice
 from nepa_mm.registry import MODELS
+from nepa_mm.variants import checked_choice
 
-from .collapse import mean_pairwise_cosine
 from .compiled import compiled_in_training
 
 # Distances of unit vectors [..., D] -> [...]. The paper uses the negative cosine, and allows any suitable one.
@@ -58,3 +58,14 @@ class NextEmbeddingLoss(nn.Module):
         if len(t) > 1:
             result['collapse'] = mean_pairwise_cosine(t.detach())
         return result
+
+
+def mean_pairwise_cosine(unit: Tensor) -> Tensor:
+    """Mean cosine over all pairs of different images at the same position, of unit vectors [B, L, D].
+
+    It nears 1 when every image gets the same embeddings: representations have collapsed.
+    """
+    batch, length, _ = unit.shape
+    # |sum of unit vectors|^2 = B + the sum over ordered pairs of different images
+    pairs = unit.sum(0).square().sum() / length - batch
+    return pairs / (batch * (batch - 1))

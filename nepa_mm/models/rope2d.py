@@ -25,11 +25,7 @@ class RoPE2D(nn.Module):
         shift: Training only: coordinates are moved by a uniform amount in [-shift, shift], for each axis of its own.
     """
 
-    def __init__(self,
-                 head_dim: int,
-                 theta: float = 100.,
-                 rescale: float | None = 2.,
-                 jitter: float | None = None,
+    def __init__(self, head_dim: int, theta: float = 100., rescale: float | None = 2., jitter: float | None = None,
                  shift: float | None = None) -> None:
         super().__init__()
         if head_dim % 4:

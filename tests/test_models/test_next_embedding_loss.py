@@ -5,7 +5,7 @@ import torch
 
 from nepa_mm import NextEmbeddingLoss
 from nepa_mm.errors import ConfigError
-from nepa_mm.models.collapse import mean_pairwise_cosine
+from nepa_mm.models.next_embedding_loss import mean_pairwise_cosine
 
 EAST, NORTH, WEST = [1., 0.], [0., 1.], [-1., 0.]
 

@@ -31,10 +31,7 @@ class SimplePyramid(BaseModule):
         ConfigError: For another factor.
     """
 
-    def __init__(self,
-                 embed_dims: int,
-                 out_channels: int = 256,
-                 scales: Sequence[float] = (4, 2, 1, 0.5),
+    def __init__(self, embed_dims: int, out_channels: int = 256, scales: Sequence[float] = (4, 2, 1, 0.5),
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if not set(scales) <= {4, 2, 1, 0.5}:

@@ -85,11 +85,7 @@ class CausalTIMMBackbone(TIMMBackbone):
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Images [B, C, H, W] -> one output of kind ``out_type``, in a tuple as everywhere in mm."""
-        return (self.format_output(self.tokens(x), tuple(x.shape[-2:])), )
-
-    def tokens(self, x: Tensor) -> Tensor:
-        """Images [B, C, H, W] -> all tokens [B, P + N, D] by timm's own pass, causal if so set."""
-        return self.timm_model(x, is_causal=self.causal)
+        return (self.format_output(self.timm_model(x, is_causal=self.causal), tuple(x.shape[-2:])), )
 
     def format_output(self, x: Tensor, image_size: tuple[int, int]) -> Tensor:
         """Tokens [B, P + N, D] -> the form that ``out_type`` asks for."""
@@ -124,7 +120,7 @@ class CausalTIMMBackbone(TIMMBackbone):
             return
         images = torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(0), device='cpu').to(weight)
         with evaluating(self), torch.no_grad():
-            whole, halves = self.tokens(images), self.predict(self.embed(images), size)
+            whole, halves = self.timm_model(images, is_causal=self.causal), self.predict(self.embed(images), size)
         if not whole.isfinite().all():
             raise ConfigError('outputs are not finite, so that nothing can be verified', self.describe,
                               "initialize the weights (without weight_init='skip')")

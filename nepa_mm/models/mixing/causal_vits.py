@@ -17,8 +17,17 @@ from nepa_mm.models.causal_backbone import check_causal, warn_of_blind_outputs
 from nepa_mm.registry import MODELS
 
 
-class EmbedAndPredict:
-    """The two halves of a forward pass, for the backbones of mmpretrain that are built like its ViT."""
+class CausalHost:
+    """Causal attention and the two halves of a forward pass, for the backbones of mmpretrain that are built like its ViT."""
+
+    def __init__(self, causal: bool = True, out_type: str = 'raw', **kwargs) -> None:
+        super().__init__(out_type=out_type, **kwargs)
+        self.causal = causal
+        warn_of_blind_outputs(causal, out_type)
+        if causal:
+            for layer in self.layers:
+                self.make_causal(layer.attn)
+            check_causal(self, self.img_size, self.patch_embed.projection.in_channels)
 
     def train(self, mode: bool = True) -> nn.Module:
         """Switch to training mode; what ``frozen_stages`` freezes stays in evaluation mode, which the parents set only once."""
@@ -55,7 +64,7 @@ class EmbedAndPredict:
 
 
 @MODELS.register_module()
-class CausalVisionTransformer(EmbedAndPredict, VisionTransformer):
+class CausalVisionTransformer(CausalHost, VisionTransformer):
     """mmpretrain's ``VisionTransformer`` with causal attention and the two methods that :class:`NEPA` asks for.
 
     Args:
@@ -67,14 +76,10 @@ class CausalVisionTransformer(EmbedAndPredict, VisionTransformer):
         ConfigError: If patches overlap (``patch_cfg``).
     """
 
-    def __init__(self, causal: bool = True, out_type: str = 'raw', **kwargs) -> None:
-        super().__init__(out_type=out_type, **kwargs)
-        self.causal = causal
-        warn_of_blind_outputs(causal, out_type)
-        if causal:
-            for layer in self.layers:
-                layer.attn.scaled_dot_product_attention = partial(F.scaled_dot_product_attention, is_causal=True)
-            check_causal(self, self.img_size, self.patch_embed.projection.in_channels)
+    @staticmethod
+    def make_causal(attention: nn.Module) -> None:
+        """Let each token of an attention see itself and those before it alone."""
+        attention.scaled_dot_product_attention = partial(F.scaled_dot_product_attention, is_causal=True)
 
     def run_blocks(self, x: Tensor) -> Tensor:
         """Tokens [B, L, D] with their position -> [B, L, D], before the final norm."""
@@ -85,37 +90,34 @@ class CausalVisionTransformer(EmbedAndPredict, VisionTransformer):
 
 
 @MODELS.register_module()
-class CausalBEiTViT(EmbedAndPredict, BEiTViT):
+class CausalBEiTViT(CausalHost, BEiTViT):
     """mmpretrain's ``BEiTViT`` with causal attention and the two methods that :class:`NEPA` asks for.
 
     Relative position biases stay; those of later tokens are hidden with the tokens. Without them
     (``use_rel_pos_bias=False, use_abs_pos_emb=True``) images of any size work.
 
     Args:
-        causal: Each token sees itself and those before it, as a backbone under a head too; False: the parent to the last bit.
-        out_type: As of the parent; 'raw', its default here, has no parameters that pretraining leaves out.
         final_norm: As of the parent, whose default is False; pretraining wants one.
-        **kwargs: Of the parent.
+        **kwargs: ``causal`` and ``out_type`` as of :class:`CausalVisionTransformer`, and those of the parent.
 
     Raises:
         ConfigError: If patches overlap (``patch_cfg``), for relative positions without [CLS], and, when run, for images that
             relative positions do not fit.
     """
 
-    def __init__(self, causal: bool = True, out_type: str = 'raw', final_norm: bool = True, **kwargs) -> None:
-        super().__init__(out_type=out_type, final_norm=final_norm, **kwargs)
-        self.causal = causal
-        if self.frozen_stages == len(self.layers):
-            self.requires_grad_(False)  # the parent leaves the biases that all layers share
-        self.has_relative_positions = self.use_rel_pos_bias or self.rel_pos_bias is not None
-        if self.has_relative_positions and not self.with_cls_token:
+    def __init__(self, final_norm: bool = True, **kwargs) -> None:
+        relative = kwargs.get('use_rel_pos_bias', True) or kwargs.get('use_shared_rel_pos_bias', False)
+        if relative and not kwargs.get('with_cls_token', True):
             raise ConfigError('False does not fit relative position biases, whose tables have a row for [CLS]', 'with_cls_token',
                               'set use_rel_pos_bias=False and use_abs_pos_emb=True')
-        warn_of_blind_outputs(causal, out_type)
-        if causal:
-            for layer in self.layers:
-                layer.attn.register_forward_pre_hook(hide_later_tokens, with_kwargs=True)
-            check_causal(self, self.img_size, self.patch_embed.projection.in_channels)
+        super().__init__(final_norm=final_norm, **kwargs)
+        if self.frozen_stages == len(self.layers):
+            self.requires_grad_(False)  # the parent leaves the biases that all layers share
+
+    @staticmethod
+    def make_causal(attention: nn.Module) -> None:
+        """Hide later tokens, and the biases of their positions with them."""
+        attention.register_forward_pre_hook(hide_later_tokens, with_kwargs=True)
 
     def run_blocks(self, x: Tensor) -> Tensor:
         """Tokens [B, L, D] with their position -> [B, L, D], before the final norm."""
@@ -127,7 +129,7 @@ class CausalBEiTViT(EmbedAndPredict, BEiTViT):
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of patches of an image of H x W pixels."""
         grid = super().grid(image_size)
-        if self.has_relative_positions and grid != tuple(self.patch_resolution):
+        if (self.use_rel_pos_bias or self.rel_pos_bias is not None) and grid != tuple(self.patch_resolution):
             raise ConfigError(f'{self.img_size} and its relative positions do not fit an image of '
                               f'{image_size[0]}x{image_size[1]} pixels', 'img_size',
                               'set img_size, or use_rel_pos_bias=False and use_abs_pos_emb=True')

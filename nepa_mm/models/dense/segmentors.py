@@ -1,8 +1,9 @@
-"""A segmentor whose feature maps cover whole patches, where an image does not."""
+"""mmseg's segmentors, where a patch does not divide an image, and of one output."""
 import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models import EncoderDecoder
+from mmseg.models import SegTTAModel as MMSegTTAModel
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
@@ -63,3 +64,25 @@ class PaddedEncoderDecoder(EncoderDecoder):
         height, width = label.shape[-2:]
         label = F.pad(label, (0, size[1] - width, 0, size[0] - height), value=self.decode_head.ignore_index)
         return SegDataSample(metainfo=sample.metainfo, gt_sem_seg=PixelData(data=label))
+
+
+@MODELS.register_module()
+class SegTTAModel(MMSegTTAModel):
+    """mmseg's ``SegTTAModel``, which means over the probabilities of the versions of an image, right for one output too.
+
+    With one output mmseg's segmentors give the sigmoid already, and its ``SegTTAModel`` takes it once more: all pixels are above
+    0.5 then.
+    """
+
+    def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
+        """One sample for each image of several versions, whose ``seg_logits`` are [C, H, W], or probabilities [1, H, W]."""
+        if self.module.out_channels > 1:
+            return super().merge_preds(data_samples_list)
+        merged = []
+        for versions in data_samples_list:
+            sample = versions[0]  # with labels and path
+            mean = torch.stack([version.seg_logits.data for version in versions]).mean(0)  # [1, H, W]
+            predicted = (mean > self.module.decode_head.threshold).to(mean)
+            sample.set_data(dict(seg_logits=PixelData(data=mean), pred_sem_seg=PixelData(data=predicted)))
+            merged.append(sample)
+        return merged

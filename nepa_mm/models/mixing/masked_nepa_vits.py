@@ -1,8 +1,9 @@
-"""The masked encoder of MAE (arXiv 2111.06377) built like NEPA's: LayerScale, 2-D RoPE and QK-norm (NEPA's Table 7).
+"""The encoders of MAE and SimMIM built like NEPA's: LayerScale, 2-D RoPE and QK-norm (NEPA's Table 7).
 
-Shapes: B batch, T patches, K patches kept, D width.
+Shapes: B batch, T patches, K patches kept, D width, h x w grid of patches.
 """
 import torch
+from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from nepa_mm.errors import ConfigError
@@ -12,7 +13,7 @@ from nepa_mm.registry import MODELS
 
 @MODELS.register_module()
 class MAENEPAViT(NEPAViT):
-    """:class:`NEPAViT` that hides patches of each image at random, as mmpretrain's ``MAE`` asks of its backbone.
+    """:class:`NEPAViT` that hides patches of each image at random, as mmpretrain's ``MAE`` asks (arXiv 2111.06377).
 
     mmpretrain's ``MAEViT`` knows neither RoPE nor QK-norm. A patch that is kept keeps the rotation of its own place.
 
@@ -68,3 +69,48 @@ class MAENEPAViT(NEPAViT):
         for latent in self.run_blocks(torch.cat([cls_token, patches], dim=1), *ropes):
             pass
         return latent, (ids_restore >= num_kept).float(), ids_restore
+
+
+@MODELS.register_module()
+class SimMIMNEPAViT(NEPAViT):
+    """:class:`NEPAViT` that replaces hidden patches by a learned token, as mmpretrain's ``SimMIM`` asks (arXiv 2111.09886).
+
+    mmpretrain has it for Swin alone. For fine-tuning, a plain :class:`NEPAViT` takes the weights with
+    ``allow_unmatched=['mask_token']``.
+
+    Args:
+        causal: Attention in both directions by default: a hidden patch is filled in from all around it.
+        out_type: 'featmap', which SimMIM's decoder takes; other kinds are for images without a mask.
+        **kwargs: Of :class:`NEPAViT`.
+    """
+
+    def __init__(self, causal: bool = False, out_type: str = 'featmap', **kwargs) -> None:
+        super().__init__(causal=causal, out_type=out_type, **kwargs)
+        self.mask_token = nn.Parameter(torch.empty(1, 1, self.embed_dims), requires_grad=not self.is_frozen)
+        trunc_normal_(self.mask_token, std=0.02)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Encode images.
+
+        Args:
+            x: Images [B, C, H, W].
+            mask: [B, h, w], 1 where a patch is hidden; None hides none, and the outputs are those of :class:`NEPAViT`.
+
+        Returns:
+            One output of kind ``out_type`` for each of ``out_indices``; feature maps are [B, D, h, w].
+
+        Raises:
+            ConfigError: For a mask of other patches than the image has.
+        """
+        if mask is None:
+            return super().forward(x)
+        image_size = tuple(x.shape[-2:])
+        grid = self.grid(image_size)
+        if tuple(mask.shape[1:]) != grid or any(size % self.patch_size for size in image_size):
+            raise ConfigError(f'a mask of {tuple(mask.shape[1:])} patches does not fit an image of {image_size} pixels',
+                              'SimMIMMaskGenerator',
+                              f'give it model_patch_size={self.patch_size} and an input_size of whole patches')
+        prefix, patches = self.embed(x).tensor_split([self.num_extra_tokens], dim=1)
+        hidden = mask.flatten(1)[..., None].bool()  # [B, h * w, 1]
+        z = torch.cat([prefix, torch.where(hidden, self.mask_token.to(patches.dtype), patches)], dim=1)
+        return self.outputs(z, image_size)
