@@ -31,7 +31,7 @@ def test_the_table_of_the_house_has_each_room_in_the_order_of_the_layers():
     ('models/rope2d.py', 'from nepa_mm.engine import ReliableRunner', 'nepa_mm.models is not allowed to import nepa_mm.engine'),
     ('datasets/seeded_dataset.py', 'def late():\n    import nepa_mm.models', 'nepa_mm.datasets is not allowed to import'),
     ('checkpoints/storage/files.py', 'from nepa_mm.checkpoints import addresses', 'nepa_mm.checkpoints.storage is not allowed'),
-    ('engine/hooks/signal_hook.py', 'import nepa_mm.engine.runner', 'nepa_mm.engine.hooks is not allowed to import'),
+    ('engine/hooks/interruptions.py', 'import nepa_mm.engine.runner', 'nepa_mm.engine.hooks is not allowed to import'),
     ('launch/config_keys.py', 'from nepa_mm.launch import read_config', 'No circle between modules of a room BROKEN'),
     ('new_room.py', '', 'new_room')])
 def test_an_upward_import_breaks_them(path, line, said, tmp_path):

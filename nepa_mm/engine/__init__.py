@@ -1,15 +1,13 @@
 """Hooks, loops, optimizers and the runner of trainings; configs name them with the prefix ``nepa_mm.``."""
 from .checks.check_datasets_hook import CheckDatasetsHook
 from .checks.check_seg_inputs_hook import CheckSegInputsHook
+from .hooks.checkpoint_hooks import CheckpointRecordHook, DurableCheckpointHook, FitCheckpointHook
 from .hooks.divergence_hook import StopOnDivergenceHook
-from .hooks.durable_checkpoint_hook import DurableCheckpointHook
-from .hooks.fit_checkpoint_hook import CheckpointRecordHook, FitCheckpointHook
+from .hooks.interruptions import LoaderFaultsHook, StopOnSignalHook
 from .hooks.layer_lr_hook import LayerLRHook
-from .hooks.loader_faults_hook import LoaderFaultsHook
 from .hooks.log_later import PatientRuntimeInfoHook
 from .hooks.progress_hook import ProgressHook
 from .hooks.query_patches_hook import QueryPatchesHook
-from .hooks.signal_hook import StopOnSignalHook
 from .hooks.step_hooks import KeepZerosHook, StepSeedHook
 from .loops.effective_batch import AccumulatingEpochLoop, AccumulatingIterLoop
 from .optim.bf16_optim_wrapper import Bf16OptimWrapper

@@ -3,12 +3,12 @@
 Shapes: B batch, L tokens (extra ones such as [CLS] first, then patches in raster order), D width, h x w grid.
 """
 import torch
-from mmengine.model import is_model_wrapper
 from mmengine.runner import ValLoop
 from mmengine.runner.amp import autocast
 from torch import Tensor, nn
 
 from nepa_mm.errors import ConfigError, checked_choice
+from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.registry import LOOPS
 
 
@@ -37,9 +37,8 @@ class FeatureValLoop(ValLoop):
     def run_iter(self, idx: int, data_batch: dict) -> None:
         """Hand the data samples of a batch, with features on the CPU, to the evaluator."""
         self.runner.call_hook('before_val_iter', batch_idx=idx, data_batch=data_batch)
-        model = self.runner.model
         with autocast(enabled=self.fp16):
-            features, samples = extract_features(model.module if is_model_wrapper(model) else model, data_batch, self.pool)
+            features, samples = extract_features(unwrapped(self.runner.model), data_batch, self.pool)
         for sample, feature in zip(samples, features.float().cpu()):
             sample.set_field(feature, 'feature')
         self.evaluator.process(data_samples=samples, data_batch=data_batch)

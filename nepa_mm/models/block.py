@@ -18,6 +18,38 @@ QK_NORMS = {
 }
 
 
+class Block(nn.Module):
+    """Pre-norm transformer block with QK-norm, RoPE and LayerScale: ``[B, L, D] -> [B, L, D]``."""
+
+    def __init__(self, dims: int, num_heads: int, feedforward_channels: int, qk_norm: str | None, qkv_bias: bool, act: str,
+                 gated_mlp: bool, layer_scale: float | None, drop_path: float, norm_eps: float, compile: bool) -> None:
+        super().__init__()
+        self.ln1 = nn.LayerNorm(dims, eps=norm_eps)
+        self.attn = Attention(dims, num_heads, qkv_bias, qk_norm, norm_eps)
+        self.ls1 = nn.Identity() if layer_scale is None else LayerScale(dims, layer_scale)
+        self.ln2 = nn.LayerNorm(dims, eps=norm_eps)
+        mlp = SwiGLU if gated_mlp else Mlp
+        self.mlp = mlp(dims, feedforward_channels, act_layer=get_act_layer(act))
+        self.ls2 = nn.Identity() if layer_scale is None else LayerScale(dims, layer_scale)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.compiled = compile
+
+    def forward(self, x: Tensor, rope: Tensor | None, causal: bool) -> Tensor:
+        scales = None
+        if self.training and isinstance(self.drop_path, DropPath):
+            # Drawn here: what is compiled would hold the rate of its block, and be compiled again for each.
+            scales = self.drop_path(x.new_ones(len(x), 1, 1)), self.drop_path(x.new_ones(len(x), 1, 1))
+        return self.transform(x, rope, causal, scales)
+
+    @compiled_in_training
+    def transform(self, x: Tensor, rope: Tensor | None, causal: bool, scales: tuple[Tensor, Tensor] | None) -> Tensor:
+        """The block, with stochastic depth by the factors [B, 1, 1] of its two branches."""
+        attended = self.ls1(self.attn(self.ln1(x), rope, causal))
+        x = x + (attended if scales is None else attended * scales[0])
+        fed = self.ls2(self.mlp(self.ln2(x)))
+        return x + (fed if scales is None else fed * scales[1])
+
+
 class Attention(nn.Module):
     """Causal or bidirectional attention with QK-norm and RoPE: ``[B, L, D] -> [B, L, D]``.
 
@@ -68,35 +100,3 @@ def rotations_of_all(table: Tensor, num_extra_tokens: int) -> Tensor:
     sin = torch.cat([-sin[..., :sin.shape[-1] // 2], sin[..., sin.shape[-1] // 2:]], dim=-1)
     sin, cos = (F.pad(t, (0, 0, num_extra_tokens, 0), value=value) for t, value in ((sin, 0.), (cos, 1.)))  # [..., L, d]
     return torch.cat([sin, cos], dim=-1)[..., None, :]
-
-
-class Block(nn.Module):
-    """Pre-norm transformer block with QK-norm, RoPE and LayerScale: ``[B, L, D] -> [B, L, D]``."""
-
-    def __init__(self, dims: int, num_heads: int, feedforward_channels: int, qk_norm: str | None, qkv_bias: bool, act: str,
-                 gated_mlp: bool, layer_scale: float | None, drop_path: float, norm_eps: float, compile: bool) -> None:
-        super().__init__()
-        self.ln1 = nn.LayerNorm(dims, eps=norm_eps)
-        self.attn = Attention(dims, num_heads, qkv_bias, qk_norm, norm_eps)
-        self.ls1 = nn.Identity() if layer_scale is None else LayerScale(dims, layer_scale)
-        self.ln2 = nn.LayerNorm(dims, eps=norm_eps)
-        mlp = SwiGLU if gated_mlp else Mlp
-        self.mlp = mlp(dims, feedforward_channels, act_layer=get_act_layer(act))
-        self.ls2 = nn.Identity() if layer_scale is None else LayerScale(dims, layer_scale)
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
-        self.compiled = compile
-
-    def forward(self, x: Tensor, rope: Tensor | None, causal: bool) -> Tensor:
-        scales = None
-        if self.training and isinstance(self.drop_path, DropPath):
-            # Drawn here: what is compiled would hold the rate of its block, and be compiled again for each.
-            scales = self.drop_path(x.new_ones(len(x), 1, 1)), self.drop_path(x.new_ones(len(x), 1, 1))
-        return self.transform(x, rope, causal, scales)
-
-    @compiled_in_training
-    def transform(self, x: Tensor, rope: Tensor | None, causal: bool, scales: tuple[Tensor, Tensor] | None) -> Tensor:
-        """The block, with stochastic depth by the factors [B, 1, 1] of its two branches."""
-        attended = self.ls1(self.attn(self.ln1(x), rope, causal))
-        x = x + (attended if scales is None else attended * scales[0])
-        fed = self.ls2(self.mlp(self.ln2(x)))
-        return x + (fed if scales is None else fed * scales[1])

@@ -38,11 +38,7 @@ class CausalBackbone(Protocol):
 
 
 def check_protocol(backbone: nn.Module) -> None:
-    """Refuse a backbone that lacks a part.
-
-    Raises:
-        ConfigError: Naming the part and the backbones that have it.
-    """
+    """Refuse a backbone that lacks a part, by a ConfigError that names the part and the backbones that have it."""
     for part in ('embed', 'predict', 'embed_dims', 'num_extra_tokens'):
         if not hasattr(backbone, part):
             raise ConfigError(f'{type(backbone).__name__} has no {part}, which NEPA asks for', 'model.backbone',

@@ -52,9 +52,6 @@ def check_with_cp() -> None:
     """Refuse to compile what is computed again in the backward pass where torch cannot.
 
     Torch 2.4 traces a function with the checkpoint's hooks on, which then keep what was only traced.
-
-    Raises:
-        ConfigError: For a torch before 2.5, unless compiling is turned off.
     """
     if torch.__version__ < (2, 5) and not is_disabled():
         raise ConfigError(f'True together with with_cp=True fails in torch {torch.__version__}', 'compile',

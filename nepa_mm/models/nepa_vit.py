@@ -93,6 +93,7 @@ class NEPAViT(PretrainedBackbone):
                  compile: bool = False,
                  **kwargs) -> None:
         super().__init__(**kwargs)
+        # What is asked for
         settings = arch_settings(arch)
         self.embed_dims, self.num_layers = settings['embed_dims'], settings['num_layers']
         if not isinstance(patch_size, int) or patch_size < 1:
@@ -110,10 +111,15 @@ class NEPAViT(PretrainedBackbone):
                               'give a share, such as 0.1')
         checked_choice('qk_norm', qk_norm, QK_NORMS)
         checked_choice('act', act, ACTIVATIONS)
+        if not -1 <= frozen_stages <= self.num_layers:
+            raise ConfigError(f'{frozen_stages} is not in [-1, {self.num_layers}]', 'frozen_stages',
+                              f'-1 freezes nothing, 0 the patch embedding, n the first n of {self.num_layers} blocks as well')
+        self.frozen_stages, self.is_frozen = frozen_stages, frozen_stages == self.num_layers
         warn_of_blind_outputs(causal, out_type)
         if compile and with_cp:
             check_with_cp()
 
+        # What it is made of
         self.patch_embed = nn.Conv2d(in_channels, self.embed_dims, patch_size, stride=patch_size)
         self.num_extra_tokens = int(with_cls_token)
         self.cls_token = nn.Parameter(torch.empty(1, 1, self.embed_dims)) if with_cls_token else None
@@ -133,11 +139,8 @@ class NEPAViT(PretrainedBackbone):
         if out_type == 'avg_featmap':
             self.fc_norm = nn.LayerNorm(self.embed_dims, eps=norm_eps)
 
+        # How it begins, and what its checkpoints say of it
         self.reset_parameters()
-        if not -1 <= frozen_stages <= self.num_layers:
-            raise ConfigError(f'{frozen_stages} is not in [-1, {self.num_layers}]', 'frozen_stages',
-                              f'-1 freezes nothing, 0 the patch embedding, n the first n of {self.num_layers} blocks as well')
-        self.frozen_stages, self.is_frozen = frozen_stages, frozen_stages == self.num_layers
         for part in self.frozen_parts():
             part.requires_grad_(False)
         self.train()

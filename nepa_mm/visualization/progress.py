@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from rich.console import Console, ConsoleOptions, Group
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 # Above these a number is a warning, and an alarm
@@ -62,10 +62,7 @@ def panel(progress: Progress) -> Group:
 
 def bar(name: str, done: int, total: int) -> Table:
     """A bar as wide as the terminal allows."""
-    row = Table.grid(padding=(0, 1), expand=True)
-    row.add_column(no_wrap=True)
-    row.add_column(ratio=1)
-    row.add_column(no_wrap=True)
+    row = Table.grid(Column(no_wrap=True), Column(ratio=1), Column(no_wrap=True), padding=(0, 1), expand=True)
     row.add_row(name, ProgressBar(total=total, completed=done), f'{100 * done / max(total, 1):.0f} %')
     return row
 

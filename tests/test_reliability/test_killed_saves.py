@@ -28,7 +28,7 @@ POINTS = {  # function, which call of it in the save, killed after it rather tha
     'after its name is on disk': (f'{DURABLE}:os.fsync', 2, True),
     'before the pointer': (f'{HOOK}:open', 1, False),
     'with an empty pointer': (f'{HOOK}:open', 1, True),
-    'before old ones are looked for': ('nepa_mm.engine.hooks.durable_checkpoint_hook:LateRemovals.remove_now', 1, False),
+    'before old ones are looked for': ('nepa_mm.engine.hooks.checkpoint_hooks:LateRemovals.remove_now', 1, False),
     'before an old one goes': ('mmengine.fileio:LocalBackend.remove', 1, False),
     'after an old one went': ('mmengine.fileio:LocalBackend.remove', 1, True),
 }

@@ -56,7 +56,8 @@ class StopOnDivergenceHook(Hook):
             step = self.optim_wrapper.step  # not the optimizer's: a loss scale leaves that out where it finds a NaN
 
             def check_and_step(**kwargs) -> None:
-                self.check(*self.norms_of(self.parameters()))
+                parameters = (each for group in self.optim_wrapper.optimizer.param_groups for each in group['params'])
+                self.check(*self.norms_of([parameter for parameter in parameters if parameter.grad is not None]))
                 step(**kwargs)
 
             self.optim_wrapper.step = check_and_step
@@ -71,11 +72,6 @@ class StopOnDivergenceHook(Hook):
             return loss, logged
 
         model.parse_losses = parse_and_keep
-
-    def parameters(self) -> list[torch.nn.Parameter]:
-        """Those that the optimizer changes in this step."""
-        groups = self.optim_wrapper.optimizer.param_groups
-        return [parameter for group in groups for parameter in group['params'] if parameter.grad is not None]
 
     def norms_of(self, parameters: list[torch.nn.Parameter], norm_type: float = 2.) -> tuple[list, list[Tensor], Tensor]:
         """Norm of each gradient and of all, as ``clip_grad_norm_`` computes it."""

@@ -16,10 +16,7 @@ from nepa_mm.registry import HOOKS
 class PatientBuffer(HistoryBuffer):
     """mmengine's buffer, which also takes tensors of one number and reads them all at once when it is read itself.
 
-    Copies and pickles of it are mmengine's own.
-
-    Args:
-        buffer: What has been logged so far.
+    It begins with what mmengine's own has logged so far; copies and pickles of it are mmengine's own again.
     """
 
     def __init__(self, buffer: HistoryBuffer) -> None:

@@ -39,11 +39,10 @@ class DataPlace:
         if isinstance(loop, EpochBasedTrainLoop):
             if self.epoch == loop.epoch:
                 loader.sampler.begin_after(images)
-        elif isinstance(loop.dataloader_iterator, StepIterator):
-            iterator = loop.dataloader_iterator
-            iterator.iterator = PlacedIterator(loader, self.epoch, images, loop.iter * iterator.count)
         else:
-            loop.dataloader_iterator = PlacedIterator(loader, self.epoch, images, loop.iter)
+            count, in_steps = getattr(loop, 'count', 1), isinstance(loop.dataloader_iterator, StepIterator)
+            placed = PlacedIterator(loader, self.epoch, images, loop.iter * count)
+            loop.dataloader_iterator = StepIterator(placed, count) if in_steps else placed
 
 
 class PlacedIterator:

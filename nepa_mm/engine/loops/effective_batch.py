@@ -6,7 +6,6 @@ loops count batches of the loader, and its ``--auto-scale-lr`` ignores accumulat
 """
 from collections.abc import Iterator
 from itertools import islice
-from typing import NoReturn
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.optim import OptimWrapper
@@ -123,10 +122,11 @@ class StepMixin:
                               'give the rate for auto_scale_lr.base_batch_size')
         return dict(optim_wrapper['optimizer'])
 
-    def refuse_empty(self) -> NoReturn:
+    def refuse_empty(self) -> None:
         """Raise ConfigError for a loader that drops all that it has."""
-        raise ConfigError(f'{len(self.dataloader.dataset)} images make no full batch of {self.batch_text}',
-                          'train_dataloader', 'lower train_dataloader.batch_size or set drop_last=False')
+        if not len(self.dataloader) and not is_infinite(self.dataloader):
+            raise ConfigError(f'{len(self.dataloader.dataset)} images make no full batch of {self.batch_text}',
+                              'train_dataloader', 'lower train_dataloader.batch_size or set drop_last=False')
 
     def announce(self) -> None:
         """Log the effective batch, the rate and the lengths in iterations.
@@ -193,12 +193,10 @@ class AccumulatingEpochLoop(StepMixin, EpochBasedTrainLoop):
     with ``--auto-scale-lr`` the batch is what it is, and ``optimizer.lr`` (not ``paramwise_cfg.head_lr``) is scaled linearly.
 
     Args:
-        runner: The runner.
-        dataloader: Config of the training loader, or a loader.
         max_epochs: Epochs to train.
         take_rest: Take a smaller step, of the right mean, over the whole batches that are left at the end of an epoch, as the
             release's trainer does; by default ``drop_last`` of the loader leaves them out.
-        **kwargs: ``val_interval``, ... of mmengine's loop.
+        **kwargs: ``val_interval``, ... of mmengine's loop, which gets runner and loader as well.
 
     Raises:
         ConfigError: If the effective batch cannot be reached, accumulation is longer than an epoch, or the sampler never ends.
@@ -212,8 +210,7 @@ class AccumulatingEpochLoop(StepMixin, EpochBasedTrainLoop):
         self.settle_batch(runner, self.dataloader.batch_size)
         if self.count > 1:
             self.dataloader = StepLoader(self.dataloader, self.count, take_rest)
-        if not len(self.dataloader):
-            self.refuse_empty()
+        self.refuse_empty()
         self._max_iters = max_epochs * len(self.dataloader)
 
     def epoch_text(self) -> str:
@@ -244,8 +241,6 @@ class AccumulatingIterLoop(StepMixin, IterBasedTrainLoop):
     """mmengine's ``IterBasedTrainLoop`` with an optimizer step for an iteration; otherwise as :class:`AccumulatingEpochLoop`.
 
     Args:
-        runner: The runner.
-        dataloader: Config of the training loader, or a loader.
         max_iters: Optimizer steps to train.
         **kwargs: ``val_interval``, ... of mmengine's loop.
     """
@@ -253,8 +248,7 @@ class AccumulatingIterLoop(StepMixin, IterBasedTrainLoop):
     def __init__(self, runner: Runner, dataloader, max_iters: int, **kwargs) -> None:
         super().__init__(runner, dataloader, max_iters, **kwargs)
         self.settle_batch(runner, self.dataloader.batch_size)
-        if not len(self.dataloader) and not is_infinite(self.dataloader):
-            self.refuse_empty()
+        self.refuse_empty()
         self.dataloader_iterator = StepIterator(self.dataloader_iterator, self.count)
 
     def run_iter(self, data_batch: list) -> None:
@@ -269,11 +263,7 @@ def is_infinite(dataloader) -> bool:
 
 
 def accumulation(base_batch_size: int, processes: int, batch_size: int) -> int:
-    """Batches per process that make ``base_batch_size`` images.
-
-    Raises:
-        ConfigError: If no whole number does.
-    """
+    """Batches per process that make ``base_batch_size`` images; ConfigError if no whole number does."""
     count, rest = divmod(base_batch_size, processes * batch_size)
     if count and not rest:
         return count

@@ -11,11 +11,7 @@ class ForeachEMA(ExponentialMovingAverage):
     """mmengine's average, of the same numbers and the same checkpoints, in one kernel instead of one for each parameter.
 
     For ``EMAHook(ema_type='nepa_mm.ForeachEMA')``. In the loops of this package an iteration is an optimizer step, so that it is
-    updated once for each.
-
-    Args:
-        model: The model to average.
-        **kwargs: ``momentum``, ``interval``, ``device`` and ``update_buffers`` of mmengine's class.
+    updated once for each. ``momentum``, ``interval``, ``device`` and ``update_buffers`` are those of mmengine's class.
     """
 
     def __init__(self, model: nn.Module, **kwargs) -> None:

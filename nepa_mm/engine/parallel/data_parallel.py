@@ -15,11 +15,8 @@ class StaticDistributedDataParallel(MMDistributedDataParallel):
 
     torch's static graph fails where the first backward pass reduces no gradients, as when they are accumulated. Here it does,
     and the process's own gradients take the place of the reduced ones: the mean of means is the same but for the last bits, by
-    which a resumed training would differ. All later passes but the last of a step leave it out.
-
-    Args:
-        module: The model.
-        **kwargs: Of mmengine's wrapper and torch's. With ``find_unused_parameters=True`` the graph is not static.
+    which a resumed training would differ. All later passes but the last of a step leave it out. Arguments are those of mmengine's
+    wrapper and torch's; with ``find_unused_parameters=True`` the graph is not static.
     """
 
     def __init__(self, module: nn.Module, **kwargs) -> None:

@@ -19,9 +19,8 @@ from torch.utils.data import DataLoader
 from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole, read_meta, remove_temporaries, write_checkpoint
 from nepa_mm.datasets import DrawSampler, SeededDataset
 from nepa_mm.datasets.transforms.load_image import with_own_loader
-from nepa_mm.engine.hooks.durable_checkpoint_hook import STOPPED
-from nepa_mm.engine.hooks.loader_faults_hook import DataTimeout, LoaderFaultsHook, dead, workers_of
-from nepa_mm.engine.hooks.signal_hook import begin_worker
+from nepa_mm.engine.hooks.checkpoint_hooks import STOPPED
+from nepa_mm.engine.hooks.interruptions import DataTimeout, LoaderFaultsHook, begin_worker, dead, workers_of
 from nepa_mm.engine.hooks.step_hooks import KeepZerosHook, StepSeedHook
 from nepa_mm.engine.loops.data_place import DataPlace
 from nepa_mm.engine.loops.effective_batch import StepLoader
@@ -73,37 +72,19 @@ class ReliableRunner(Runner):
                 worker.kill()
             raise ProcessError(fault, self.save_after_fault(), 'go on with --resume') from error
 
-    def fault(self, error: Exception) -> str | None:
-        """What an error says about a process that died or hangs; None if it is another error."""
-        text, ended = str(error), dead(workers_of(error))
-        if ended:
-            said = ', '.join(f'{pid} ({signal.Signals(-code).name if code < 0 else f"exit code {code}"})'
-                             for pid, code in ended.items())
-            return f'loader worker {said} died{self.in_flight(ended)}'
-        if isinstance(error, DataTimeout):
-            return f'{error}{self.in_flight()}'
-        if self.distributed and re.search(r'[Cc]onnection (closed|reset)|gloo|NCCL|peer', text):
-            return f'another process of the training died or hangs ({first_line(error)})'
-        return None
+    def call_hook(self, fn_name: str, **kwargs) -> None:
+        """Call all hooks, and know the place in the data, and whether a validation, or the end of a step, is under way."""
+        was = self.ends_step
+        self.ends_step = was or fn_name == 'after_train_iter'
+        if fn_name == 'after_train_iter':
+            self.place = self.place.moved(self, steps=1)
+        super().call_hook(fn_name, **kwargs)  # an error leaves it so
+        self.ends_step = was
+        self.validates = fn_name == 'before_val_epoch' or (self.validates and fn_name != 'after_val_epoch')
+        if fn_name == 'before_train' and self._resume and self.validation_is_due():
+            self.val_loop.run()
 
-    def in_flight(self, pids: Collection[int] | None = None) -> str:
-        """The images that processes were working on."""
-        dataset = self.train_dataloader.dataset
-        if not isinstance(dataset, SeededDataset):
-            return ''
-        found = [f'{self.path_of_image(int(index))} (index {index}, pid {pid})' for pid, index in dataset.at_work
-                 if index >= 0 and (pids is None or pid in pids)]
-        return f' at {", ".join(found)}' if found else ''
-
-    def save_after_fault(self) -> str:
-        """Save the last finished step, unless a forward pass may have changed what belongs to it."""
-        if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in self.model.modules()) and self.distributed:
-            return 'the step was not saved, for its statistics of BatchNorm may be half updated'
-        if not is_main_process():
-            return 'process 0 saves the last finished step, if it lives'
-        if self.ends_step:
-            return 'the step was not saved, for it may be half done'
-        return f'the last finished step, {self.iter}, is {self.save_stopped(dict(epoch=self.epoch, iter=self.iter))}'
+    # What is built
 
     @property
     def run_seed(self) -> int:
@@ -129,6 +110,18 @@ class ReliableRunner(Runner):
         loader.worker_init_fn = partial(begin_worker, loader.worker_init_fn)
         return loader
 
+    def build_optim_wrapper(self, optim_wrapper) -> BaseOptimWrapper:
+        """mmengine's, whose settings are kept."""
+        if isinstance(optim_wrapper, dict):  # not built yet
+            self.settings = {**self.settings, **settings_of(optim_wrapper, 'optim_wrapper')}
+            self.settings.pop('optim_wrapper.accumulative_counts', None)  # a fact of its own
+        built = super().build_optim_wrapper(optim_wrapper)
+        optimizer = getattr(built, 'optimizer', None)
+        if hasattr(optimizer, 'train') and hasattr(optimizer, 'eval'):
+            raise ConfigError(f'{type(optimizer).__name__} exchanges the weights by train() and eval(), which nobody would call',
+                              'optim_wrapper.optimizer.type', 'choose another one; EMAHook averages the weights of any')
+        return built
+
     def build_visualizer(self, visualizer: dict | Visualizer | None = None) -> Visualizer:
         """mmengine's, whose backends warn where they would end the training."""
         return spare_training(super().build_visualizer(visualizer))
@@ -145,49 +138,7 @@ class ReliableRunner(Runner):
             if not any(isinstance(hook, kind) for hook in self.hooks):
                 self.register_hook(kind())
 
-    def call_hook(self, fn_name: str, **kwargs) -> None:
-        """Call all hooks, and know the place in the data, and whether a validation, or the end of a step, is under way."""
-        was = self.ends_step
-        self.ends_step = was or fn_name == 'after_train_iter'
-        if fn_name == 'after_train_iter':
-            self.place = self.place.moved(self, steps=1)
-        super().call_hook(fn_name, **kwargs)  # an error leaves it so
-        self.ends_step = was
-        self.validates = fn_name == 'before_val_epoch' or (self.validates and fn_name != 'after_val_epoch')
-        if fn_name == 'before_train' and self._resume and self.validation_is_due():
-            self.val_loop.run()
-
-    def build_optim_wrapper(self, optim_wrapper) -> BaseOptimWrapper:
-        """mmengine's, whose settings are kept."""
-        if isinstance(optim_wrapper, dict):  # not built yet
-            self.settings = {**self.settings, **settings_of(optim_wrapper, 'optim_wrapper')}
-            self.settings.pop('optim_wrapper.accumulative_counts', None)  # a fact of its own
-        built = super().build_optim_wrapper(optim_wrapper)
-        optimizer = getattr(built, 'optimizer', None)
-        if hasattr(optimizer, 'train') and hasattr(optimizer, 'eval'):
-            raise ConfigError(f'{type(optimizer).__name__} exchanges the weights by train() and eval(), which nobody would call',
-                              'optim_wrapper.optimizer.type', 'choose another one; EMAHook averages the weights of any')
-        return built
-
-    def validation_is_due(self) -> bool:
-        """Whether a validation follows the step of a checkpoint, which was saved before: it knows nothing of that."""
-        loop, passed, end = self.train_loop, self.iter, self.max_iters
-        if isinstance(loop, EpochBasedTrainLoop):
-            if self.passed(self.epoch, self.iter)[1]:  # within an epoch
-                return False
-            passed, end = self.epoch, self.max_epochs
-        loop._decide_current_val_interval()
-        return self.val_loop is not None and passed >= loop.val_begin and (passed % loop.val_interval == 0 or passed == end)
-
-    def passed(self, epoch: int, step: int) -> tuple[int, int]:
-        """Epochs that a loop of epochs has done, and iterations after them, of a run that may have had other batches before."""
-        loop, loader = self.train_loop, self.train_dataloader
-        if not isinstance(loop, EpochBasedTrainLoop):
-            return 0, step
-        if self.place is None or loader.batch_size is None:
-            return epoch, step - epoch * len(loader)
-        batch = loader.batch_size * self.world_size * getattr(loop, 'count', 1)
-        return epoch, self.place.images // batch if self.place.epoch == epoch else 0
+    # What a training goes on from
 
     def find_resumed(self) -> dict:
         """Choose the checkpoint to resume from, before the seed is needed; give back what it says of its run.
@@ -228,18 +179,6 @@ class ReliableRunner(Runner):
         check_whole(Path(self._load_from))
         return self._load_from
 
-    def load_or_resume(self) -> None:
-        """Load or resume as mmengine does, then go on with the next image."""
-        super().load_or_resume()
-        if not self._resume:
-            return
-        if self.place is None:  # a checkpoint of mmengine's own Runner
-            self.place = DataPlace().moved(self, self.iter - self.epoch * len(self.train_loop.dataloader))
-        if isinstance(self.train_dataloader.sampler, DrawSampler):
-            self.place.begin_at(self)
-        elif isinstance(self.train_loop, EpochBasedTrainLoop) and self.iter % len(self.train_loop.dataloader):
-            self.logger.warning('The sampler of train_dataloader cannot begin within an epoch: this one begins anew')
-
     def resume(self, *args, **kwargs) -> None:
         """Refuse a run with other settings before its checkpoint is loaded; else mmengine's, with :meth:`load_checkpoint`."""
         self.refuse(self.changed_facts())
@@ -261,6 +200,38 @@ class ReliableRunner(Runner):
             apply_settings(checkpoint, self)
             self.logger.info(f'Resumed with changes: {", ".join(changed)}; optimizer and schedules go on as the config has them')
         return checkpoint
+
+    def load_or_resume(self) -> None:
+        """Load or resume as mmengine does, then go on with the next image."""
+        super().load_or_resume()
+        if not self._resume:
+            return
+        if self.place is None:  # a checkpoint of mmengine's own Runner
+            self.place = DataPlace().moved(self, self.iter - self.epoch * len(self.train_loop.dataloader))
+        if isinstance(self.train_dataloader.sampler, DrawSampler):
+            self.place.begin_at(self)
+        elif isinstance(self.train_loop, EpochBasedTrainLoop) and self.iter % len(self.train_loop.dataloader):
+            self.logger.warning('The sampler of train_dataloader cannot begin within an epoch: this one begins anew')
+
+    def validation_is_due(self) -> bool:
+        """Whether a validation follows the step of a checkpoint, which was saved before: it knows nothing of that."""
+        loop, passed, end = self.train_loop, self.iter, self.max_iters
+        if isinstance(loop, EpochBasedTrainLoop):
+            if self.passed(self.epoch, self.iter)[1]:  # within an epoch
+                return False
+            passed, end = self.epoch, self.max_epochs
+        loop._decide_current_val_interval()
+        return self.val_loop is not None and passed >= loop.val_begin and (passed % loop.val_interval == 0 or passed == end)
+
+    def passed(self, epoch: int, step: int) -> tuple[int, int]:
+        """Epochs that a loop of epochs has done, and iterations after them, of a run that may have had other batches before."""
+        loop, loader = self.train_loop, self.train_dataloader
+        if not isinstance(loop, EpochBasedTrainLoop):
+            return 0, step
+        if self.place is None or loader.batch_size is None:
+            return epoch, step - epoch * len(loader)
+        batch = loader.batch_size * self.world_size * getattr(loop, 'count', 1)
+        return epoch, self.place.images // batch if self.place.epoch == epoch else 0
 
     def facts(self) -> dict:
         """What must not change when the run is resumed."""
@@ -288,26 +259,7 @@ class ReliableRunner(Runner):
             raise ConfigError(f'a run with other settings: {", ".join(changed)}', self._load_from,
                               'go on as it was, or accept the change: --allow-resume-change')
 
-    def images_of(self, step: int) -> list[str]:
-        """Paths, or else indices, of the images that this process sees in an optimizer step, counted from 1."""
-        loader = self.train_dataloader
-        if not isinstance(loader.sampler, DrawSampler) or loader.batch_size is None:
-            return []
-        place = self.place.moved(self, step - 1 - self.iter)
-        if place.images < 0:  # in the epoch before
-            return []
-        begin = place.images // self.world_size
-        end = begin + getattr(self.train_loop, 'count', 1) * loader.batch_size
-        if isinstance(loader, StepLoader) and loader.drop_last:  # the last step may be a smaller one
-            end = min(end, len(loader.loader) * loader.batch_size)
-        indices = loader.sampler.indices(place.epoch, begin, end)
-        return [self.path_of_image(index) for index in indices]
-
-    def path_of_image(self, index: int) -> str:
-        """The file of a training image, or its index where there is none."""
-        dataset = self.train_dataloader.dataset
-        info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
-        return str(info.get('img_path') or f'index {index}')
+    # What is saved
 
     def save_checkpoint(self, out_dir: str, filename: str, *args, meta: dict | None = None, **kwargs) -> None:
         """Save as mmengine does, to a file that is complete or not there; other storage than files by mmengine itself."""
@@ -335,3 +287,58 @@ class ReliableRunner(Runner):
             self.message_hub.update_info(STOPPED, name)
             self.save_checkpoint(self.work_dir, name, meta=dict(meta), by_epoch=False)
         return str(path)
+
+    # Faults, and images by their names
+
+    def fault(self, error: Exception) -> str | None:
+        """What an error says about a process that died or hangs; None if it is another error."""
+        text, ended = str(error), dead(workers_of(error))
+        if ended:
+            said = ', '.join(f'{pid} ({signal.Signals(-code).name if code < 0 else f"exit code {code}"})'
+                             for pid, code in ended.items())
+            return f'loader worker {said} died{self.in_flight(ended)}'
+        if isinstance(error, DataTimeout):
+            return f'{error}{self.in_flight()}'
+        if self.distributed and re.search(r'[Cc]onnection (closed|reset)|gloo|NCCL|peer', text):
+            return f'another process of the training died or hangs ({first_line(error)})'
+        return None
+
+    def in_flight(self, pids: Collection[int] | None = None) -> str:
+        """The images that processes were working on."""
+        dataset = self.train_dataloader.dataset
+        if not isinstance(dataset, SeededDataset):
+            return ''
+        found = [f'{self.path_of_image(int(index))} (index {index}, pid {pid})' for pid, index in dataset.at_work
+                 if index >= 0 and (pids is None or pid in pids)]
+        return f' at {", ".join(found)}' if found else ''
+
+    def save_after_fault(self) -> str:
+        """Save the last finished step, unless a forward pass may have changed what belongs to it."""
+        if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in self.model.modules()) and self.distributed:
+            return 'the step was not saved, for its statistics of BatchNorm may be half updated'
+        if not is_main_process():
+            return 'process 0 saves the last finished step, if it lives'
+        if self.ends_step:
+            return 'the step was not saved, for it may be half done'
+        return f'the last finished step, {self.iter}, is {self.save_stopped(dict(epoch=self.epoch, iter=self.iter))}'
+
+    def images_of(self, step: int) -> list[str]:
+        """Paths, or else indices, of the images that this process sees in an optimizer step, counted from 1."""
+        loader = self.train_dataloader
+        if not isinstance(loader.sampler, DrawSampler) or loader.batch_size is None:
+            return []
+        place = self.place.moved(self, step - 1 - self.iter)
+        if place.images < 0:  # in the epoch before
+            return []
+        begin = place.images // self.world_size
+        end = begin + getattr(self.train_loop, 'count', 1) * loader.batch_size
+        if isinstance(loader, StepLoader) and loader.drop_last:  # the last step may be a smaller one
+            end = min(end, len(loader.loader) * loader.batch_size)
+        indices = loader.sampler.indices(place.epoch, begin, end)
+        return [self.path_of_image(index) for index in indices]
+
+    def path_of_image(self, index: int) -> str:
+        """The file of a training image, or its index where there is none."""
+        dataset = self.train_dataloader.dataset
+        info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
+        return str(info.get('img_path') or f'index {index}')

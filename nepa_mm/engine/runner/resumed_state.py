@@ -133,11 +133,7 @@ def class_changes(checkpoint: dict, runner: Runner) -> list[str]:
 
 
 def require_length(checkpoint: dict, runner: Runner) -> None:
-    """Refuse a changed run that has nothing left to do, or that cannot go on with the state of its optimizer.
-
-    Raises:
-        ConfigError: With the key.
-    """
+    """Refuse a changed run that has nothing left to do, or that cannot go on with the state of its optimizer."""
     kind, saved, now = 'optim_wrapper.optimizer.type', runner.saved_facts, runner.settings
     if saved.get(kind, now.get(kind)) != now.get(kind):
         raise ConfigError(f'{now[kind]!r} cannot go on with the state of {saved[kind]!r}', kind, f'keep it, or {FROM_WEIGHTS}')
