@@ -1,5 +1,5 @@
 """The method, and what it is mixed with; configs name the classes with the prefix ``nepa_mm.``."""
-from importlib.util import find_spec
+import importlib.util
 
 from .causal_backbone import CausalBackbone, check_causal
 from .dense.simple_pyramid import SimplePyramid
@@ -13,5 +13,5 @@ from .nepa_vit import NEPAViT
 from .next_embedding_loss import NextEmbeddingLoss
 from .rope2d import RoPE2D
 
-if find_spec('mmseg'):  # which pretraining and classification do without
+if importlib.util.find_spec('mmseg'):  # which pretraining and classification do without
     from .dense.segmentors import PaddedEncoderDecoder, SegTTAModel
