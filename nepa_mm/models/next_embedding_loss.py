@@ -4,7 +4,6 @@ from torch import Tensor, nn
 
 from nepa_mm.errors import ConfigError, checked_choice
 from nepa_mm.registry import MODELS
-from nepa_mm.variants import checked_choice
 
 from .compiled import compiled_in_training
 
