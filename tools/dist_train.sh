@@ -13,4 +13,4 @@ PYTHONPATH="$(dirname "$0")/..:${PYTHONPATH:-}" exec "${PYTHON:-python}" "$(dirn
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \
     --master_port="$PORT" \
     --nproc_per_node="$GPUS" \
-    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"
+    "$(dirname "$0")/${NEPA_SCRIPT:-train.py}" "$CONFIG" "${@:3}" --launcher pytorch

@@ -1,19 +1,8 @@
 #!/usr/bin/env bash
-# slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of test.py]; GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS by environment
-set -eux
+# slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of test.py]; the environment as for slurm_train.sh
+set -eu
 PARTITION=$1
 JOB_NAME=$2
 CONFIG=$3
 CHECKPOINT=$4
-GPUS_PER_NODE=${GPUS_PER_NODE:-8}
-
-# shellcheck disable=SC2086  # SRUN_ARGS is a list
-PYTHONPATH="$(dirname "$0")/..:${PYTHONPATH:-}" exec srun -p "$PARTITION" \
-    --job-name="$JOB_NAME" \
-    --gres=gpu:"$GPUS_PER_NODE" \
-    --ntasks="${GPUS:-8}" \
-    --ntasks-per-node="$GPUS_PER_NODE" \
-    --cpus-per-task="${CPUS_PER_TASK:-5}" \
-    --kill-on-bad-exit=1 \
-    ${SRUN_ARGS:-} \
-    "${PYTHON:-python}" -u "$(dirname "$0")/test.py" "$CONFIG" "$CHECKPOINT" --launcher slurm "${@:5}"
+NEPA_SCRIPT=test.py exec bash "$(dirname "$0")/slurm_train.sh" "$PARTITION" "$JOB_NAME" "$CONFIG" "$CHECKPOINT" "${@:5}"

@@ -5,6 +5,8 @@ PARTITION=$1
 JOB_NAME=$2
 CONFIG=$3
 WORK_DIR=$4
+SCRIPT=${NEPA_SCRIPT:-train.py}
+[ "$SCRIPT" = test.py ] || WORK_DIR=--work-dir=$WORK_DIR  # slurm_test.sh gives a checkpoint in its place
 GPUS_PER_NODE=${GPUS_PER_NODE:-8}
 
 # shellcheck disable=SC2086  # SRUN_ARGS is a list
@@ -16,4 +18,4 @@ PYTHONPATH="$(dirname "$0")/..:${PYTHONPATH:-}" exec srun -p "$PARTITION" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" \
     --kill-on-bad-exit=1 \
     ${SRUN_ARGS:-} \
-    "${PYTHON:-python}" -u "$(dirname "$0")/train.py" "$CONFIG" --work-dir="$WORK_DIR" --launcher slurm "${@:5}"
+    "${PYTHON:-python}" -u "$(dirname "$0")/$SCRIPT" "$CONFIG" "$WORK_DIR" --launcher slurm "${@:5}"
