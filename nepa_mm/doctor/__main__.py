@@ -13,9 +13,9 @@ from dataclasses import asdict
 
 from .finding import OK, WARNING, Finding
 from .installed import distributions, fits
-from .report import can_draw, is_well, print_lines, print_table
+from .report import is_well, print_report
 from .run_tries import run_tries
-from .tries import TRIES, WORKS, Absent, Unfit
+from .tries import TRIES, WORKS, outcome
 
 FILES = 1024  # open at once: what most systems allow, and what loaders with labels of many images come near to
 
@@ -50,13 +50,9 @@ def said(name: str, done: int) -> None:
 
 def try_here(name: str) -> int:
     """Run a try in this process; of an error of its own, Python prints all."""
-    try:
-        found = TRIES[name].run()
-    except (Absent, Unfit) as error:
-        print('; '.join(filter(None, error.args)))
-        return 1
-    print('; '.join(filter(None, (found['found'], found.get('fix')))) if isinstance(found, dict) else found)
-    return 0
+    result = outcome(name)
+    print('; '.join(filter(None, (result['found'], result.get('fix')))))
+    return int(result['kind'] != 'Works')
 
 
 def main() -> int:
@@ -70,10 +66,8 @@ def main() -> int:
     findings = sorted([*tried, *fits({**by_pip, **versions})], key=lambda each: groups.index(each.group))
     if args.json:
         print(json.dumps(dict(ok=is_well(findings), findings=[asdict(each) for each in findings]), indent=1))
-    elif can_draw():
-        print_table(findings)
     else:
-        print_lines(findings)
+        print_report(findings)
     return 0 if is_well(findings) else 1
 
 

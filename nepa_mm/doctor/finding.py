@@ -22,6 +22,14 @@ class Finding:
         self.found, self.fix = ' '.join(self.found.split()), ' '.join(self.fix.split())
 
 
+class Absent(Exception):
+    """Something optional is not there. Arguments: what was found, and how to get it."""
+
+
+class Unfit(Exception):
+    """Something fails for a known reason. Arguments: what was found, and what to do about it."""
+
+
 def release(version: str) -> tuple[int, ...]:
     """Numbers of a version: (2, 12, 1) of '2.12.1+cu130', (2, 0, 0) of '2.0.0rc4'."""
     found = re.match(r'\d+(\.\d+)*', version)

@@ -53,8 +53,6 @@ def fits(versions: dict[str, str]) -> list[Finding]:
     found = [python_fits(), *(least_fits(name, versions[name]) for name in LEAST if name in versions)]
     if {'torch', 'torchvision'} <= versions.keys():
         found.append(torchvision_fits(versions['torch'], versions['torchvision']))
-    if {'torch', 'numpy'} <= versions.keys():
-        found.append(numpy_fits(versions['torch'], versions['numpy']))
     for host in ('mmpretrain', 'mmseg'):
         if host in versions:
             found += [range_fits(host, module, versions[module], bounds) for module, bounds in asserted(host).items()
@@ -107,14 +105,6 @@ def matching_torchvision(torch: str) -> str:
     index = f' --index-url https://download.pytorch.org/whl/{build}' if build else ''
     wanted = f"'torchvision==0.{minor + 15}.*'" if major == 2 else 'torch torchvision'
     return f'pip install --force-reinstall --no-deps {wanted}{index}'
-
-
-def numpy_fits(torch: str, numpy: str) -> Finding:
-    """Whether torch knows NumPy 2: from 2.3 on."""
-    name, found = 'NumPy for torch', f'numpy {numpy}, torch {torch}'
-    if release(numpy) >= (2, ) and release(torch) < (2, 3):
-        return Finding(FITS, name, PROBLEM, f'{found}; torch before 2.3 is built for NumPy 1', "pip install 'numpy<2'")
-    return Finding(FITS, name, OK, found)
 
 
 def transformers_fits(transformers: str, pycocotools: str) -> Finding:

@@ -6,6 +6,16 @@ from .finding import ABSENT, OK, PROBLEM, UNTRIED, WARNING, Finding
 STYLES = {OK: 'green', ABSENT: 'dim', WARNING: 'yellow', PROBLEM: 'bold red', UNTRIED: 'red'}
 
 
+def print_report(findings: list[Finding]) -> None:
+    """A table where somebody looks at a terminal, and lines elsewhere."""
+    if sys.stdout.isatty():
+        try:
+            return print_table(findings)
+        except Exception:  # a broken rich is a finding, and no reason to end
+            pass
+    print_lines(findings)
+
+
 def print_table(findings: list[Finding]) -> None:
     """Print a table by rich, in colours."""
     from rich.console import Console
@@ -52,15 +62,3 @@ def verdict(findings: list[Finding]) -> str:
     """The last line."""
     count = sum(each.status == PROBLEM for each in findings)
     return f'{count} problem{"s" * (count > 1)}' if count else 'all that is needed works'
-
-
-def can_draw() -> bool:
-    """Whether somebody looks at a terminal, and rich is there and whole."""
-    if not sys.stdout.isatty():
-        return False
-    try:
-        import rich.console  # noqa: F401
-        import rich.table  # noqa: F401
-    except Exception:  # a broken rich is a finding, and no reason to end
-        return False
-    return True

@@ -4,7 +4,6 @@ A try is a function that returns what it found, as text or as a dict with ``foun
 ``fix``; or raises: :class:`Absent` or :class:`Unfit` where the reason is known, else whatever the package raises. It must be true
 work with a checked result; that a module imports says little.
 """
-import ctypes
 import io
 import json
 import os
@@ -14,11 +13,13 @@ import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from .finding import release
+from .driver import driver_s_cuda, no_gpu
+from .finding import Absent, Unfit, release
 from .installed import distributions, install_command
 
 INSTALLED, WORKS = 'installed', 'works'
@@ -29,14 +30,6 @@ IMPORT_NEEDS = dict(safetensors=('torch', ), torchvision=('torch', ), timm=('tor
 
 # What a module itself leaves out when it is imported
 DEEPER = dict(mmengine='mmengine.runner', mmseg='mmseg.models', safetensors='safetensors.torch')
-
-
-class Absent(Exception):
-    """Something optional is not there. Arguments: what was found, and how to get it."""
-
-
-class Unfit(Exception):
-    """Something fails for a known reason. Arguments: what was found, and what to do about it."""
 
 
 @dataclass
@@ -74,7 +67,8 @@ def importing(module: str) -> Callable[[], dict]:
         if getattr(loaded, '__file__', None) is None:
             raise Unfit(f'is a folder of that name and no package: {list(loaded.__path__)[0]}', 'run the command elsewhere')
         if module == 'torchvision':
-            operators_work()
+            from torchvision.ops import nms
+            assert kept_by(nms) == [0, 2]  # another torch cannot load its code
         return imported(module, getattr(loaded, '__version__', ''))
 
     return run
@@ -94,12 +88,12 @@ def imported(module: str, says: str) -> dict:
         fix=f'remove the one that you do not want: pip uninstall {next(iter(by_pip))}, or {Path(file).parent}', version=says)
 
 
-def operators_work() -> None:
-    """Try torchvision's compiled code, which another torch cannot load."""
+def kept_by(nms: Callable) -> list[int]:
+    """Which of three boxes a compiled non-maximum suppression keeps: of the first two, which overlap, the first."""
     import torch
-    from torchvision.ops import nms
     boxes = torch.tensor([[0., 0., 2., 2.], [0., 0., 2., 1.9], [5., 5., 6., 6.]])
-    assert nms(boxes, torch.tensor([3., 2., 1.]), 0.5).tolist() == [0, 2]
+    kept = nms(boxes, torch.tensor([3., 2., 1.]), 0.5)
+    return (kept if isinstance(kept, torch.Tensor) else kept[1]).tolist()  # mmcv gives the boxes as well
 
 
 for _module in (*NEEDED, 'mmseg'):  # in this order: a try comes after what it needs
@@ -157,41 +151,6 @@ def gpu() -> str | dict:
     return f'bfloat16 works on {"; ".join(said)}'
 
 
-def driver_s_cuda() -> str | None:
-    """The newest CUDA that the NVIDIA driver knows; None without a driver or a GPU.
-
-    Raises:
-        Unfit: If the driver is there and fails.
-    """
-    try:
-        cuda = ctypes.CDLL('libcuda.so.1')
-    except OSError:
-        return None
-    number = ctypes.c_int()
-    code = cuda.cuInit(0)
-    if code == 100 or (code == 0 and cuda.cuDeviceGetCount(ctypes.byref(number)) == 0 and number.value == 0):
-        return None
-    if code != 0:
-        raise Unfit(f'the NVIDIA driver fails (cuInit gives {code})',
-                    'see whether nvidia-smi works; if not, restart the machine or install the driver anew')
-    cuda.cuDriverGetVersion(ctypes.byref(number))
-    return f'{number.value // 1000}.{number.value % 1000 // 10}'
-
-
-def no_gpu(driver: str, built: str | None, torch: str) -> Unfit:
-    """Why torch does not use a GPU that is there."""
-    if built is None:
-        return Unfit(f'a GPU is here, and torch {torch} is built for the CPU',
-                     f'pip install --force-reinstall torch=={torch.partition("+")[0]} torchvision, of a build for CUDA '
-                     f'{driver.split(".")[0]}: https://pytorch.org/get-started/locally')
-    if int(driver.split('.')[0]) < int(built.split('.')[0]):  # of one major version, drivers run all
-        return Unfit(f'torch {torch} is built for CUDA {built}, and the driver knows CUDA {driver} at most',
-                     f'update the NVIDIA driver, or install a torch built for CUDA {driver.split(".")[0]}: '
-                     'https://pytorch.org/get-started/locally')
-    return Unfit(f'a GPU is here (driver for CUDA {driver}), and torch {torch} cannot use it',
-                 'see what python -c "import torch; torch.cuda.init()" says')
-
-
 @tried('flash attention', needs=('torch', ))
 def flash_attention() -> str:
     """PyTorch's flash kernel, against the plain formula."""
@@ -239,7 +198,8 @@ def loader_workers() -> str | dict:
     if shared is not None and 2 * batch > shared * 2**30:  # filling it would end in a bus error
         raise Unfit(f'/dev/shm has {shared:.2f} GiB of shared memory free; workers of pretraining take {wanted} GiB for each GPU',
                     'docker run --shm-size=16g (or --ipc=host); or lower train_dataloader.num_workers and batch_size')
-    loader = torch.utils.data.DataLoader(MadeUpBatches(batch), batch_size=None, num_workers=2, prefetch_factor=1)
+    make = partial(made_up_batch, batch)
+    loader = torch.utils.data.DataLoader(range(2), batch_size=None, num_workers=2, prefetch_factor=1, collate_fn=make)
     for pixels, labels in loader:
         assert int(pixels[-1]) == 7 and len(labels) == 128
     if shared is not None and shared < wanted:
@@ -248,18 +208,10 @@ def loader_workers() -> str | dict:
     return 'work' + (f'; {shared:.1f} GiB of shared memory free' if shared is not None else '')
 
 
-class MadeUpBatches:
+def made_up_batch(size: int, index: int) -> tuple:
     """As many bytes as a batch of pretraining has, and as many tensors as one of fine-tuning."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __len__(self) -> int:
-        return 2
-
-    def __getitem__(self, index: int) -> tuple:
-        import torch
-        return torch.full((self.size, ), 7, dtype=torch.uint8), [torch.tensor([i]) for i in range(128)]
+    import torch
+    return torch.full((size, ), 7, dtype=torch.uint8), [torch.tensor([i]) for i in range(128)]
 
 
 def jpeg() -> tuple[bytes, object]:
@@ -305,13 +257,11 @@ def jpeg_by_turbojpeg() -> str:
 @tried('mmcv operators', needs=('mmcv', ))
 def mmcv_operators() -> str:
     """mmcv's compiled code."""
-    import torch
     if find_spec('mmcv._ext') is None:
         raise Absent('this mmcv has none (mmcv._ext); no config here needs them but those of Mask R-CNN',
                      f'see mmcv\'s list of wheels for Python, torch and CUDA, then {install_command("mmcv")}')
     from mmcv.ops import nms
-    boxes = torch.tensor([[0., 0., 2., 2.], [0., 0., 2., 1.9], [5., 5., 6., 6.]])
-    assert nms(boxes, torch.tensor([3., 2., 1.]), 0.5)[1].tolist() == [0, 2]
+    assert kept_by(nms) == [0, 2]
     return 'work'
 
 
@@ -364,13 +314,19 @@ def present(module: str, purpose: str, how: str = '') -> None:
         raise Absent(f'{module} is not installed; {purpose}', how or f'pip install {module}')
 
 
+def outcome(name: str) -> dict:
+    """What a try finds here; its own errors are raised."""
+    try:
+        found = TRIES[name].run()
+    except (Absent, Unfit) as error:
+        return dict(kind=type(error).__name__, found=error.args[0], fix=error.args[1])
+    return dict(found if isinstance(found, dict) else dict(found=found), kind='Works')
+
+
 def main(name: str, path: str) -> None:
     """Run a try and write what it found as JSON."""
     try:
-        found = TRIES[name].run()
-        result = dict(found if isinstance(found, dict) else dict(found=found), kind='Works')
-    except (Absent, Unfit) as error:
-        result = dict(kind=type(error).__name__, found=error.args[0], fix=error.args[1])
+        result = outcome(name)
     except BaseException as error:  # a package may raise anything, SystemExit too
         result = dict(kind='Error', found=f'{type(error).__name__}: {error}')
     with open(path, 'w') as file:
