@@ -10,7 +10,6 @@ docs/evidence/<experiment>.jsonl tells, so that a new clone can add a seed. At t
 over the seeds, DIR/<experiment>.jsonl with command, result, curve and time of every training, and for some a picture.
 """
 import argparse
-import json
 import os
 from pathlib import Path
 
@@ -18,8 +17,8 @@ import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
-from nepa_mm.analysis.runs.experiment import Row, Training, train_all, trainings_of
-from nepa_mm.analysis.runs.experiment_results import draw_curves, draw_points, record_of, records_in, table_of
+from nepa_mm.analysis.runs.experiment import Row, Training
+from nepa_mm.analysis.runs.experiment_results import draw_curves, draw_points, records_in, records_of, table_of, write_records
 from nepa_mm.analysis.runs.paper_figures import figure
 from nepa_mm.errors import one_line_errors
 
@@ -246,17 +245,15 @@ def main() -> None:
     rows = EXPERIMENTS[args.experiment]()
     name = f'{args.experiment}.jsonl'
     kept = records_in(PAGE.with_suffix('') / name) if args.keep_records else {}
-    trainings = [(training, seed) for training in trainings_of(rows) for seed in range(args.seeds)]
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // args.jobs)))
     if not torch.cuda.is_available():  # there torch's fused attention has a backward pass that is slow in bfloat16
         os.environ.setdefault('TIMM_FUSED_ATTN', '0')
-    train_all([(training, seed) for training, seed in trainings if (training.name, seed) not in kept], args.jobs, args.work_dir)
-    records = [kept.get((training.name, seed)) or record_of(training, seed, args.work_dir) for training, seed in trainings]
+    records = records_of(rows, range(args.seeds), args.work_dir, args.jobs, kept)
     table = table_of(rows, records)
     Console().print(Markdown(table))
     for folder in [args.work_dir, *([PAGE.with_suffix('')] if args.docs else [])]:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(''.join(json.dumps(record) + '\n' for record in records))
+        write_records(folder / name, records)
         if args.experiment in PICTURES:
             PICTURES[args.experiment](rows, records).savefig(folder / f'{args.experiment}.png')
     if args.docs:

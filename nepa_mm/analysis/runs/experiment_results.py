@@ -1,15 +1,17 @@
 """What came of an experiment: a record of each training, a table with mean and spread over seeds, curves."""
 import json
 import statistics
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nepa_mm.launch.training_process import logged
 
-from .experiment import Row, Training, settings_of
+from .experiment import Row, Training, settings_of, train_all, trainings_of
 
 KEPT = ('loss', 'cosine', 'collapse', 'accuracy/top1', 'mIoU')
 POINTS = 40  # of a curve that is kept
@@ -31,6 +33,18 @@ def record_of(training: Training, seed: int, folder: Path) -> dict:
         results={key: last[key] for key in KEPT if key in last},
         wall_s=round(sum(map(duration, place.glob('2*_*')))),
         curve=curve[::-max(1, len(curve) // POINTS)][::-1])  # thinned from its end
+
+
+def records_of(rows: list[Row], seeds: Sequence[int], folder: Path, jobs: int = 1, kept: dict | None = None) -> list[dict]:
+    """Run an experiment by some seeds; the records of its trainings. Of ``kept``, as ``records_in`` gives it, nothing is run."""
+    kept, trainings = kept or {}, [(training, seed) for training in trainings_of(rows) for seed in seeds]
+    train_all([(training, seed) for training, seed in trainings if (training.name, seed) not in kept], jobs, folder)
+    return [kept.get((training.name, seed)) or record_of(training, seed, folder) for training, seed in trainings]
+
+
+def write_records(path: Path, records: list[dict]) -> None:
+    """Write a file of records, a line each."""
+    path.write_text(''.join(json.dumps(record) + '\n' for record in records))
 
 
 def records_in(path: Path) -> dict[tuple[str, int], dict]:
@@ -61,7 +75,7 @@ def spread(numbers: list[float]) -> str:
 
 def table_of(rows: list[Row], records: list[dict]) -> str:
     """Markdown table of an experiment, and a line that says what it took."""
-    columns = list(rows[0].cells)
+    columns = list(dict.fromkeys(column for row in rows for column in row.cells))
     lines = [f"| | {' | '.join(columns)} | paper |", f"| --- |{' ---: |' * len(columns)} --- |"]
     lines += [f"| {' | '.join([row.name, *(spread(numbers_of(row, column, records)) for column in columns), row.paper])} |"
               for row in rows]
@@ -74,16 +88,22 @@ def draw_curves(rows: list[Row], records: list[dict]) -> Figure:
     """Loss and collapse gauge of each pretraining over iterations, a line for each seed."""
     figure = Figure(figsize=(10, 3.6), layout='constrained', dpi=110)
     both = figure.subplots(1, 2)
+    draw_pair(both, rows, records)
+    return figure
+
+
+def draw_pair(both: Sequence[Axes], rows: list[Row], records: list[dict]) -> None:
+    """The curves on axes that are there, of loss and of the gauge."""
     for axes, key, label in zip(both, ('loss', 'collapse'), ('loss (-1: exact)', 'collapse (1: all images alike)')):
         for i, row in enumerate(row for row in rows if key in row.cells):
             for record in records:
                 if record['training'] == row.cells[key][0].name:
                     points = [(point['step'], point[key]) for point in record['curve']]
-                    axes.plot(*zip(*points), color=f'C{i}', linewidth=1, label=None if record['seed'] else row.name)
+                    name = row.name if record['seed'] == records[0]['seed'] else None
+                    axes.plot(*zip(*points), color=f'C{i}', linewidth=1, label=name)
         axes.set(xlabel='iteration', ylabel=label)
         axes.grid(alpha=0.3)
     both[0].legend(fontsize=8)
-    return figure
 
 
 def draw_points(rows: list[Row], records: list[dict]) -> Figure:
