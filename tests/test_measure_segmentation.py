@@ -6,6 +6,8 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 
+from nepa_mm.analysis.cost.counted_step import size
+from nepa_mm.analysis.cost.training_step import shape_of_model
 from nepa_mm.errors import ConfigError
 from tiny import ROOT, counts
 
@@ -21,13 +23,16 @@ def counted():
     @cache
     def of(optimizer='SGD', **backbone):
         cfg = Config.fromfile(ROOT / 'configs/segmentation/nepa_vit-base-p14_linear_8xb2-amp-160k_ade20k-512x512.py')
-        cfg.crop_size = cfg.model.data_preprocessor.size = (SIDE, SIDE)
+        cfg.model.data_preprocessor.size = (SIDE, SIDE)
+        for step in cfg.train_dataloader.dataset.pipeline:
+            if 'crop_size' in step:
+                step.crop_size = (SIDE, SIDE)
         cfg.model.decode_head.update(in_channels=WIDTH, channels=WIDTH)
         cfg.model.backbone.update(
             arch=dict(embed_dims=WIDTH, num_layers=LAYERS, num_heads=2, feedforward_channels=4 * WIDTH), patch_size=PATCH,
             out_indices=[-1], init_cfg=None, **{'frozen_stages': -1, **backbone})
         cfg.optim_wrapper = dict(type='nepa_mm.Bf16OptimWrapper', optimizer=dict(type=optimizer, lr=1.))
-        return TOOL['counted'](cfg, BATCH)
+        return size(shape_of_model(cfg)), *TOOL['counted_cost'](cfg, BATCH)
 
     yield of
     DefaultScope._instance_dict.clear()

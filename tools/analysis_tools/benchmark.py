@@ -14,44 +14,37 @@ all of the Runner's turns, since a loader would use theirs to run ahead. No turn
 taken in a pass of its own. docs/performance.md says what is counted.
 """
 import argparse
-import contextlib
 import copy
 import json
 import math
 import os
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
 from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import chain, islice, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.dataset import DefaultSampler
-from mmengine.registry import DATA_SAMPLERS, MODELS
 from mmengine.runner import Runner
 from rich.console import Console
-from rich.table import Table
+from torch.utils._pytree import tree_leaves
 
+from nepa_mm.analysis.cost import training_step
+from nepa_mm.analysis.cost.benchmark_tables import scaling_table, table
+from nepa_mm.analysis.cost.counted_step import size as size_of
 from nepa_mm.analysis.cost.device_peaks import peak_of, reached_of
 from nepa_mm.analysis.cost.made_up_batch import made_up_batch, map_tensors
 from nepa_mm.analysis.cost.peer_process import SCRIPTS, PeerProcess, peer_settings
 from nepa_mm.analysis.cost.time_by_part import time_by_part
-from nepa_mm.analysis.cost.training_step import (
-    TrainingStep,
-    averaging,
-    ema_hooks,
-    operations,
-    set_image_size,
-    shape_of_model,
-    without_checkpoints,
-)
-from nepa_mm.analysis.cost.turns import Finished, ReadyBatches, TurnsHook, plain_loop, ratios
+from nepa_mm.analysis.cost.turns import TurnsHook, plain_loop, ratios, run_turns, timed_config
 from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.errors import ConfigError, one_line_errors
 from nepa_mm.launch.build_runner import build_runner
@@ -62,40 +55,17 @@ CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
 POINTS = dict(tokens=[224, 336, 448, 518], batch=[64, 128, 256, 512, 1024], processes=[1, 2])
 
 
-@DATA_SAMPLERS.register_module(force=True)
-class RepeatedSampler(DefaultSampler):
-    """``DefaultSampler`` over and over, so that few images make an epoch long enough to be timed."""
-
-    def __init__(self, dataset, times: int, **kwargs) -> None:
-        super().__init__(dataset, **kwargs)
-        self.times = times
-
-    def __iter__(self):
-        for _ in range(self.times):
-            yield from super().__iter__()
-
-    def __len__(self) -> int:
-        return self.times * super().__len__()
-
-
 # The config that is timed
 
-def timed_config(args: argparse.Namespace, folder: str) -> Config:
-    """The config with the batch and the data that were asked for, without checkpoints and validation."""
-    args.work_dir = folder
-    cfg = without_checkpoints(load_config(args))
+def config_of(args: argparse.Namespace, folder: str) -> Config:
+    """The config with the batch and the data that were asked for."""
+    cfg = timed_config(args, folder)
     loader = cfg.train_dataloader
-    loader.batch_size = args.batch_size or loader.batch_size
     loader.persistent_workers = loader.get('num_workers', 0) > 0
-    cfg.auto_scale_lr = None  # a step is one batch
-    cfg.optim_wrapper.pop('accumulative_counts', None)
-    cfg.setdefault('default_hooks', {})['checkpoint'] = None
-    # Pictures are drawn of images of a data set, which --synthetic has none of.
-    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook.type != 'nepa_mm.QueryPatchesHook']
+    if args.img_size and args.data:
+        raise ConfigError(f'{args.img_size} is for --synthetic', '--img-size', 'with --data set the size in train_pipeline')
     if args.img_size:
-        if args.data:
-            raise ConfigError(f'{args.img_size} is for --synthetic', '--img-size', 'with --data set the size in train_pipeline')
-        set_image_size(cfg, args.img_size)
+        training_step.set_image_size(cfg, args.img_size)
     if args.data:
         use_images(loader, args)
     return cfg
@@ -114,7 +84,7 @@ def use_images(loader: dict, args: argparse.Namespace) -> None:
     found = sum(1 for _ in islice((path for path in Path(args.data).rglob('*') if path.is_file()), needed))
     if not found:
         raise ConfigError(f'{args.data!r} holds no file', '--data', 'give a folder of images')
-    loader.sampler = dict(type='RepeatedSampler', shuffle=True, times=math.ceil(needed / max(found, 1)) + 1)
+    loader.dataset = dict(type='RepeatDataset', dataset=loader.dataset, times=math.ceil(needed / found) + 1)
 
 
 # Measuring
@@ -125,97 +95,63 @@ def peers(args: argparse.Namespace, cfg: Config, batch: dict, img_size: int) -> 
     if args.change:
         changed = copy.deepcopy(cfg)
         changed.merge_from_dict(args.change)
-        return dict(changed=plain_loop(step_of(changed, batch), clock))
+        return dict(changed=plain_loop(training_step.ready_step(changed, batch), clock))
     if args.vs in SCRIPTS:
         if args.vs == 'hf-reference' and not args.peer_path:
             raise ConfigError("hf-reference needs a checkout of the authors' code (github.com/SihanXU/nepa)", '--vs',
                               'give it with --peer-path')
         settings = peer_settings(cfg, size, img_size, args.peer_path, args.clock)
         return {args.vs: PeerProcess(args.vs, args.peer_python, settings)}
-    return {args.vs: plain_loop(step_of(mmpretrain_mae(cfg), batch), clock)} if args.vs else {}
-
-
-def step_of(cfg: Config, batch: dict) -> Callable:
-    """A training step of a config of its own, average included, on a batch that is ready."""
-    model = MODELS.build(cfg.model)
-    model.init_weights()
-    step = TrainingStep.of(model.cuda() if ON_GPU else model, cfg, batch)
-    averages = [averaging(hook, step.model) for hook in ema_hooks(cfg)]
-    return lambda: [run() for run in (step, *averages)]
+    return {args.vs: plain_loop(training_step.ready_step(mmpretrain_mae(cfg), batch), clock)} if args.vs else {}
 
 
 def mmpretrain_mae(cfg: Config) -> Config:
     """mmpretrain's own recipe of MAE ViT-B/16; its precision is that of ``cfg``."""
-    import mmpretrain
-    path = Path(mmpretrain.__file__).parent / '.mim/configs/mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
+    path = Path(find_spec('mmpretrain').origin).parent / '.mim/configs/mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
     if not path.is_file():
         raise ConfigError(f'mmpretrain-mae needs {path}', '--vs',
                           'install mmpretrain by mim or from a wheel, with which it comes')
-    mae = without_checkpoints(Config.fromfile(path))
+    mae = training_step.without_checkpoints(Config.fromfile(path))
     wrapper = 'nepa_mm.Bf16OptimWrapper' if 'Bf16' in str(cfg.optim_wrapper.get('type')) else 'OptimWrapper'
     mae.optim_wrapper = dict({key: value for key, value in mae.optim_wrapper.items() if key != 'loss_scale'}, type=wrapper)
     return mae
 
 
-def average_of(runner: Runner) -> Callable:
-    """What the runner's hook for the average does after an iteration; nothing without one."""
-    hooks = [hook for hook in runner.hooks if 'EMA' in type(hook).__name__]
-    return lambda: [hook.after_train_iter(runner, 0) for hook in hooks]
-
-
-def bare_step(runner: Runner, batch: dict) -> Callable:
+def bare_step(runner: Runner, batch: dict) -> training_step.TrainingStep:
     """A step of the runner's own model, optimizer and average, without its loop and its other hooks."""
-    average = average_of(runner)
-
-    def step() -> None:
-        runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
-        average()
-
-    return step
-
-
-def counted_operations(cfg: Config, img_size: int | None) -> tuple[float, float] | None:
-    """Work of an image, forward and step; None where it cannot be counted."""
-    try:
-        return operations(cfg, img_size)
-    except ConfigError:
-        return None
+    hooks = [hook for hook in runner.hooks if 'EMA' in type(hook).__name__]
+    return training_step.TrainingStep(runner.model, runner.optim_wrapper, batch,
+                                      [lambda hook=hook: hook.after_train_iter(runner, 0) for hook in hooks])
 
 
 def measure(args: argparse.Namespace) -> dict:
     """All figures of one config."""
     with TemporaryDirectory() as folder:
-        cfg = timed_config(args, folder)
-        size = cfg.train_dataloader.batch_size
-        work = counted_operations(cfg, args.img_size)
-        parameters = sum(value.numel() for value in shape_of_model(cfg).parameters())
+        cfg = config_of(args, folder)
+        size, clock = cfg.train_dataloader.batch_size, CLOCKS[args.clock]
+        work = None
+        with suppress(ConfigError):  # it cannot be counted
+            work = training_step.operations(cfg, args.img_size)
         batch = map_tensors(made_up_batch(cfg, size, args.img_size), lambda value: value.cuda() if ON_GPU else value)
-        img_size = first_tensor(batch).shape[-1]
-        clock = CLOCKS[args.clock]
+        img_size = tree_leaves(batch['inputs'])[0].shape[-1]
         hook = TurnsHook(args.warmup, args.iterations, args.repeats, clock, lambda runner: {
             'bare': plain_loop(bare_step(runner, batch), clock), **others}, apart=bool(args.data))
-        with open(Path(folder) / 'printed.log', 'w') as printed, contextlib.redirect_stdout(printed):
-            runner = build_runner(cfg)  # its log goes to its work dir and to this file, as to a terminal
+        # The training's log goes to its work dir and to this file, as to a terminal.
+        with open(Path(folder) / 'printed.log', 'w') as printed, redirect_stdout(printed):
+            runner = build_runner(cfg)
             others = peers(args, cfg, batch, img_size)
-            runner.register_hook(hook)
-            if not args.data:
-                runner._train_dataloader = ReadyBatches(batch, size, args.warmup + args.iterations * (args.repeats + 1))
-            with contextlib.suppress(Finished):
-                runner.train()
-            if len(hook.seconds['runner']) < args.repeats:
-                raise ConfigError(f'it ends before {args.repeats} turns of {args.iterations} steps of {size} images', 'train_cfg',
-                                  'lower --iterations, --repeats or --batch-size')
+            run_turns(runner, hook, None if args.data else batch)
             by_part = None
             if args.launcher == 'none' and isinstance(runner, Runner):
-                by_part = time_by_part(runner.model, runner.optim_wrapper, batch, average_of(runner), min(args.iterations, 20))
-        world = runner.world_size
+                by_part = time_by_part(bare_step(runner, batch), min(args.iterations, 20))
+        images = size * runner.world_size
         figures = dict(
-            batch_size=size, processes=world, img_size=img_size, parameters=parameters,
+            batch_size=size, processes=runner.world_size, img_size=img_size,
+            parameters=size_of(training_step.shape_of_model(cfg)),
             forward_gflops_per_image=work and work[0] / 1e9, step_gflops_per_image=work and work[1] / 1e9,
-            systems=systems(hook, size * world, args), **comparison(hook, args), seconds_by_part=by_part,
-            memory=memory(hook, size))
+            systems=systems(hook, images), **comparison(hook, args), seconds_by_part=by_part, memory=memory(hook, size))
         if work:
-            figures.update(speed(hook, size, work[1], args))
+            figures.update(speed(hook, size, work[1]))
         if args.data:
             figures.update(loader=loader_rate(cfg), waited_for_loader_s=sum(hook.waited) / max(len(hook.waited), 1))
         for name, peer in others.items():
@@ -225,21 +161,10 @@ def measure(args: argparse.Namespace) -> dict:
         return figures
 
 
-def first_tensor(batch: dict) -> torch.Tensor:
-    """The images, or the first of them, of a batch."""
-    images = batch['inputs']
-    while not isinstance(images, torch.Tensor):
-        images = images[0]
-    return images
-
-
-def systems(hook: TurnsHook, images: int, args: argparse.Namespace) -> dict:
+def systems(hook: TurnsHook, images: int) -> dict:
     """Images/s of each system: turn by turn, and the median."""
-    result = {}
-    for name, seconds in hook.seconds.items():
-        rates = [images * args.iterations / turn for turn in seconds]
-        result[name] = dict(images_per_s=rates, median=sorted(rates)[len(rates) // 2])
-    return result
+    rates = {name: [images * hook.iterations / turn for turn in seconds] for name, seconds in hook.seconds.items()}
+    return {name: dict(images_per_s=each, median=statistics.median_high(each)) for name, each in rates.items()}
 
 
 def comparison(hook: TurnsHook, args: argparse.Namespace) -> dict:
@@ -253,10 +178,9 @@ def comparison(hook: TurnsHook, args: argparse.Namespace) -> dict:
     return result
 
 
-def speed(hook: TurnsHook, size: int, step: float, args: argparse.Namespace) -> dict:
+def speed(hook: TurnsHook, size: int, step: float) -> dict:
     """TFLOP/s of one process, and its share of the device's peak where that is known."""
-    turns = sorted(hook.seconds['runner'])
-    teraflops = step * size * args.iterations / turns[len(turns) // 2] / 1e12
+    teraflops = step * size * hook.iterations / statistics.median_high(hook.seconds['runner']) / 1e12
     result = dict(tflops=teraflops)
     if ON_GPU and (peaks := peak_of(torch.cuda.get_device_name())):
         result['share_of_peak'] = teraflops / peaks[0]
@@ -318,9 +242,7 @@ def exponent(sizes: list[float], costs: list[float]) -> float:
     """k of cost = c * size^k, by least squares of the logarithms; not a number for one size."""
     if len(set(sizes)) < 2:
         return math.nan
-    xs, ys = [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
-    x, y = sum(xs) / len(xs), sum(ys) / len(ys)
-    return sum((a - x) * (b - y) for a, b in zip(xs, ys)) / sum((a - x)**2 for a in xs)
+    return statistics.linear_regression(list(map(math.log, sizes)), list(map(math.log, costs))).slope
 
 
 def tokens_of(cfg: Config, img_size: int) -> int | None:
@@ -331,59 +253,7 @@ def tokens_of(cfg: Config, img_size: int) -> int | None:
     return (-(-img_size // backbone.patch_size))**2 + int(backbone.get('with_cls_token', True))
 
 
-# What is printed
-
-def table(figures: dict) -> Table:
-    """The figures for the eyes."""
-    grid = Table(title=f'{figures["config"]}, {figures["machine"]["device"]}', show_header=False, title_justify='left')
-    grid.add_row('batch', f'{figures["processes"]} x {figures["batch_size"]} images of {figures["img_size"]} pixels, '
-                          f'{"synthetic" if figures["synthetic"] else figures["data"]}')
-    for name, system in figures['systems'].items():
-        rates = system['images_per_s']
-        grid.add_row(f'images/s, {name}', f'{system["median"]:.4g} ({min(rates):.4g} to {max(rates):.4g} in {len(rates)} turns)')
-    grid.add_section()
-    overhead = figures['runner_over_bare_time']
-    title = "Runner's JPEGs" if figures['data'] else 'Runner'
-    grid.add_row(f'time, {title} / bare loop', ratio_text(overhead))
-    if 'changed_over_bare_time' in figures:
-        grid.add_row('time, changed / bare loop', ratio_text(figures['changed_over_bare_time']))
-    for name, ratio in figures.get('speedup_over_peer', {}).items():
-        grid.add_row(f'times faster, {name} than {figures["vs"]}', ratio_text(ratio))
-    grid.add_section()
-    if figures['seconds_by_part']:
-        whole = sum(figures['seconds_by_part'].values())
-        for name, seconds in figures['seconds_by_part'].items():
-            grid.add_row(f'ms a step, {name}', f'{1000 * seconds:.2f} ({100 * seconds / whole:.1f} %)')
-    if figures['data']:
-        grid.add_row('ms a step, waited for the loader', f'{1000 * figures["waited_for_loader_s"]:.2f}')
-        grid.add_row('loader, images/s of a core', f'{figures["loader"]["images_per_core_s"]:.1f}')
-    grid.add_section()
-    share = ''.join(f', {100 * figures[key]:.1f} % of {what}' for key, what in (
-        ('share_of_peak', 'the bfloat16 peak'), ('share_of_what_matrix_products_reach', 'what matrix products reach'))
-        if key in figures)
-    if 'tflops' in figures:
-        work = figures['step_gflops_per_image']
-        grid.add_row('TFLOP/s a process', f'{figures["tflops"]:.3g}{share} ({work:.1f} GFLOPs an image)')
-    used = figures['memory']
-    each = f', {used["bytes_per_image"] / 1e6:.0f} MB an image' if 'bytes_per_image' in used else ''
-    grid.add_row(f'peak memory, {used["of"]}', f'{used["bytes"] / 2**30:.2f} GiB{each}')
-    return grid
-
-
-def ratio_text(ratio: dict) -> str:
-    return f'{ratio["median"]:.3f} ({ratio["min"]:.3f} to {ratio["max"]:.3f}, pair by pair)'
-
-
-def scaling_table(figures: dict) -> Table:
-    """Cost at each size, and the exponent."""
-    cost = dict(tokens='ms an image', batch='ms a step', processes='images/s')[figures['scaling']]
-    title = f'{figures["config"]}, {figures["machine"]["device"]}: {cost} ~ {figures["scaling"]}^{figures["exponent"]:.2f}'
-    grid = Table(figures['scaling'], cost, 'images/s', 'GFLOPs an image', title=title, title_justify='left')
-    for row in figures['rows']:
-        work = row['step_gflops_per_image'] or math.nan
-        grid.add_row(f'{row["size"]}', f'{row["cost"]:.4g}', f'{row["images_per_s"]:.4g}', f'{work:.1f}')
-    return grid
-
+# The command
 
 def machine() -> dict:
     """What the figures were taken on."""
@@ -446,13 +316,10 @@ def main(argv: list[str]) -> None:
 
 def without_scaling(argv: list[str]) -> list[str]:
     """The command of one point: without ``--scaling``, ``--points`` and ``--json``."""
-    kept, skipping = [], False
-    for part in argv:
-        if part.startswith('--'):
-            skipping = part.split('=')[0] in ('--scaling', '--points', '--json')
-        if not skipping:
-            kept.append(part)
-    return kept
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ('--scaling', '--points', '--json'):
+        parser.add_argument(name, nargs='+')
+    return parser.parse_known_args(argv)[1]
 
 
 if __name__ == '__main__':

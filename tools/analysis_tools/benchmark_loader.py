@@ -10,12 +10,12 @@ On the same images and crops, one thread each, image by image in turn, so that w
     torchvision    configs/_base_/datasets/images_224.py
 
 Then the CPU time that the training process spends on an image in each form in which a worker can send it; decoding takes no part.
-Ratios are to the first row, median (lowest to highest) over the repeats.
+Ratios are to the first row, median (lowest to highest) over five repeats with at most 250 images.
 """
 import argparse
 import statistics
 import time
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
@@ -26,16 +26,19 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, default_collate, pseudo_collate
 from mmengine.registry import init_default_scope
-from mmpretrain.datasets import CustomDataset, PackInputs
+from mmpretrain.datasets import PackInputs
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from nepa_mm.analysis.cost.turns import ratios
 from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.datasets import PackPixels, collate_and_hold
-from nepa_mm.errors import ConfigError, DataError, first_line, one_line_errors
+from nepa_mm.datasets.sources.find_images import find_images
+from nepa_mm.errors import DataError, first_line, one_line_errors
 
 IMAGES = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets/images_224.py'
+COUNT, REPEATS = 250, 5
 MM = [
     dict(type='nepa_mm.LoadImage'),
     dict(type='NumpyToPIL', to_rgb=True),
@@ -49,8 +52,6 @@ MM = [
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data', metavar='DATA_DIR', type=Path, help='folder of images, in folders of their own or not')
-    parser.add_argument('--images', type=int, default=250, help='how many, evenly spread (default: 250)')
-    parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
     return parser.parse_args()
 
@@ -69,20 +70,16 @@ def pipelines() -> dict:
                 raise DataError(f'it cannot be read as an image ({first_line(error)})', str(path),
                                 'take it out of DATA_DIR') from error
 
-    result = dict(authors=authors)
-    switched = {}
+    def of(steps: list[dict]) -> Callable[[str], torch.Tensor]:
+        pipeline = Compose(steps)
+        return lambda path: pipeline(dict(img_path=path))['inputs']
+
+    result = dict(authors=authors, mm=of(MM))
     for backend in ('pillow', 'torchvision'):
-        cfg = Config.fromfile(IMAGES)
-        cfg.merge_from_dict({'train_dataloader.dataset.pipeline.1.backend': backend})
-        switched[backend] = cfg.train_dataloader.dataset.pipeline
-    for name, steps in dict(mm=MM, **switched).items():
-        result[name] = partial(run, Compose(steps))
+        steps = Config.fromfile(IMAGES).train_dataloader.dataset.pipeline
+        steps[1].backend = backend
+        result[backend] = of(steps)
     return result
-
-
-def run(pipeline: Compose, path: str) -> torch.Tensor:
-    """``inputs`` of a pipeline for a file."""
-    return pipeline(dict(img_path=path))['inputs']
 
 
 def measure_pipelines(paths: list[str], repeats: int) -> tuple[dict[str, list[float]], dict[str, dict[str, float]]]:
@@ -106,8 +103,7 @@ def measure_pipelines(paths: list[str], repeats: int) -> tuple[dict[str, list[fl
         for name in each if repeat >= 0 else ():
             times[name].append(total[name] / len(paths) * 1e6)
     off = {name: torch.stack(found) for name, found in differences.items()}
-    return times, {name: dict(max=d.max().item(), mean=d.mean().item(), above_1=(d > 1).double().mean().item())
-                   for name, d in off.items()}
+    return times, {name: dict(max=d.max().item(), mean=d.mean().item()) for name, d in off.items()}
 
 
 class Packed(Dataset):
@@ -157,10 +153,9 @@ def show(title: str, times: dict[str, list[float]], differences: dict | None = N
     print(f'\n| {title} | us of CPU an image | times as fast | pixels off: largest, mean |\n| --- | ---: | ---: | ---: |')
     result = {}
     for name, each in times.items():
-        ratios = [a / b for a, b in zip(first, each)]
-        off = (differences or {}).get(name)
-        result[name] = dict(us=statistics.median(each), ratio=statistics.median(ratios), ratios=ratios, pixels_off=off)
-        spread = f'{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})'
+        faster, off = ratios(first, each), (differences or {}).get(name)
+        result[name] = dict(us=statistics.median(each), ratio=faster['median'], ratios=faster['pairs'], pixels_off=off)
+        spread = f'{faster["median"]:.2f} ({faster["min"]:.2f} to {faster["max"]:.2f})'
         pixels = f'{off["max"]:.0f}, {off["mean"]:.3f}' if off else ''
         print(f'| {name} | {statistics.median(each):.0f} | {spread} | {pixels} |')
     return result
@@ -170,20 +165,12 @@ def main() -> None:
     args = parse_args()
     torch.set_num_threads(1)
     init_default_scope('mmpretrain')
-    if not args.data.is_dir():
-        raise DataError(f'{str(args.data)!r} is no folder', 'DATA_DIR', 'give one with images')
-    try:
-        dataset = CustomDataset(str(args.data), with_label=False)
-    except RuntimeError as error:  # its own, of an empty folder
-        raise DataError(f'{str(args.data)!r} holds no image', 'DATA_DIR', 'give another folder') from error
-    if args.images < 1 or args.repeats < 1:
-        raise ConfigError(f'--images {args.images} and --repeats {args.repeats} are not both above 0', 'arguments',
-                          'give 1 or more')
-    chosen = np.linspace(0, len(dataset) - 1, min(args.images, len(dataset))).astype(int)
-    times, differences = measure_pipelines([dataset.get_data_info(i)['img_path'] for i in chosen], args.repeats)
+    paths = find_images([args.data])
+    chosen = [str(paths[i]) for i in np.linspace(0, len(paths) - 1, min(COUNT, len(paths))).astype(int)]  # evenly spread
+    times, differences = measure_pipelines(chosen, REPEATS)
     result = dict(
         pipelines=show(f'pipeline, {len(chosen)} images', times, differences),
-        transport=show('from worker to training process', measure_transport(args.repeats)))
+        transport=show('from worker to training process', measure_transport(REPEATS)))
     if args.json:
         args.json.write(result)
 

@@ -10,23 +10,17 @@ and the second copy of the gradients that several GPUs exchange. The table is in
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
-from unittest import mock
 
-import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
-
-# isort: split
 import torch
 from mmengine.config import Config
-from mmengine.model import revert_sync_batchnorm
-from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import PixelData
-from mmseg.structures import SegDataSample
+from mmengine.registry import MODELS
 
-from nepa_mm.analysis.cost.counted_step import peak_memory, size, without_content, work
+from nepa_mm.analysis.cost.counted_step import peak_memory, size, work
+from nepa_mm.analysis.cost.made_up_batch import made_up_batch
+from nepa_mm.analysis.cost.training_step import counted, ready_step, shape_of_model, without_checkpoints
+from nepa_mm.analysis.cost.turns import plain_loop
 from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.errors import ConfigError, one_line_errors
 from nepa_mm.launch.read_config import read_config
@@ -34,43 +28,19 @@ from nepa_mm.launch.read_config import read_config
 HEADER = ['config', 'images', 'checkpointing', 'parameters, M', 'peak memory, GiB']
 
 
-def training_step(cfg: Config, batch_size: int) -> tuple[Callable, torch.nn.Module, torch.optim.Optimizer]:
-    """A function that takes one training step of the config's model on made-up images; and its model and optimizer."""
-    model = revert_sync_batchnorm(MODELS.build(cfg.model)).train()
-    if torch.cuda.is_available():
-        model.cuda()
-    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    height, width = cfg.model.data_preprocessor.size
-    images = [torch.zeros(3, height, width, dtype=torch.uint8) for _ in range(batch_size)]
-    labels = [PixelData(data=torch.zeros(1, height, width, dtype=torch.long)) for _ in range(batch_size)]
-    samples = [SegDataSample(gt_sem_seg=label, metainfo=dict(img_shape=(height, width))) for label in labels]
-    return lambda: model.train_step(dict(inputs=images, data_samples=samples), optim_wrapper), model, optim_wrapper.optimizer
+def counted_cost(cfg: Config, batch_size: int) -> tuple[int, int]:
+    """Bytes of peak memory and floating-point operations of a step, without computing anything."""
+    with counted(cfg, batch_size) as step:
+        return peak_memory(step)['Total'], work(step, recomputed=True)
 
 
-def counted(cfg: Config, batch_size: int) -> tuple[int, int, int]:
-    """Parameters, bytes of peak memory and floating-point operations of a step, without computing anything."""
-    # The head's accuracy, a number for the log, has a shape that depends on the labels.
-    accuracy = mock.patch('mmseg.models.decode_heads.decode_head.accuracy', lambda *args, **kwargs: torch.zeros(1))
-    with without_content(), accuracy:
-        step, model, optimizer = training_step(cfg, batch_size)
-        parameters = size(model)
-        peak = peak_memory(step, model, optimizer)['Total']
-        return parameters, peak, work(step, recomputed=True)
-
-
-def measured(cfg: Config, batch_size: int, iterations: int) -> tuple[int, int, float]:
-    """Parameters, bytes of peak memory and seconds of a step on the GPU."""
-    step, model, _ = training_step(cfg, batch_size)
-    for _ in range(5):  # cuDNN chooses its algorithms
-        step()
+def measured_cost(cfg: Config, batch_size: int, iterations: int) -> tuple[int, float]:
+    """Bytes of peak memory and seconds of a step on the GPU."""
+    loop = plain_loop(ready_step(cfg, made_up_batch(cfg, batch_size)), time.perf_counter)
+    loop(5)  # cuDNN chooses its algorithms
     torch.cuda.reset_peak_memory_stats()
-    torch.cuda.synchronize()
-    begin = time.perf_counter()
-    for _ in range(iterations):
-        step()
-    torch.cuda.synchronize()
-    seconds = (time.perf_counter() - begin) / iterations
-    return size(model), torch.cuda.max_memory_allocated(), seconds
+    seconds = loop(iterations) / iterations
+    return torch.cuda.max_memory_allocated(), seconds
 
 
 def checkpointing_choices(cfg: Config) -> list[bool | None]:
@@ -105,12 +75,11 @@ def main() -> None:
     header = [*HEADER, 'ms an iteration' if on_gpu else 'TFLOPs an iteration']
     print(f'| {" | ".join(header)} |\n| --- {"| ---: " * (len(header) - 1)}|')
     for path in args.configs:
-        cfg = segmentation_config(path)
-        init_default_scope(cfg.default_scope)
+        cfg = without_checkpoints(segmentation_config(path))
         for with_cp in checkpointing_choices(cfg):
-            cfg.model.backbone.update(init_cfg=None, **({} if with_cp is None else dict(with_cp=with_cp)))
-            figures = measured(cfg, args.batch_size, args.iterations) if on_gpu else counted(cfg, args.batch_size)
-            parameters, peak, cost = figures
+            cfg.model.backbone.update({} if with_cp is None else dict(with_cp=with_cp))
+            parameters = size(shape_of_model(cfg))
+            peak, cost = measured_cost(cfg, args.batch_size, args.iterations) if on_gpu else counted_cost(cfg, args.batch_size)
             recomputes = {None: 'none', False: 'no', True: 'yes'}[with_cp]
             cells = [Path(path).stem, str(args.batch_size), recomputes, f'{parameters / 1e6:.1f}', f'{peak / 2**30:.1f}',
                      f'{1000 * cost:.0f}' if on_gpu else f'{cost / 1e12:.1f}']

@@ -56,18 +56,14 @@ def without_content() -> Iterator[FakeTensorMode]:
         yield mode
 
 
-def peak_memory(step: Callable, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, int]:
+def peak_memory(step) -> dict[str, int]:
     """Bytes by kind ('Parameter', 'Gradient', 'Optstate', 'Activation', ..., 'Total') when they are the most in two steps.
 
-    In the second the optimizer has its state. Inside :func:`without_content`. Frozen parameters become buffers of the model.
+    In the second the optimizer has its state. ``step`` is a ``TrainingStep`` as ``counted`` gives it, whose parameters are all
+    trained: the tracker waits for a gradient of each.
     """
-    for module in model.modules():  # the tracker waits for a gradient of every parameter
-        for name, parameter in list(module._parameters.items()):
-            if parameter is not None and not parameter.requires_grad:
-                del module._parameters[name]
-                module.register_buffer(name, parameter.detach())
     memory = PeakTracker()
-    memory.track_external(model, optimizer)
+    memory.track_external(step.model, step.optim_wrapper.optimizer)
     with memory:
         step()
         memory.reset_mod_stats()  # of single modules, which it keeps for one step alone

@@ -73,12 +73,6 @@ def map_tensors(batch, function: Callable[[Tensor], Tensor]):
 
 def size_in_bytes(batch) -> int:
     """Bytes of all tensors in a batch."""
-    total = 0
-
-    def add(tensor: Tensor) -> Tensor:
-        nonlocal total
-        total += tensor.nbytes
-        return tensor
-
-    map_tensors(batch, add)
-    return total
+    sizes = []
+    map_tensors(batch, lambda tensor: sizes.append(tensor.nbytes))
+    return sum(sizes)

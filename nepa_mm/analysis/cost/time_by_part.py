@@ -3,10 +3,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from unittest import mock
 
 import torch
-from torch import nn
+
+from .training_step import TrainingStep
 
 
 class Stopwatch:
@@ -42,24 +44,19 @@ class Stopwatch:
         return {name: sum(begin.elapsed_time(end) for begin, end in marks) / 1000 for name, marks in self.marks.items()}
 
 
-def time_by_part(model: nn.Module, optim_wrapper, batch: dict, average: Callable, steps: int) -> dict[str, float]:
+def time_by_part(step: TrainingStep, steps: int) -> dict[str, float]:
     """Seconds of one step by part, in a pass of its own; 'other' is what no part accounts for.
 
-    'data' is the copy to the device and the normalisation, 'optimizer' clipping, update and the gradients' reset.
+    'data' is the copy to the device and the normalisation, 'optimizer' clipping, update and the gradients' reset, 'EMA' what
+    follows the step.
     """
-    watch = Stopwatch()
+    watch, model, optim_wrapper = Stopwatch(), step.model, step.optim_wrapper
     parts = {'data': (model.data_preprocessor, 'forward'), 'forward': (model, '_run_forward'),
              'backward': (optim_wrapper, 'backward'), 'optimizer': (optim_wrapper, 'step'), 'reset': (optim_wrapper, 'zero_grad')}
     with ExitStack() as stack:
         for name, (owner, method) in parts.items():
             stack.enter_context(mock.patch.object(owner, method, watch.around(name, getattr(owner, method))))
-        average = watch.around('EMA', average)
-
-        def step() -> None:
-            model.train_step(batch, optim_wrapper=optim_wrapper)
-            average()
-
-        whole = watch.around('whole', step)
+        whole = watch.around('whole', replace(step, after=[watch.around('EMA', run) for run in step.after]))
         for _ in range(steps):
             whole()
     seconds = {name: total / steps for name, total in watch.seconds().items()}

@@ -1,6 +1,6 @@
 """The training step that a config describes, without its data set: model, optimizer, average, and what they cost."""
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -50,10 +50,11 @@ def set_image_size(cfg: Config, img_size: int) -> None:
 
 @dataclass
 class TrainingStep:
-    """One training step of a config on one batch, called as mmengine's loops call it."""
+    """One training step on one batch, called as mmengine's loops call it, and what follows it, such as the average."""
     model: nn.Module
     optim_wrapper: OptimWrapper
     batch: dict
+    after: Sequence[Callable[[], None]] = ()
 
     @classmethod
     def of(cls, model: nn.Module, cfg: Config, batch: dict) -> 'TrainingStep':
@@ -63,6 +64,8 @@ class TrainingStep:
 
     def __call__(self) -> None:
         self.model.train_step(self.batch, optim_wrapper=self.optim_wrapper)
+        for run in self.after:
+            run()
 
 
 def averaging(hook: EMAHook, model: nn.Module) -> Callable:
@@ -77,6 +80,15 @@ def ema_hooks(cfg: Config) -> list[EMAHook]:
     built = [HOOKS.build({key: value for key, value in hook.items() if key != 'priority'})
              for hook in cfg.get('custom_hooks') or [] if 'EMA' in str(hook.type)]
     return [hook for hook in built if isinstance(hook, EMAHook)]
+
+
+def ready_step(cfg: Config, batch: dict) -> TrainingStep:
+    """A training step of a model of its own, with new weights, on the GPU if there is one; the config's average is included."""
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    step = TrainingStep.of(model.cuda() if torch.cuda.is_available() else model, cfg, batch)
+    step.after = [averaging(hook, step.model) for hook in ema_hooks(cfg)]
+    return step
 
 
 def shape_of_model(cfg: Config) -> nn.Module:
@@ -149,6 +161,6 @@ def operations(cfg: Config, img_size: int | None = None, images: int = 2) -> tup
 def memory_parts(cfg: Config, batch_size: int, img_size: int | None = None) -> dict[str, int]:
     """Bytes by part at the peak of a training step on one GPU, without the average and the batch."""
     with counted(cfg, batch_size, img_size) as step:
-        peak = peak_memory(step, step.model, step.optim_wrapper.optimizer)
+        peak = peak_memory(step)
     parts = {name: sum(peak.get(kind, 0) for kind in kinds) for name, kinds in PARTS.items()}
     return {**parts, 'activations': peak['Total'] - sum(parts.values())}

@@ -1,12 +1,21 @@
 """Time whole iterations of the Runner, and in turns with it, in the same training, other systems on the same machine."""
+import argparse
+import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import repeat
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
+
+from nepa_mm.errors import ConfigError
+from nepa_mm.launch.read_config import load_config
+
+from .training_step import without_checkpoints
 
 Clock = Callable[[int], float]  # runs so many steps and gives the seconds
 
@@ -113,9 +122,37 @@ def plain_loop(step: Callable, clock: Callable[[], float]) -> Clock:
     return run
 
 
+def timed_config(args: argparse.Namespace, folder: str) -> Config:
+    """The config of a command, of ``--batch-size`` images a step, without what reads or writes files beside the training."""
+    args.work_dir = folder
+    cfg = without_checkpoints(load_config(args))
+    cfg.train_dataloader.batch_size = args.batch_size or cfg.train_dataloader.batch_size
+    cfg.auto_scale_lr = None  # a step is one batch
+    cfg.optim_wrapper.pop('accumulative_counts', None)
+    cfg.setdefault('default_hooks', {})['checkpoint'] = None
+    # Pictures are drawn of images of a data set, which a ready batch has none of.
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook.type != 'nepa_mm.QueryPatchesHook']
+    return cfg
+
+
+def run_turns(runner: Runner, hook: TurnsHook, batch: dict | None = None) -> None:
+    """Train until the hook has had its turns, on a batch that is ready if one is given.
+
+    Raises:
+        ConfigError: For a training that ends before.
+    """
+    size = runner.cfg.train_dataloader.batch_size
+    runner.register_hook(hook)
+    if batch is not None:
+        runner._train_dataloader = ReadyBatches(batch, size, hook.warmup + hook.iterations * (hook.repeats + 1))
+    with suppress(Finished):
+        runner.train()
+    if len(hook.seconds['runner']) < hook.repeats:
+        raise ConfigError(f'it ends before {hook.repeats} turns of {hook.iterations} steps of {size} images', 'train_cfg',
+                          'lower the number of steps, --repeats or --batch-size')
+
+
 def ratios(one: list[float], other: list[float]) -> dict[str, float | list[float]]:
     """``one / other`` turn by turn: all of them, least, median, most."""
     pairs = [a / b for a, b in zip(one, other)]
-    ordered, middle = sorted(pairs), len(pairs) // 2
-    median = ordered[middle] if len(pairs) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-    return dict(pairs=pairs, min=ordered[0], median=median, max=ordered[-1])
+    return dict(pairs=pairs, min=min(pairs), median=statistics.median(pairs), max=max(pairs))

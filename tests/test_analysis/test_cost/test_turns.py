@@ -7,6 +7,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 
 from nepa_mm.analysis.cost.time_by_part import time_by_part
+from nepa_mm.analysis.cost.training_step import TrainingStep
 from nepa_mm.analysis.cost.turns import Finished, ReadyBatches, TurnsHook, plain_loop, ratios
 
 
@@ -95,7 +96,7 @@ def busy(seconds: float) -> None:
 def test_time_by_part_adds_up_and_leaves_no_trace():
     model = Model()
     optim_wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.), clip_grad=dict(max_norm=1.))
-    parts = time_by_part(model, optim_wrapper, dict(inputs=torch.ones(2)), lambda: busy(0.002), 5)
+    parts = time_by_part(TrainingStep(model, optim_wrapper, dict(inputs=torch.ones(2)), [lambda: busy(0.002)]), 5)
     assert list(parts) == ['data', 'forward', 'backward', 'optimizer', 'EMA', 'other']
     assert parts['forward'] > 0.004 and parts['EMA'] > 0.002 and parts['other'] >= 0
     assert model.weight.item() == pytest.approx(1 - 5, abs=1e-4)  # five steps of the clipped gradient

@@ -6,7 +6,6 @@ backward, clipping, AdamW, the average, gradients set to None.
 import sys
 from types import ModuleType
 
-import torch
 from worker import Worker
 
 
@@ -41,13 +40,7 @@ def main() -> None:
     images = worker.images()
 
     def step() -> None:
-        with worker.autocast():
-            loss = model(pixel_values=images).loss
-        loss.backward()
-        if worker.settings['max_norm']:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), worker.settings['max_norm'])
-        optimizer.step()
-        model.zero_grad()
+        worker.step(lambda images: model(pixel_values=images).loss, model, optimizer, images)
         trainer._update_ema()
 
     worker.serve(step, name="the authors' code", transformers=transformers.__version__,

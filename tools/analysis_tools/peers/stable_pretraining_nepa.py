@@ -3,7 +3,6 @@
 Its model has no [CLS], masks attention with a matrix and keeps no average; optimizer, clipping and precision are the config's.
 Timed is the bare step: forward under autocast (where the config has it), backward, clipping, AdamW.
 """
-import torch
 from worker import Worker
 
 
@@ -22,17 +21,8 @@ def main() -> None:
         mlp_ratio=config['intermediate_size'] / config['hidden_size'], use_swiglu=config['use_gated_mlp'])
     model.to(worker.device).train()
     optimizer, images = worker.optimizer(list(model.parameters())), worker.images()
-
-    def step() -> None:
-        with worker.autocast():
-            loss = model(images).loss
-        loss.backward()
-        if worker.settings['max_norm']:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), worker.settings['max_norm'])
-        optimizer.step()
-        optimizer.zero_grad()
-
-    worker.serve(step, name='stable-pretraining', version=getattr(stable_pretraining, '__version__', 'unknown'),
+    worker.serve(lambda: worker.step(lambda images: model(images).loss, model, optimizer, images), name='stable-pretraining',
+                 version=getattr(stable_pretraining, '__version__', 'unknown'),
                  parameters=sum(value.numel() for value in model.parameters()))
 
 

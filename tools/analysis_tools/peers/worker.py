@@ -10,7 +10,6 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import torch
 
@@ -32,10 +31,6 @@ class Worker:
         self.answer(error=' '.join(message.split()))
         sys.exit(2)
 
-    def autocast(self):
-        """The precision of the config: bfloat16 autocast, or none."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.settings['amp'] else nullcontext()
-
     def optimizer(self, groups: list) -> torch.optim.AdamW:
         """AdamW with the settings of the config, as PyTorch runs it by default."""
         return torch.optim.AdamW(groups, **self.settings['adamw'])
@@ -43,6 +38,16 @@ class Worker:
     def images(self) -> torch.Tensor:
         """Ready float32 images on the device."""
         return torch.randn(self.settings['batch_size'], 3, *[self.settings['img_size']] * 2, device=self.device)
+
+    def step(self, loss_of: Callable, model: torch.nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor) -> None:
+        """Forward under autocast (where the config has it), backward, clipping, AdamW, gradients set to None."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings['amp']):
+            loss = loss_of(images)
+        loss.backward()
+        if self.settings['max_norm']:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), self.settings['max_norm'])
+        optimizer.step()
+        model.zero_grad()
 
     def synchronize(self) -> None:
         if self.device.type == 'cuda':
