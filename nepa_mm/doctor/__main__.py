@@ -11,13 +11,10 @@ import json
 import sys
 from dataclasses import asdict
 
-from .finding import OK, WARNING, Finding
 from .installed import distributions, fits
 from .report import is_well, print_report
 from .run_tries import run_tries
-from .tries import TRIES, WORKS, outcome
-
-FILES = 1024  # open at once: what most systems allow, and what loaders with labels of many images come near to
+from .tries import TRIES, outcome
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,19 +23,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--json', action='store_true', help='print JSON: ok, and findings of group, name, status, found and fix')
     parser.add_argument('--try', dest='name', choices=TRIES, metavar='NAME', help='run one try here, with its whole error')
     return parser.parse_args()
-
-
-def open_files() -> Finding:
-    """How many files a process may open: a worker's tensors are one each."""
-    try:
-        import resource
-    except ImportError:  # no such limit on this system
-        return Finding(WORKS, 'open files', OK, 'no limit')
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= limit < FILES:
-        return Finding(WORKS, 'open files', WARNING, f'{limit} at once, below {FILES}; loaders with workers need many',
-                       f'ulimit -n {64 * FILES}')
-    return Finding(WORKS, 'open files', OK, f'{limit if limit >= 0 else "any number"} at once')
 
 
 def said(name: str, done: int) -> None:
@@ -61,7 +45,6 @@ def main() -> int:
         return try_here(args.name)
     tried, versions = run_tries(said)
     by_pip = {name: next(iter(found.values())) for name in TRIES if (found := distributions(name))}
-    tried.append(open_files())
     groups = ('installed', 'fits', 'works')
     findings = sorted([*tried, *fits({**by_pip, **versions})], key=lambda each: groups.index(each.group))
     if args.json:

@@ -50,7 +50,8 @@ def fits(versions: dict[str, str]) -> list[Finding]:
     Args:
         versions: Of modules that are there, as they say themselves.
     """
-    found = [python_fits(), *(least_fits(name, versions[name]) for name in LEAST if name in versions)]
+    found = [python_fits()]
+    found += [range_fits('nepa_mm', name, versions[name], dict(min=least)) for name, least in LEAST.items() if name in versions]
     if {'torch', 'torchvision'} <= versions.keys():
         found.append(torchvision_fits(versions['torch'], versions['torchvision']))
     for host in ('mmpretrain', 'mmseg'):
@@ -74,15 +75,6 @@ def python_fits() -> Finding:
     if sys.version_info[:2] > last:
         return Finding(FITS, name, WARNING, f'{found}; not tested', f'{range_} are')
     return Finding(FITS, name, OK, found)
-
-
-def least_fits(module: str, has: str) -> Finding:
-    """Whether a module is new enough for us."""
-    least = LEAST[module]
-    name = f'{module} >= {least}'
-    if release(has) < release(least):
-        return Finding(FITS, name, PROBLEM, f'{has} is too old', install_command(module, f'>={least}'))
-    return Finding(FITS, name, OK, has)
 
 
 def torchvision_fits(torch: str, torchvision: str) -> Finding:
@@ -139,7 +131,7 @@ def asserted(host: str) -> dict[str, dict[str, str]]:
 
 
 def range_fits(host: str, module: str, has: str, bounds: dict[str, str]) -> Finding:
-    """Whether a module is in the range that a host asserts."""
+    """Whether a module is in the range that a host asserts, or that we do."""
     wanted = ','.join(f'{sign}{bounds[key]}' for key, sign in (('min', '>='), ('max', '<')) if key in bounds)
     name = f'{module} for {host}'
     below = 'min' in bounds and release(has) < release(bounds['min'])

@@ -28,6 +28,7 @@ NEEDED = ('numpy', 'torch', 'torchvision', 'timm', 'mmengine', 'mmcv', 'mmpretra
 IMPORT_NEEDS = dict(safetensors=('torch', ), torchvision=('torch', ), timm=('torchvision', ), mmengine=('torch', 'numpy'),
                     mmcv=('mmengine', ), mmpretrain=('mmcv', ), mmseg=('mmcv', ))
 
+FILES = 1024  # open at once: what most systems allow, and what loaders with labels of many images come near to
 # What a module itself leaves out when it is imported
 DEEPER = dict(mmengine='mmengine.runner', mmseg='mmseg.models', safetensors='safetensors.torch')
 
@@ -306,6 +307,18 @@ def tensorboard() -> str:
             writer.add_scalar('loss', 1., 1)
         assert os.listdir(folder)
     return 'works'
+
+
+@tried('open files')
+def open_files() -> str | dict:
+    """How many files a process may open: a worker's tensors are one each."""
+    if find_spec('resource') is None:  # no such limit on this system
+        return 'no limit'
+    import resource
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= limit < FILES:
+        return dict(found=f'{limit} at once, below {FILES}; loaders with workers need many', fix=f'ulimit -n {64 * FILES}')
+    return f'{limit if limit >= 0 else "any number"} at once'
 
 
 def present(module: str, purpose: str, how: str = '') -> None:

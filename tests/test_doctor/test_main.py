@@ -80,7 +80,7 @@ def test_versions_that_do_not_fit_show_even_where_nothing_imports(tmp_path):
     assert done.returncode == 1
     assert fixes['torchvision for torch'] == ("pip install --force-reinstall --no-deps 'torchvision==0.17.*' "
                                               '--index-url https://download.pytorch.org/whl/cu121')
-    assert fixes['torch >= 2.4'] == "pip install 'torch>=2.4'"
+    assert fixes['torch for nepa_mm'] == "pip install 'torch>=2.4'"
     assert fixes['numpy'] == "pip install 'numpy<2'"
     assert fixes['one mmcv'] == 'pip uninstall -y onedl-mmcv mmcv && pip install onedl-mmcv'
     assert fixes['mmcv for mmpretrain'].startswith("pip install 'onedl-mmcv>=2.0.0,<")
