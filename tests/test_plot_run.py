@@ -43,7 +43,7 @@ def test_bad_input_ends_in_one_line(runs, tmp_path, monkeypatch, capsys):
     assert done.returncode == 3 and len(WARNED.sub('', done.stderr).splitlines()) == 1
     cases = {
         (tmp_path, '--out', 'x.png'): (3, 'it holds no TIME/vis_data/scalars.json | '),
-        (runs / 'a/run', '--out', 'x.jpg'): (2, 'x.jpg is of no format known here | --out | end it in .png, .pdf, .svg'),
+        (runs / 'a/run', '--out', 'x.jpg'): (2, 'it is of no format known here | x.jpg | end it in .png, .pdf, .svg'),
         (runs / 'a/run', runs / 'a/run', '--out', 'x.png'): (2, 'a run is named twice'),
         (runs / 'a/run', '--out', 'x.png', '--labels', 'a', 'b'): (2, 'a b are not one name for each of 1 runs | --labels'),
         (runs / 'a/run', '--out', 'x.png', '--smooth', '0'): (2, '0 is no number of points | --smooth'),

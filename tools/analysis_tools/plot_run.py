@@ -12,6 +12,7 @@ from pathlib import Path
 from nepa_mm.analysis.runs.run_curves import draw_runs
 from nepa_mm.analysis.runs.run_log import read_run
 from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.new_files import require_new
 
 FORMATS = ('.png', '.pdf', '.svg')
 
@@ -43,14 +44,12 @@ def names_of(folders: list[Path], labels: list[str] | None) -> list[str]:
 
 def main() -> None:
     args = parse_args()
-    if args.out.suffix.lower() not in FORMATS:
-        raise ConfigError(f'{args.out} is of no format known here', '--out', f'end it in {", ".join(FORMATS)}')
+    require_new(args.out, suffixes=FORMATS, overwrite=True)
     if args.smooth < 1:
         raise ConfigError(f'{args.smooth} is no number of points', '--smooth', 'give 1, which is no smoothing, or more')
     names = names_of(args.work_dirs, args.labels)
     runs = {name: read_run(folder) for name, folder in zip(names, args.work_dirs)}
     figure = draw_runs(runs, args.smooth, args.metrics, {'epoch': True, 'step': False}.get(args.x))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out)
     for name, run in runs.items():
         last = {key: float(values[-1]) for key, (_, values) in ({'loss': run.train['loss']} | run.metrics).items()}
