@@ -2,7 +2,6 @@
 import json
 import os
 import pickle
-import re
 import runpy
 import subprocess
 import sys
@@ -52,12 +51,11 @@ def test_demo_runs_every_stage_and_prints_a_table(demo):
     assert [(out / stage / 'done').exists() for stage in ('pretrain', 'finetune', 'scratch', 'segmentation')] == [True] * 4
     for text in ('pretraining loss', 'top-1, pretrained', 'top-1, from scratch', 'mIoU', 'images/s', 'picture'):
         assert text in printed
-    assert re.search(r'Epoch\(train\) \[18\]\[\d/\d\].* loss: -', printed)  # progress
+    assert 'epoch 18/18, loss -' in printed  # progress
     for name in ('query_patches.png', 'segmentation.png'):
         assert min(Image.open(out / name).size) > 300
-    logs = {name: path.read_text() for name in ('finetune', 'scratch') for path in (out / name).glob('*/*.log')}
-    assert '61 of 61 backbone tensors loaded; created: 8 affine' in logs['finetune']
-    assert 'backbone tensors loaded' not in logs['scratch']
+    assert '61 of 61 backbone tensors loaded; created: 8 affine' in (out / 'finetune/output.log').read_text()
+    assert 'backbone tensors loaded' not in (out / 'scratch/output.log').read_text()
 
 
 def test_demo_data_is_the_same_for_the_same_seed_and_is_never_written_over(demo, tmp_path):

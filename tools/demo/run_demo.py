@@ -1,29 +1,82 @@
 """The whole of NEPA in a few minutes on a laptop: pretrain, fine-tune, segment, evaluate and draw, on drawn shapes.
 
-Every stage goes through tools/train.py with a config file, as a real run does, and shows what that shows. A finished stage is
-kept, and one that was interrupted is resumed.
+Every stage goes through tools/train.py with a config file, as a real run does. A finished stage is kept.
 """
 import argparse
+import re
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from nepa_mm.launch.training_process import logged, train_to_the_end
+from nepa_mm.launch.training_process import logged
 
-TOOLS = Path(__file__).resolve().parents[1]
-CONFIGS = TOOLS.parent / 'configs'
-PRETRAIN = CONFIGS / 'pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py'
-CLASSIFY = CONFIGS / 'classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-64px.py'
-SEGMENT = CONFIGS / 'segmentation/nepa_vit-mini-p8_upernet_1xb8-300i_shapes-76x76.py'
+ROOT = Path(__file__).parents[2]
+CONFIGS = dict(
+    pretrain='configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py',
+    classification='configs/classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-64px.py',
+    segmentation='configs/segmentation/nepa_vit-mini-p8_upernet_1xb8-300i_shapes-76x76.py')
+# "Epoch(train)  [3][20/37]" or "Iter(train) [ 20/300]", then "loss: -0.87"
+EPOCH = re.compile(r'Epoch\(train\)\s+\[\s*(\d+)\]\[\s*(\d+)/(\d+)\]')
+ITERATION = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/(\d+)\]')
+LOSS = re.compile(r'\bloss: (\S+)')
+MAX_EPOCHS = re.compile(r'-(\d+)e_')
+
+MARKER = 'made_by_demo'  # only folders that hold it are ever removed
+
+console = Console()
 
 
-def run(script: str, *arguments) -> None:
-    """Run another tool."""
-    subprocess.run([sys.executable, '-W', 'ignore', *map(str, [TOOLS / script, *arguments])], check=True)
+def run_stage(title: str, config: str, work_dir: Path, options: list[str], initial: Path | None) -> None:
+    """Run tools/train.py on a config, with a bar on a terminal and lines elsewhere; the log goes to the work dir."""
+    if (work_dir / 'done').exists():
+        console.print(f'{title}: finished before, kept ({work_dir})')
+        return
+    if work_dir.exists():
+        if not (work_dir / MARKER).exists():
+            sys.exit(f'nepa_mm: error: it is not of a demo and is left alone | {work_dir} | give another --out')
+        shutil.rmtree(work_dir)  # what an interrupted demo left
+    work_dir.mkdir(parents=True)
+    (work_dir / MARKER).touch()
+    if initial is not None:
+        options = [*options, f'model.backbone.init_cfg.checkpoint={initial}']
+    command = [sys.executable, '-W', 'ignore', 'tools/train.py', config, '--work-dir', str(work_dir)]
+    command += ['--cfg-options', *options] if options else []
+    console.print(f'[bold]{title}[/bold]: python {" ".join(command[3:])}', soft_wrap=True)
+    log = work_dir / 'output.log'
+    columns = [TextColumn('  {task.fields[place]:<16} loss {task.fields[loss]:<8}'), BarColumn(), TimeElapsedColumn()]
+    with open(log, 'w') as file, Progress(*columns, console=console, disable=not console.is_terminal) as progress, \
+            subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        task = progress.add_task('', total=1., place='starting', loss='')
+        for line in process.stdout:
+            file.write(line)
+            done, place = progress_of(line, config)
+            if place and LOSS.search(line):
+                loss = LOSS.search(line)[1]
+                progress.update(task, completed=done, place=place, loss=loss)
+                if not console.is_terminal:
+                    print(f'  {place}, loss {loss}', flush=True)
+    if process.returncode:
+        console.print(log.read_text()[-3000:], markup=False, highlight=False)
+        sys.exit(f'nepa_mm: error: the demo stopped in "{title}" | {log} | see the end of this log')
+    (work_dir / 'done').touch()
+
+
+def progress_of(line: str, config: str) -> tuple[float, str]:
+    """Share done and place of a line of the log; an empty place for lines that tell none."""
+    if match := EPOCH.search(line):
+        epoch, step, steps = map(int, match.groups())
+        epochs = int(MAX_EPOCHS.search(config)[1])
+        return (epoch - 1 + step / steps) / epochs, f'epoch {epoch}/{epochs}'
+    if match := ITERATION.search(line):
+        step, steps = map(int, match.groups())
+        return step / steps, f'iteration {step}/{steps}'
+    return 0., ''
 
 
 def scalars(work_dir: Path, key: str) -> list[float]:
@@ -38,29 +91,34 @@ def main() -> None:
     parser.add_argument(
         '--quick', action='store_true', help='a few steps of each stage on a little data: does it run? Results mean nothing')
     args = parser.parse_args()
-    start, out, data, console = time.time(), args.out.resolve(), args.data.resolve(), Console()
+    start, out, data = time.time(), args.out.resolve(), args.data.resolve()
 
-    run('demo/draw_shapes.py', data, *(('--train', 10, '--val', 2, '--seg-train', 10, '--seg-val', 3) if args.quick else ()))
+    sizes = ['--train', '10', '--val', '2', '--seg-train', '10', '--seg-val', '3'] if args.quick else []
+    subprocess.run([sys.executable, str(ROOT / 'tools/demo/draw_shapes.py'), str(data), *sizes], check=True)
     imagenet, ade = data / 'imagenet', data / 'ADEChallengeData2016'
     quick = ['default_hooks.logger.interval=1'] if args.quick else []
     short = ['train_cfg.max_iters=4', 'train_cfg.val_interval=4'] if args.quick else []
-    train, val = (f'{split}_dataloader.dataset.data_root={imagenet}' for split in ('train', 'val'))
+    train = f'train_dataloader.dataset.data_root={imagenet}'
+    val = f'val_dataloader.dataset.data_root={imagenet}'
     seg = [f'{split}_dataloader.dataset.data_root={ade}' for split in ('train', 'val')]
-    pretrained = f'model.backbone.init_cfg.checkpoint={out}/pretrain/epoch_18.pth'
-    for title, config, name, options in (
-            ('1/4 Pretrain without labels', PRETRAIN, 'pretrain', [train]),
-            ('2/4 Fine-tune for classification', CLASSIFY, 'finetune', [train, val, pretrained]),
-            ('3/4 The same from scratch', CLASSIFY, 'scratch', [train, val, 'model.backbone.init_cfg=None']),
-            ('4/4 Fine-tune for segmentation', SEGMENT, 'segmentation', [*seg, pretrained, *short])):
-        console.rule(title)
-        train_to_the_end(config, out / name, [*options, *quick])
-    console.rule('Pictures')
-    run('visualization/vis_nepa.py', *(imagenet / f'val/{kind}/00000.jpg' for kind in ('arrow', 'cross', 'star')),
-        out / 'pretrain/epoch_18.pth', '-o', out / 'query_patches.png', '--overwrite', '--queries', '2,3', '4,4', '5,5',
-        '--layers', 2)
-    run('demo/draw_figures.py', out, data)
 
-    losses, times = scalars(out / 'pretrain', 'loss'), scalars(out / 'pretrain', 'time')
+    pretrain, checkpoint = out / 'pretrain', out / 'pretrain/epoch_18.pth'
+    run_stage('1/4 Pretrain without labels', CONFIGS['pretrain'], pretrain, [train, *quick], None)
+    run_stage('2/4 Fine-tune for classification', CONFIGS['classification'], out / 'finetune', [train, val, *quick], checkpoint)
+    run_stage('3/4 The same from scratch', CONFIGS['classification'], out / 'scratch',
+              [train, val, 'model.backbone.init_cfg=None', *quick], None)
+    run_stage('4/4 Fine-tune for segmentation', CONFIGS['segmentation'], out / 'segmentation', [*seg, *quick, *short], checkpoint)
+    console.print('Drawing pictures')
+    images = [imagenet / f'val/{kind}/00000.jpg' for kind in ('arrow', 'cross', 'star')]
+    with open(out / 'figures.log', 'w') as log:
+        for command in (
+                ['visualization/vis_nepa.py', *images, checkpoint, '-o', out / 'query_patches.png', '--overwrite', '--queries', '2,3',
+                 '4,4', '5,5', '--layers', '2'],
+                ['demo/draw_figures.py', out, data]):
+            command = [sys.executable, '-W', 'ignore', ROOT / 'tools' / command[0], *command[1:]]
+            subprocess.run([str(part) for part in command], check=True, stdout=log)
+
+    losses, times = scalars(pretrain, 'loss'), scalars(pretrain, 'time')
     table = Table(Column(), Column(overflow='fold'), title='NEPA on drawn shapes', show_header=False)
     table.add_row('pretraining loss, first and last (-1 is perfect)', f'{losses[0]:.3f}  {losses[-1]:.3f}')
     table.add_row('top-1, pretrained and fine-tuned', f"{scalars(out / 'finetune', 'accuracy/top1')[-1]:.1f} %")
