@@ -111,11 +111,11 @@ def main() -> None:
     console.print('Drawing pictures')
     images = [imagenet / f'val/{kind}/00000.jpg' for kind in ('arrow', 'cross', 'star')]
     with open(out / 'figures.log', 'w') as log:
-        for command in (
-                ['visualization/vis_nepa.py', *images, checkpoint, '-o', out / 'query_patches.png', '--overwrite', '--queries', '2,3',
-                 '4,4', '5,5', '--layers', '2'],
+        for script, *arguments in (
+                ['visualization/vis_nepa.py', *images, checkpoint, '-o', out / 'query_patches.png', '--overwrite',
+                 '--queries', '2,3', '4,4', '5,5', '--layers', '2'],
                 ['demo/draw_figures.py', out, data]):
-            command = [sys.executable, '-W', 'ignore', ROOT / 'tools' / command[0], *command[1:]]
+            command = [sys.executable, '-W', 'ignore', ROOT / 'tools' / script, *arguments]
             subprocess.run([str(part) for part in command], check=True, stdout=log)
 
     losses, times = scalars(pretrain, 'loss'), scalars(pretrain, 'time')
