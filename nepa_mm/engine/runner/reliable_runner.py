@@ -17,6 +17,7 @@ from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
 from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole, read_meta, remove_temporaries, write_checkpoint
+from nepa_mm.checkpoints.storage.files import is_safetensors
 from nepa_mm.datasets import DrawSampler, SeededDataset
 from nepa_mm.datasets.transforms.load_image import with_own_loader
 from nepa_mm.engine.hooks.checkpoint_hooks import STOPPED
@@ -29,7 +30,7 @@ from nepa_mm.launch.work_dir import checkpoint_folders
 from nepa_mm.registry import RUNNERS
 from nepa_mm.visualization.vis_backends import spare_training
 
-from .resumed_state import apply_settings, changes_of, class_changes, require_state, settings_of, state_changes
+from .resumed_state import FROM_WEIGHTS, apply_settings, changes_of, class_changes, require_state, settings_of, state_changes
 
 KEY = 'nepa_mm_run'  # in the meta of a checkpoint
 
@@ -176,6 +177,9 @@ class ReliableRunner(Runner):
         if self._load_from is None:
             newest = newest_whole(checkpoint_folders(self.cfg, self.work_dir), self.logger.warning)
             return newest and str(newest)
+        if is_safetensors(Path(self._load_from)):
+            raise CheckpointError('it holds weights alone, so that no training can go on from it', self._load_from,
+                                  f'{FROM_WEIGHTS} and resume=False')
         check_whole(Path(self._load_from))
         return self._load_from
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from safetensors.torch import save_file
 
 from nepa_mm.engine import ReliableRunner
 from nepa_mm.engine.runner.resumed_state import changes_of, settings_of
@@ -135,6 +136,12 @@ def test_what_resuming_needs_is_asked_for(saved, tmp_path):
     _, expected = run(tmp_path / 'whole')
     _, rates = resumed(tmp_path, tmp_path / 'run', flag=True)
     assert rates == {step: expected[step] for step in range(8, 16)}  # the warm-up is over
+
+
+def test_weights_alone_are_no_training_to_go_on_from(tmp_path):
+    save_file({'weight': torch.zeros(1)}, tmp_path / 'published.safetensors')
+    with pytest.raises(CheckpointError, match='it holds weights alone, .* | .*published.safetensors | start a new training'):
+        run(tmp_path / 'run', resume=True, load_from=str(tmp_path / 'published.safetensors'))
 
 
 def test_a_checkpoint_that_tells_no_settings_resumes_and_is_compared_by_its_states(saved, tmp_path):
