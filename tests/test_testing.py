@@ -106,6 +106,18 @@ def test_what_is_wrong_with_a_test_is_one_line(name, options, said, folder, tmp_
     assert f'nepa_mm: error: {said}' in capsys.readouterr().err.strip().splitlines()[-1]
 
 
+@pytest.mark.parametrize('name, said', [
+    ('old.json', 'it exists and would be written over | old.json | '),
+    ('metrics.txt', 'it is of no format known here | metrics.txt | end it in .json, .pkl'),
+    ('old.json/metrics.json', 'it cannot be written (File exists: old.json) | old.json/metrics.json | ')])
+def test_metrics_that_cannot_be_written_are_refused_before_the_test(name, said, folder, tmp_path, monkeypatch, capsys):
+    (folder / 'old.json').write_text('old')
+    with pytest.raises(SystemExit) as exit_:
+        run(monkeypatch, folder, 'classify', '--work-dir', tmp_path / 'w', '--out-item', 'metrics', '--out', name)
+    assert exit_.value.code == 2 and f'nepa_mm: error: {said}' in capsys.readouterr().err.strip().splitlines()[-1]
+    assert (folder / 'old.json').read_text() == 'old' and not (tmp_path / 'w').exists()
+
+
 def test_loaders_are_checked_in_the_splits_that_run(folder, monkeypatch):
     monkeypatch.chdir(folder)
     cfg = Config(dict(CLASSIFY, val_dataloader=dict(CLASSIFY['test_dataloader'], batch_size=0)))

@@ -1,6 +1,5 @@
 """Test a checkpoint: classification or segmentation."""
 import argparse
-from pathlib import Path
 
 from nepa_mm.errors import end_on_interrupt, one_line_errors
 
@@ -31,8 +30,6 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.out_item and not args.out:
         parser.error('--out-item needs --out')
-    if args.out and Path(args.out).is_file():
-        parser.error(f'--out {args.out} exists and would be written over; choose another file')
     return args
 
 

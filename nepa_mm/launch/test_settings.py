@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from nepa_mm.errors import ConfigError
 from nepa_mm.hosts.type_names import name_of
+from nepa_mm.new_files import require_new
 
 from .config_keys import arguments_of
 from .config_parts import metrics_of, steps_of
@@ -21,7 +22,7 @@ def set_test(cfg: Config, args: argparse.Namespace) -> None:
     """Make of a config the test that is asked for.
 
     Raises:
-        ConfigError: If the config has no test, or not what an argument needs.
+        ConfigError: If the config has no test, or not what an argument needs, or --out cannot be written.
     """
     cfg.load_from, cfg.resume = args.checkpoint, False
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
@@ -36,6 +37,8 @@ def set_test(cfg: Config, args: argparse.Namespace) -> None:
     if predictions(cfg, args) == 'scores' and not args.out.endswith('.pkl'):
         raise ConfigError(f'{args.out}: predictions of a classifier go to a .pkl file', '--out',
                           'end it so; for a .json add --out-item metrics')
+    if args.out and predictions(cfg, args) != 'maps':
+        require_new(Path(args.out), suffixes=('.json', '.pkl'))  # which a long test would find out at its end
     if args.tta or is_augmented(cfg):
         augment(cfg)
 
