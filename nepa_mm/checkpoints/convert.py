@@ -17,7 +17,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from nepa_mm.errors import CheckpointError, one_line_errors
-from nepa_mm.new_files import link_new, new_file, refuse_existing
+from nepa_mm.new_files import link_new, new_file, refuse_existing, require_place
 from nepa_mm.variants import variant_of
 
 from . import record
@@ -210,7 +210,7 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
         One line that says what was done.
 
     Raises:
-        CheckpointError: If the weights asked for are not there, or the file exists.
+        CheckpointError: If the weights asked for are not there, or the file exists or cannot be written.
     """
     dst = dst if dst.suffix in WRITTEN else dst.with_name(f'{dst.name}.safetensors')
     with about(src):
@@ -219,7 +219,7 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
         if isinstance(kept.get('cfg'), str):
             kept['cfg'] = record.without_places(kept['cfg'])
         kept[record.KEY] = published_record(meta, Path(path_of(src)))
-        dst.parent.mkdir(parents=True, exist_ok=True)
+        require_place(dst, CheckpointError)
         with TemporaryDirectory(dir=dst.parent) as folder:
             draft = Path(folder) / dst.name
             write_weights(draft, tensors, kept)

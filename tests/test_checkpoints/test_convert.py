@@ -222,6 +222,13 @@ def test_a_published_file_names_no_place_of_this_machine(tmp_path):
         assert published['meta']['nepa_mm']['started_from'] == told
 
 
+def test_a_place_that_cannot_be_published_to_is_no_fault_of_the_checkpoint(tmp_path, training):
+    (tmp_path / 'file').write_text('old')
+    with pytest.raises(CheckpointError, match=r'^it cannot be written \(File exists: .*file\) \| .*mine.pth \| choose'):
+        publish(training[0], tmp_path / 'file/mine.pth')
+    assert (tmp_path / 'file').read_text() == 'old'
+
+
 def test_the_tools(tmp_path, training):
     tools = ROOT / 'tools/model_converters'
 

@@ -17,6 +17,7 @@ def check_checkpoints(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
             raise CheckpointError(f'{path!r} is a folder', key, f'give a file; the address of a released checkpoint is hf:{path}')
         if isinstance(path, str) and ':' not in path_of(path) and not Path(path_of(path)).is_file():
             raise CheckpointError(f'{path!r}: there is no such checkpoint', key,
+                                  'give the path of a checkpoint' if key == 'load_from' else  # which the commands set themselves
                                   f'train it first, or give its place with --cfg-options {key}=PATH')
 
 

@@ -20,6 +20,9 @@ def test_a_missing_checkpoint_names_key_and_path(tmp_path):
     for fine in (dict(), dict(model=dict(backbone=dict(init_cfg=None))), dict(model=dict(backbone=dict(init_cfg=[]))),
                  dict(load_from='https://host/a.pth')):
         check_checkpoints(Config(fine))
+    cfg.load_from = str(tmp_path / 'gone.pth')  # test.py and --resume would set it again
+    with pytest.raises(CheckpointError, match=r"/gone.pth': there is no such checkpoint \| load_from \| give the path of a "):
+        check_checkpoints(cfg, ('test', ))
     cfg.load_from = str(tmp_path)
     with pytest.raises(CheckpointError, match=r'is a folder \| load_from'):
         check_checkpoints(cfg, ('test', ))
