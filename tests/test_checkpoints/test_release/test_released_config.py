@@ -120,11 +120,6 @@ def test_unsupported_settings_are_refused():
             released_config(dict(backbone=dict(type='nepa_mm.NEPAViT', **TINY, **backbone)), 3)
 
 
-def test_complete_arguments():
-    arguments = complete_arguments(dict(type='nepa_mm.NEPAViT', arch='large', causal=False))
-    assert arguments['arch']['num_layers'] == 24 and not arguments['causal'] and arguments['norm_eps'] == 1e-12
-
-
 def test_classes():
     assert classes_of(dict(id2label={'0': 'cat', '1': 'dog'}), 2) == ['cat', 'dog']
     for names in (None, {'0': 'LABEL_0', '1': 'LABEL_1'}, {'0': 'cat'}, ['a', 'b'], {'0': 1, '1': 2}):
