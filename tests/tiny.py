@@ -92,3 +92,9 @@ def real_images() -> list[bytes]:
     """The encoded images."""
     with tarfile.open(IMAGES) as tar:
         return [tar.extractfile(member).read() for member in sorted(tar, key=lambda member: member.name) if member.isfile()]
+
+
+def evaluated(model):
+    """In evaluation mode; ``eval`` of mmpretrain's backbones returns nothing."""
+    model.eval()
+    return model

@@ -6,7 +6,7 @@ from mmpretrain.models import TIMMBackbone
 from nepa_mm import NEPA
 from nepa_mm.errors import ConfigError
 from nepa_mm.models import CausalTIMMBackbone
-from tiny import randomize
+from tiny import evaluated, randomize
 
 SIZES = dict(img_size=32, patch_size=8, embed_dim=16, depth=2, num_heads=2)
 CASES = {
@@ -26,12 +26,6 @@ CASES = {
 @pytest.fixture(params=CASES)
 def case(request):
     return CASES[request.param]
-
-
-def evaluated(model):
-    """In evaluation mode; ``eval`` of mmpretrain's backbones returns nothing."""
-    model.eval()
-    return model
 
 
 def built(case, **kwargs):

@@ -9,7 +9,7 @@ from mmpretrain.models import BEiTViT, VisionTransformer
 from nepa_mm import NEPA
 from nepa_mm.errors import ConfigError
 from nepa_mm.models import CausalBEiTViT, CausalVisionTransformer, check_causal
-from tiny import TINY, randomize
+from tiny import TINY, evaluated, randomize
 
 HOST = dict(arch=TINY['arch'], img_size=28, patch_size=7)
 ABSOLUTE = dict(use_rel_pos_bias=False, use_abs_pos_emb=True)
@@ -28,12 +28,6 @@ CASES = {
 @pytest.fixture(params=CASES)
 def case(request):
     return CASES[request.param]
-
-
-def evaluated(model):
-    """In evaluation mode; ``eval`` of mmpretrain's backbones returns nothing."""
-    model.eval()
-    return model
 
 
 def built(case, **more):
