@@ -19,7 +19,8 @@ def test_ratios_of_steps_and_saves(tmp_path):
                '--folder', tmp_path, '--json', tmp_path / 'cost.json']
     done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, timeout=600, check=True)
     figures = json.loads((tmp_path / 'cost.json').read_text())
-    assert [len(figures[name]['pairs']) for name in ('step', 'save')] == [3, 3]
+    assert [len(figures[name]['pairs']) for name in ('step', 'save', 'standstill', 'step_beside_save')] == [3] * 4
+    assert figures['saved_bytes'] > figures['checkpoint_bytes'] and min(figures['standstill']['pairs']) > 0
     assert 0 < figures['inside_guarantees_s'] < figures['step_s'] and 0 < figures['seed_of_an_image_s'] < 1
     assert f'a checkpoint has {figures["checkpoint_bytes"] / 1e6:.0f} MB' in done.stdout
     model = MODELS.build({**Config.fromfile(CONFIG).model, '_scope_': 'mmpretrain'})

@@ -3,6 +3,7 @@ import builtins
 import importlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from itertools import count
@@ -52,6 +53,36 @@ def at(target: str, call: int = 1, *numbers: int, save: int = 0, after: bool = F
     wrap(target, around)
 
 
+def hang(target: str, save: int, number: int = 0) -> None:
+    """Have a function of a save not come back; send the process a signal after a while."""
+    def around(function, *args, **kwargs):
+        while saves == save:
+            time.sleep(1)
+            if number:
+                os.kill(os.getpid(), number)
+        return function(*args, **kwargs)
+
+    wrap(target, around)
+
+
+def at_step(step: int, target: str) -> None:
+    """Have a function, which another thread calls, begin once the training has come to a step."""
+    come = threading.Event()
+    steps = count(1)
+
+    def take(function, *args, **kwargs):
+        if next(steps) == step:
+            come.set()
+        return function(*args, **kwargs)
+
+    def wait(function, *args, **kwargs):
+        assert come.wait(60)
+        return function(*args, **kwargs)
+
+    wrap('mmengine.optim:OptimWrapper.step', take)
+    wrap(target, wait)
+
+
 def count_save(write: Callable, *args, **kwargs) -> None:
     global saves
     saves += 1
@@ -68,4 +99,4 @@ def slow_steps(seconds: float = 0.1) -> None:
     wrap('mmpretrain.models:ImageClassifier.val_step', around)
 
 
-wrap('nepa_mm.engine.runner.reliable_runner:write_checkpoint', count_save)
+wrap('nepa_mm.engine.runner.saving_runner:write_checkpoint', count_save)

@@ -160,9 +160,14 @@ def train(config: Path, folder: Path, *arguments, code: int = 0, **options) -> s
 
 def at(*args, **kwargs) -> str:
     """``before`` of :func:`start` that sends a signal at a point; see ``interrupt.at``."""
+    return interrupting('at', *args, **kwargs)
+
+
+def interrupting(name: str, *args, **kwargs) -> str:
+    """``before`` of :func:`start` that calls a function of interrupt.py."""
     arguments = [repr(int(arg) if isinstance(arg, int) else arg) for arg in args]
     arguments += [f'{key}={value!r}' for key, value in kwargs.items()]
-    return f'import interrupt; interrupt.at({", ".join(arguments)})\n'
+    return f'import interrupt; interrupt.{name}({", ".join(arguments)})\n'
 
 
 SLOWLY = 'import interrupt; interrupt.slow_steps()\n'

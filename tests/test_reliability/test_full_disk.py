@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 
-from runs import ENV, assert_resumes, train
+from runs import ENV, assert_resumes, interrupting, losses, train
 
 
 def test_a_full_disk_leaves_older_checkpoints_as_they_were(copy, whole):
@@ -19,6 +19,18 @@ def test_a_full_disk_leaves_older_checkpoints_as_they_were(copy, whole):
     assert 0.5 < needed / os.path.getsize(copy / 'iter_12.pth') <= 1 and free > 0
     assert {path.name: path.read_bytes() for path in copy.glob('*.pth')} == before and not list(copy.glob('.*.tmp'))
     assert_resumes(config, copy, expected)
+
+
+def test_a_disk_that_is_full_while_the_training_goes_on_ends_it(whole, tmp_path):
+    # The write fails once a step is taken after it was asked for: before the next step, or the next save, that is said.
+    config, expected = whole('iter')
+    run = tmp_path / 'run'
+    full = f'import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({1 << 16}, {1 << 16}))\n'
+    began = interrupting('at_step', 6, target='nepa_mm.engine.runner.saving_runner:write_checkpoint')
+    message = train(config, run, code=6, before=full + began)
+    assert f' | {run}/iter_4.pth | ' in message.splitlines()[-1] and 'Traceback' not in message
+    assert 5 <= len(losses(run)) <= 8 and not list(run.glob('*.pth')) and not list(run.glob('.*.tmp'))
+    assert not (run / 'last_checkpoint').exists()
 
 
 def test_saving_takes_little_memory_beside_the_state(tmp_path):

@@ -3,14 +3,16 @@
     OMP_NUM_THREADS=1 python tools/analysis_tools/measure_reliability.py CONFIG --batch-size 2
 
 One training on a ready batch takes turns with the guarantees and without; ratios are between neighbouring turns. Then its state
-is saved in turns by mmengine and durably: written, synchronised with the disk, read back and compared. docs/reliability.md has
-the figures.
+is saved in turns by mmengine and durably: written, synchronised with the disk, read back and compared. At last the runner
+saves while the training waits, and in turns with it in the background, where it stands still for a copy of the state alone.
+docs/reliability.md has the figures.
 """
 import argparse
 import contextlib
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from unittest import mock
 
 import torch
@@ -66,6 +68,27 @@ def seconds_inside(runner: Runner) -> float:
     return timed(step, 200)
 
 
+def standstills(runner: Runner, folder: str, batch: dict, turns: int) -> dict:
+    """For how long a training stands still for a save in the background, against one that it waits for; a step beside a save."""
+    def save(**options) -> float:
+        return timed(lambda: runner.save_checkpoint(folder, 'saved.pth', **options))
+
+    def step() -> float:
+        return timed(lambda: runner.train_loop.take_step(runner.iter, [batch]))
+
+    pairs, steps = [], []
+    with mock.patch.object(runner, '_hooks', [hook for hook in runner.hooks if not isinstance(hook, TurnsHook)]):
+        first = save(background=True)
+        for _ in range(turns):
+            runner.saves.wait()
+            alone, waited = step(), save()
+            pairs.append((save(background=True), waited))
+            steps.append((step(), alone))
+    runner.saves.wait()
+    return dict(saved_bytes=Path(folder, 'saved.pth').stat().st_size, waited_s=median(each for _, each in pairs),
+                standstill=ratios(*zip(*pairs)), first_standstill_s=first, step_beside_save=ratios(*zip(*steps)))
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of a training')
@@ -93,11 +116,12 @@ def main() -> None:
         own, durable = Path(folder) / 'own.pth', Path(folder) / 'durable.pth'
         saves = [(timed(lambda: write_checkpoint(state, durable)), timed(lambda: save_checkpoint(state, str(own))))
                  for _ in range(args.repeats)]
+        still = standstills(runner, folder, batch, args.repeats)
     figures = dict(
         config=args.config, batch_size=args.batch_size, step_s=min(hook.seconds['bare']) / args.steps,
         step=ratios(hook.seconds['runner'], hook.seconds['bare']), inside_guarantees_s=seconds_inside(runner),
         seed_of_an_image_s=timed(lambda: seed_all('sample', 0, 0, 0, 0), 2000),  # of a worker
-        checkpoint_bytes=size_of(state), save=ratios(*zip(*saves)))
+        checkpoint_bytes=size_of(state), save=ratios(*zip(*saves)), **still)
     for name in ('step', 'save'):
         low, high = figures[name]['min'], figures[name]['max']
         print(f'{name}: {figures[name]["median"]:.3f} times mmengine\'s ({low:.3f} to {high:.3f})')
@@ -105,6 +129,11 @@ def main() -> None:
     print(f'a step takes {figures["step_s"] * 1e3:.1f} ms, and {inside:.2f} ms of it are spent in the guarantees')
     print(f'seeding an image takes {figures["seed_of_an_image_s"] * 1e6:.0f} us in a worker; a checkpoint has '
           f'{figures["checkpoint_bytes"] / 1e6:.0f} MB')
+    for name, of in dict(standstill='a save that is waited for', step_beside_save='a step alone').items():
+        low, high = figures[name]['min'], figures[name]['max']
+        print(f'{name}: {figures[name]["median"]:.3f} times {of} ({low:.3f} to {high:.3f})')
+    print(f'{figures["saved_bytes"] / 1e6:.0f} MB are saved in {figures["waited_s"]:.2f} s; the first save in the background, '
+          f'which finds no memory yet, stands still for {figures["first_standstill_s"]:.2f} s')
     if args.json:
         args.json.write(figures)
 

@@ -1,4 +1,6 @@
 """Checkpoints as they are saved and loaded: an old one goes when the new one is there; what is loaded fits, and is told."""
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -43,14 +45,20 @@ class DurableCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook``, which removes the oldest and the last best checkpoint after their successors are written.
 
     mmengine does so before, and a run that is killed meanwhile with ``max_keep_ckpts=1`` has none. With
-    :class:`ReliableRunner` a checkpoint counts as written when it was read back. Takes all arguments of mmengine's.
+    :class:`ReliableRunner` a checkpoint counts as written when it was read back.
+
+    Args:
+        background: Let the training go on while a regular checkpoint is written, from a copy of the state in host memory. A new
+            best one is written before it goes on, and each one where the runner is another than :class:`ReliableRunner`.
+        **kwargs: All arguments of mmengine's.
 
     Raises:
         ConfigError: After the first validation, if ``save_best`` names no metric of it.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, background: bool = True, **kwargs) -> None:
         super().__init__(**kwargs)
+        self.background = background
         for name in self.args.keys() - {'meta'}:  # of Runner.save_checkpoint, which would refuse it at the first save
             raise TypeError(f"__init__() got an unexpected keyword argument '{name}'")
 
@@ -67,24 +75,60 @@ class DurableCheckpointHook(CheckpointHook):
             self.file_backend.remove_now()
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        super()._save_checkpoint_with_step(runner, step, meta)
+        """mmengine's, but for the pointer ``last_checkpoint``, which names a checkpoint once it is there."""
+        self.wait(runner)
+        if self.max_keep_ckpts > 0 and step not in list(self.keep_ckpt_ids)[-1:]:  # the same again, once it is the best
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:  # the deque lets it go
+                self.file_backend.remove(self.filename_tmpl.format(self.keep_ckpt_ids[0]))
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        options = dict(background=self.background) if hasattr(runner, 'saves') else {}
+        runner.save_checkpoint(self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
+                               save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
+                               backend_args=self.backend_args, **options, **self.args)
         stopped = runner.message_hub.runtime_info.pop(STOPPED, None)
-        if stopped is not None and is_main_process() and stopped != Path(self.last_ckpt).name:  # the run has passed it
-            Path(runner.work_dir, stopped).unlink(missing_ok=True)
-        self.remove_replaced()
+        if is_main_process():
+            self.then(runner, partial(self.point_and_remove, Path(runner.work_dir), stopped, self.kept()))
+
+    def point_and_remove(self, work_dir: Path, stopped: str | None, kept: tuple[str, ...]) -> None:
+        """Name the newest checkpoint in the pointer; remove what it replaces, and what a stop left that the run has passed."""
+        with open(work_dir / 'last_checkpoint', 'w') as pointer:
+            pointer.write(self.last_ckpt)
+        if stopped is not None and stopped != Path(self.last_ckpt).name:
+            (work_dir / stopped).unlink(missing_ok=True)
+        self.file_backend.remove_now(kept)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        self.wait(runner)  # or what the last save removes would contain the best one that is about to be replaced
         for name in getattr(self, 'key_indicators', []):  # of save_best
             if name not in ('auto', *metrics):
                 raise ConfigError(f'{name!r} is no metric of the validation, which has {sorted(metrics)}',
                                   'default_hooks.checkpoint.save_best', 'name one of them, or set it to None')
         super()._save_best_checkpoint(runner, metrics)
-        self.remove_replaced()
+        if is_main_process():
+            self.then(runner, partial(self.file_backend.remove_now, self.kept()))
 
-    def remove_replaced(self) -> None:
-        """Remove what the newest checkpoints replace."""
+    def kept(self) -> tuple[str, ...]:
+        """The newest and the best checkpoints, which may have the names of others that were to go."""
         best = getattr(self, 'best_ckpt_path_dict', None) or {'': getattr(self, 'best_ckpt_path', None)}  # by mmengine
-        self.file_backend.remove_now(keep=(self.last_ckpt, *best.values()))
+        return self.last_ckpt, *best.values()
+
+    @staticmethod
+    def wait(runner: Runner) -> None:
+        """Wait for a save that is under way."""
+        if hasattr(runner, 'saves'):
+            runner.saves.wait()
+
+    @staticmethod
+    def then(runner: Runner, task: Callable[[], None]) -> None:
+        """Do something once the save that is under way has succeeded."""
+        if hasattr(runner, 'saves'):
+            runner.saves.then(task)
+        else:
+            task()
 
 
 @HOOKS.register_module()

@@ -5,18 +5,16 @@ from collections.abc import Collection
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from unittest.mock import patch
 
 import torch
 from mmengine.dist import broadcast_object_list, get_rank, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
-from mmengine.runner import runner as runner_module
 from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
-from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole, read_meta, remove_temporaries, write_checkpoint
+from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole, read_meta, remove_temporaries
 from nepa_mm.checkpoints.storage.files import is_safetensors
 from nepa_mm.datasets import DrawSampler, SeededDataset
 from nepa_mm.datasets.transforms.load_image import with_own_loader
@@ -31,17 +29,18 @@ from nepa_mm.registry import RUNNERS
 from nepa_mm.visualization.vis_backends import spare_training
 
 from .resumed_state import FROM_WEIGHTS, apply_settings, changes_of, class_changes, require_state, settings_of, state_changes
+from .saving_runner import SavingRunner
 
 KEY = 'nepa_mm_run'  # in the meta of a checkpoint
 
 
 @RUNNERS.register_module()
-class ReliableRunner(Runner):
+class ReliableRunner(SavingRunner):
     """mmengine's ``Runner``, to be named by ``runner_type='nepa_mm.ReliableRunner'`` in any mm config.
 
     - Training images come from a :class:`SeededDataset`; with :class:`StepSeedHook`, which it adds, ``--resume`` ends with the
       bits of an uninterrupted run, from within an epoch as well.
-    - Checkpoints are written by :func:`write_checkpoint`: complete or not at all.
+    - Checkpoints are complete or not there, and may be written while the training goes on (:class:`SavingRunner`).
     - ``resume=True`` takes the newest checkpoint of the work dir that is whole, and starts anew only where there is none.
     - A validation that followed the step of the checkpoint is done first, so that none is missing and the best stays the best.
     - A run that is resumed with other processes, batch, images, seed, length, optimizer or schedules is refused, unless
@@ -52,7 +51,6 @@ class ReliableRunner(Runner):
     settings = {}  # of the optimizer and the schedules, as they were built
     place = DataPlace()
     validates = ends_step = False
-    last_saved = None  # path of the newest checkpoint of this process
 
     def train(self) -> torch.nn.Module:
         """Launch training."""
@@ -266,18 +264,9 @@ class ReliableRunner(Runner):
     # What is saved
 
     def save_checkpoint(self, out_dir: str, filename: str, *args, meta: dict | None = None, **kwargs) -> None:
-        """Save as mmengine does, to a file that is complete or not there; other storage than files by mmengine itself."""
+        """Save as :class:`SavingRunner` does, with the facts of the run and the place in the data."""
         meta = {**(meta or {}), KEY: dict(facts=self.facts(), place=asdict(self.place))}
-
-        def write(checkpoint: dict, filename: str, file_client_args=None, backend_args=None) -> None:
-            if file_client_args or backend_args or '://' in filename:
-                return original(checkpoint, filename, file_client_args=file_client_args, backend_args=backend_args)
-            write_checkpoint(checkpoint, Path(filename))
-
-        original = runner_module.save_checkpoint
-        with patch.object(runner_module, 'save_checkpoint', write):  # mmengine would hold the file twice in memory
-            super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
-        self.last_saved = Path(out_dir, filename)
+        super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
 
     def save_stopped(self, meta: dict) -> str:
         """Save the last finished step of a run that must end, beside the checkpoints that it saves regularly."""
@@ -290,6 +279,7 @@ class ReliableRunner(Runner):
         if self.last_saved != path:
             self.message_hub.update_info(STOPPED, name)
             self.save_checkpoint(self.work_dir, name, meta=dict(meta), by_epoch=False)
+        self.saves.wait()
         return str(path)
 
     # Faults, and images by their names

@@ -1,0 +1,138 @@
+"""Checkpoints that are written while the training goes on: their state is copied once, and one thread does the rest."""
+import copy
+import mmap
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor, UntypedStorage
+
+ALIGNED = 64  # bytes, to a multiple of which each copy begins
+
+
+class BackgroundSaves:
+    """One save at a time, by a thread, from a copy of its state; the next one waits for the last.
+
+    A write that failed raises its error in the next call of any method, and nothing that was to follow it is done.
+    """
+
+    def __init__(self) -> None:
+        self.copy, self.pool = HostCopy(), ThreadPoolExecutor(1, 'checkpoint')
+        self.tasks: list[Future] = []
+        self.failed = False
+
+    def begin(self, write: Callable[[dict], None], state: dict) -> None:
+        """Copy a state, once the last save is done, and have the copy written."""
+        self.wait()
+        copied = self.copy.of(state)
+        self.submit(lambda: write(copied))
+
+    def then(self, task: Callable[[], None]) -> None:
+        """Do something when the save that is under way has succeeded; at once if there is none."""
+        self.look()
+        if self.tasks:
+            self.submit(task)
+        else:
+            task()
+
+    def submit(self, task: Callable[[], None]) -> None:
+        self.tasks.append(self.pool.submit(self.run, task))
+
+    def run(self, task: Callable[[], None]) -> None:
+        """Do a task in the thread, unless one before it failed."""
+        if self.failed:
+            return
+        try:
+            task()
+        except BaseException:
+            self.failed = True
+            raise
+
+    def look(self) -> None:
+        """Raise the error of a save that has failed meanwhile."""
+        if self.failed or all(task.done() for task in self.tasks):
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until nothing is under way."""
+        while self.tasks:
+            error = self.tasks[0].exception()
+            self.tasks.pop(0)  # not before it is done, whatever a signal does to the wait
+            if error is not None:
+                for task in self.tasks:
+                    task.exception()
+                self.tasks.clear()
+                self.failed = False
+                raise error
+
+
+class HostCopy:
+    """Copies of a state in host memory, which serves for the next copy again; pinned where the state is on a GPU."""
+
+    def __init__(self) -> None:
+        self.memory: mmap.mmap | None = None
+        self.pins, self.pinned = False, 0  # whether it is to be pinned; its address, if it is
+
+    def of(self, state: dict) -> dict:
+        """A copy, made when this returns, that stays until the next call. What shares memory in the state does in the copy."""
+        tensors = [tensor for tensor in tensors_in(state) if has_plain_memory(tensor)]
+        storages = {key_of(tensor): tensor.untyped_storage() for tensor in tensors}
+        places, end = {}, 0
+        for key, storage in storages.items():
+            places[key], end = end, end - (-storage.nbytes() // ALIGNED) * ALIGNED
+        devices = {tensor.device for tensor in tensors if tensor.is_cuda}
+        self.require(end, bool(devices))
+        copies = {key: self.part(places[key], storage) for key, storage in storages.items()}
+        for device in devices:
+            torch.cuda.current_stream(device).synchronize()
+        return copy.deepcopy(state, {id(tensor): torch.empty(0, dtype=tensor.dtype).set_(
+            copies[key_of(tensor)], tensor.storage_offset(), tensor.shape, tensor.stride()) for tensor in tensors})
+
+    def part(self, begin: int, storage: UntypedStorage) -> UntypedStorage:
+        """A copy of some memory, as a storage of its own, since torch.save writes whole ones; on a GPU it is only begun."""
+        if not storage.nbytes():
+            return UntypedStorage()
+        part = torch.frombuffer(self.memory, dtype=torch.uint8, count=storage.nbytes(), offset=begin)
+        source = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+        if source.device.type == 'cpu':  # by one thread, for several would wait for each other where cores are busy
+            np.copyto(part.numpy(), source.numpy())
+        else:
+            part.copy_(source, non_blocking=True)
+        return part.untyped_storage()
+
+    def require(self, size: int, pins: bool) -> None:
+        """Have so many bytes of memory. Forked loader workers do not get it: the next copy would have to leave them theirs."""
+        if self.memory is not None and size <= len(self.memory) and pins == self.pins:
+            return
+        if self.pinned:
+            torch.cuda.cudart().cudaHostUnregister(self.pinned)
+        self.memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.pins, self.pinned = pins, 0
+        if hasattr(mmap, 'MADV_DONTFORK'):  # Linux
+            self.memory.madvise(mmap.MADV_DONTFORK)
+        if pins:
+            address = torch.frombuffer(self.memory, dtype=torch.uint8).data_ptr()
+            if int(torch.cuda.cudart().cudaHostRegister(address, len(self.memory), 0)) == 0:  # else the copy takes longer
+                self.pinned = address
+
+
+def tensors_in(value) -> Iterator[Tensor]:
+    """All tensors in nested dicts, lists and tuples."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from tensors_in(part)
+
+
+def has_plain_memory(tensor: Tensor) -> bool:
+    """Whether a tensor is no more than a view of a piece of memory; others are copied as Python copies them."""
+    return (type(tensor) in (Tensor, torch.nn.Parameter) and tensor.layout is torch.strided and tensor.device.type != 'meta'
+            and not (tensor.is_quantized or tensor.is_conj() or tensor.is_neg()))
+
+
+def key_of(tensor: Tensor) -> tuple:
+    """What tensors have in common that share memory."""
+    storage = tensor.untyped_storage()
+    return tensor.device, storage.data_ptr(), storage.nbytes()
