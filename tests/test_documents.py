@@ -217,6 +217,8 @@ def check_script(command: Command, forks: Forks, folder: Path) -> None:
         assert 'GPUS' not in places or arguments[int(places['GPUS']) - 1].isdigit(), command
         own = [arguments[int(places[name]) - 1] for name in ('CONFIG', 'CHECKPOINT') if name in places]
         script, arguments = tool, own + arguments[count:]
+        if 'dist_run.py' in text:  # the launcher's own
+            _, arguments = runpy.run_path(str(ROOT / 'tools/dist_run.py'))['taken_out'](arguments)
     code, printed = forks.run(folder, [script, *arguments], command.env, only_parse=True)
     if 'site-packages' in script and re.search(r'^(ModuleNotFound|Import)Error: ', printed, re.M):
         return  # a host's tool that asks for a package which the tests do without

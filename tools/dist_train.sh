@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Train on GPUS processes of this machine (GPUs, or CPU processes where there is none).
+# --max-restarts K: start again, up to K times, where a process has died or hangs (docs/reliability.md).
 # Several machines: run it on each with NNODES, NODE_RANK and MASTER_ADDR set.
 set -eu
 CONFIG=$1

@@ -4,11 +4,13 @@ import sys
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
+from mmengine.runner import find_latest_checkpoint
 
 from nepa_mm.checkpoints import path_of
 from nepa_mm.errors import ConfigError, is_first_process
 
 from .read_config import set_loaders
+from .relaunch import restart, say_restart
 
 
 def set_training(cfg: Config, args: argparse.Namespace) -> tuple[str, ...]:
@@ -21,6 +23,11 @@ def set_training(cfg: Config, args: argparse.Namespace) -> tuple[str, ...]:
             cfg.optim_wrapper.pop(key, None)
     if args.resume is not None:
         resume_from(cfg, args.resume)
+    if restart() and not is_reliable(cfg):  # ReliableRunner chooses a checkpoint itself, by what is in the files
+        newest = find_latest_checkpoint(cfg.work_dir)
+        say_restart(newest)
+        if newest:
+            cfg.resume, cfg.load_from = True, None
     if args.allow_resume_change:
         cfg.allow_resume_change = True
     if args.auto_scale_lr:
@@ -38,7 +45,16 @@ def resume_from(cfg: Config, checkpoint: str) -> None:
         raise ConfigError(f'{checkpoint} would lose the other weights', '--resume', 'give the file without raw: or ema:')
     cfg.resume = True
     cfg.load_from = None if checkpoint == 'auto' else checkpoint
-    kind = RUNNERS.get(cfg.get('runner_type', 'Runner'))
-    if is_first_process() and not any(each.__name__ == 'ReliableRunner' for each in getattr(kind, '__mro__', ())):
-        print(f"nepa_mm: {kind.__name__} resumes as mmengine does; to the bit only runner_type='nepa_mm.ReliableRunner' does "
-              '(docs/reliability.md)', file=sys.stderr)
+    if is_first_process() and not is_reliable(cfg):
+        print(f"nepa_mm: {kind_of_runner(cfg).__name__} resumes as mmengine does; to the bit only "
+              "runner_type='nepa_mm.ReliableRunner' does (docs/reliability.md)", file=sys.stderr)
+
+
+def is_reliable(cfg: Config) -> bool:
+    """Whether the runner is a ``ReliableRunner``, which stands in a layer above."""
+    return any(each.__name__ == 'ReliableRunner' for each in getattr(kind_of_runner(cfg), '__mro__', ()))
+
+
+def kind_of_runner(cfg: Config) -> type | None:
+    """The class of the runner."""
+    return RUNNERS.get(cfg.get('runner_type', 'Runner'))

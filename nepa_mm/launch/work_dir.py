@@ -12,6 +12,8 @@ from mmengine.config import Config
 from nepa_mm.checkpoints.storage.durable import checkpoints_in
 from nepa_mm.errors import CheckpointError, ConfigError, StorageError
 
+from .relaunch import restart
+
 LOCK = '.nepa_mm_lock'
 LAYER_LR = 'vis_data/layer_lr.json'  # what LayerLRHook writes, in the folder of a start
 RANKS = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}  # what launchers tell a process
@@ -61,6 +63,8 @@ def checkpoint_folders(cfg: Config, work_dir: str) -> list[Path]:
 def check_work_dir(cfg: Config, must_resume: bool = False, overwrite: bool = False) -> None:
     """Refuse to mix a new run with another one that saved a checkpoint or logged a training step.
 
+    One that the launcher has started again holds the work dir as its own: that was looked at before.
+
     Args:
         cfg: The config, with ``resume`` and ``work_dir``.
         must_resume: A checkpoint is asked for, so that there must be one; a config's own ``resume=True`` starts anew if not.
@@ -70,6 +74,8 @@ def check_work_dir(cfg: Config, must_resume: bool = False, overwrite: bool = Fal
         CheckpointError: If there is none to resume.
         ConfigError: If another run is there.
     """
+    if restart():
+        return
     folders = checkpoint_folders(cfg, cfg.work_dir)
     if must_resume and not any(checkpoints_in(*folders)):
         raise CheckpointError('no checkpoint to resume', cfg.work_dir, 'drop --resume to start anew')

@@ -57,13 +57,13 @@ class Fault(Hook):
 
 @HOOKS.register_module()
 class Signal(Hook):
-    """Send a signal to one process itself, before a step, the first time that it comes there."""
+    """Send a signal to one process itself, before a step, the first time that it comes there; ``marker`` tells several apart."""
 
-    def __init__(self, number: int, step: int, rank: int) -> None:
-        self.number, self.step, self.rank = number, step, rank
+    def __init__(self, number: int, step: int, rank: int, marker: str = 'signalled') -> None:
+        self.number, self.step, self.rank, self.marker = number, step, rank, marker
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if (runner.iter + 1, get_rank()) == (self.step, self.rank) and is_first(Path(runner.work_dir, 'signalled')):
+        if (runner.iter + 1, get_rank()) == (self.step, self.rank) and is_first(Path(runner.work_dir, self.marker)):
             os.kill(os.getpid(), self.number)
 
 

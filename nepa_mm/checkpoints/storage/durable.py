@@ -124,8 +124,10 @@ def read_meta(path: Path) -> dict:
         return torch.load(path, map_location='cpu', mmap=True, weights_only=True).get('meta', {})
 
 
-def newest_whole(folders: list[Path], warn: Callable[[str], None]) -> Path | None:
+def newest_whole(folders: list[Path], warn: Callable[[str], None], since: float = 0.) -> Path | None:
     """The newest checkpoint of a run's folders whose every byte is as written; each newer one that is not is named to ``warn``.
+
+    Those that were written before ``since``, in seconds since the epoch, are passed over.
 
     Returns:
         None if the folders hold no checkpoint at all.
@@ -135,6 +137,8 @@ def newest_whole(folders: list[Path], warn: Callable[[str], None]) -> Path | Non
     """
     wrong = []
     for path in checkpoints_in(*folders):
+        if path.stat().st_mtime < since:
+            continue
         try:
             check_whole(path)
         except CheckpointError as error:

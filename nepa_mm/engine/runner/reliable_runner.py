@@ -24,6 +24,7 @@ from nepa_mm.engine.hooks.step_hooks import KeepZerosHook, StepSeedHook
 from nepa_mm.engine.loops.data_place import DataPlace
 from nepa_mm.engine.loops.effective_batch import StepLoader
 from nepa_mm.errors import CheckpointError, ConfigError, ProcessError, UserError, first_line
+from nepa_mm.launch.relaunch import launched, restart, say_restart
 from nepa_mm.launch.work_dir import checkpoint_folders
 from nepa_mm.registry import RUNNERS
 from nepa_mm.visualization.vis_backends import spare_training
@@ -145,7 +146,7 @@ class ReliableRunner(SavingRunner):
         Raises:
             CheckpointError: If the one asked for, or each that is there, is not whole.
         """
-        if not self._resume:
+        if not self._resume and not restart():
             return {}
         found = [None]
         if is_main_process():  # the one that reads all of it
@@ -157,9 +158,10 @@ class ReliableRunner(SavingRunner):
         path, = found
         if isinstance(path, CheckpointError):
             raise path
+        say_restart(path)
+        self._resume = path is not None
         if path is None:
             self.logger.info(f'No checkpoint in {self.work_dir}: a new run')
-            self._resume = False
             return {}
         self.logger.info(f'Resuming from {path}, which is whole')
         self._load_from = path
@@ -171,10 +173,13 @@ class ReliableRunner(SavingRunner):
         return facts
 
     def whole_checkpoint(self) -> str | None:
-        """The checkpoint named by the config, or the newest of the work dir."""
-        if self._load_from is None:
-            newest = newest_whole(checkpoint_folders(self.cfg, self.work_dir), self.logger.warning)
-            return newest and str(newest)
+        """The checkpoint named by the config, or the newest of the work dir; after a restart what the run saved comes first."""
+        is_named = self._resume and self._load_from is not None
+        if not is_named or restart():
+            newest = newest_whole(
+                checkpoint_folders(self.cfg, self.work_dir), self.logger.warning, since=launched() if is_named else 0.)
+            if newest or not is_named:
+                return newest and str(newest)
         if is_safetensors(Path(self._load_from)):
             raise CheckpointError('it holds weights alone, so that no training can go on from it', self._load_from,
                                   f'{FROM_WEIGHTS} and resume=False')
