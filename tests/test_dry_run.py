@@ -38,13 +38,12 @@ def test_days_and_images():
 
 
 def test_what_is_shared_out():
-    def shares(**strategy):
-        return [TOOL['sharding'](Config(dict(strategy=strategy)), 8)[part]
+    def shares(**wrapper):
+        return [TOOL['sharding'](Config(dict(model_wrapper_cfg=wrapper)), 8)[part]
                 for part in ('parameters', 'gradients', 'optimizer state', 'average')]
 
-    assert shares() == [1, 1, 1, 1] and shares(type='nepa_mm.FSDPStrategy') == [8, 8, 8, 8]
-    for stage, expected in ((0, [1, 1, 1, 1]), (1, [1, 1, 8, 1]), (2, [1, 8, 8, 1]), (3, [8, 8, 8, 1])):
-        assert shares(type='DeepSpeedStrategy', zero_optimization=dict(stage=stage)) == expected
+    assert shares() == [1, 1, 1, 1] and shares(type='nepa_mm.FullyShardedDataParallel') == [8, 8, 8, 8]
+    assert shares(type='nepa_mm.FullyShardedDataParallel', replicas=2) == [4, 4, 4, 4]
 
 
 def test_an_old_torch_is_refused(monkeypatch):

@@ -14,5 +14,5 @@ from .optim.bf16_optim_wrapper import Bf16OptimWrapper
 from .optim.foreach_ema import ForeachEMA
 from .optim.layer_decay import LayerDecayCosineLR, LayerDecayOptimWrapperConstructor
 from .parallel.data_parallel import CPUDistributedDataParallel, StaticDistributedDataParallel
-from .parallel.sharded_ema_hook import ShardedEMAHook
+from .parallel.fully_sharded import FullyShardedDataParallel
 from .runner.reliable_runner import ReliableRunner

@@ -21,6 +21,7 @@ from nepa_mm.analysis.cost.training_step import memory_parts, operations, shape_
 from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.engine.loops.effective_batch import accumulation, count_of
 from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.hosts.type_names import name_of
 from nepa_mm.launch.checks import SETTINGS, check_config
 from nepa_mm.launch.read_config import Options, read_config
 
@@ -29,16 +30,11 @@ FULL = dict.fromkeys(('parameters', 'gradients', 'optimizer state', 'average'), 
 
 
 def sharding(cfg: Config, gpus: int) -> dict[str, int]:
-    """Among how many GPUs each part is shared out, by the config's strategy."""
-    strategy = cfg.get('strategy') or {}
-    kind = str(strategy.get('type', ''))
-    if 'FSDP' in kind:
-        return {part: gpus for part in FULL}
-    if 'DeepSpeed' in kind:
-        stage = strategy.get('zero_optimization', {}).get('stage', 0)
-        shared = {'optimizer state': 1, 'gradients': 2, 'parameters': 3}  # from which stage on
-        return {**FULL, **{part: gpus for part, first in shared.items() if stage >= first}}
-    return FULL
+    """Among how many GPUs each part is shared out, by the config's wrapper."""
+    wrapper = cfg.get('model_wrapper_cfg') or {}
+    if name_of(wrapper) != 'FullyShardedDataParallel':
+        return FULL
+    return {part: gpus // wrapper.get('replicas', 1) for part in FULL}
 
 
 def memory(cfg: Config, gpus: int) -> dict[str, float]:
@@ -67,9 +63,6 @@ def schedule(cfg: Config, gpus: int, images: int) -> tuple[int, int, float]:
         except ConfigError as error:
             raise ConfigError(error.what, error.where, 'choose other --gpus, or count as a training with --auto-scale-lr does: '
                               '--cfg-options auto_scale_lr.enable=True') from error
-    if count > 1 and cfg.get('runner_type') == 'FlexibleRunner':
-        raise ConfigError(f'{cfg.runner_type!r} cannot accumulate with --gpus {gpus}', 'runner_type',
-                          f'set train_dataloader.batch_size so that {count_of(gpus)} of it make {base} images')
     effective = gpus * batch_size * count
     loop = cfg.train_cfg
     return count, effective, loop.max_epochs * images if 'max_epochs' in loop else loop.max_iters * effective

@@ -110,8 +110,8 @@ def counted(cfg: Config, batch_size: int, img_size: int | None = None) -> Iterat
     """
     cfg = copy.deepcopy(cfg)
     cfg.optim_wrapper.clip_grad = None  # mmengine reads the norm's value; it costs next to nothing
-    if str(cfg.optim_wrapper.get('type')).endswith(('AmpOptimWrapper', 'DeepSpeedOptimWrapper')):
-        # These refuse to be without a GPU; numbers of 16 bits have one size.
+    if str(cfg.optim_wrapper.get('type')).endswith('AmpOptimWrapper'):
+        # It refuses to be without a GPU; numbers of 16 bits have one size.
         cfg.optim_wrapper = dict(type='nepa_mm.Bf16OptimWrapper', **{
             key: value for key, value in cfg.optim_wrapper.items() if key not in ('type', 'loss_scale', 'dtype', 'use_fp64')})
     batch, model = made_up_batch(cfg, batch_size, img_size), shape_of_model(cfg)

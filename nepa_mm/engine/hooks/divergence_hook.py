@@ -9,6 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from nepa_mm.engine.parallel.pieces import gradient_norms, local
 from nepa_mm.errors import ConfigError, DivergedError
 from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.registry import HOOKS
@@ -74,8 +75,8 @@ class StopOnDivergenceHook(Hook):
         model.parse_losses = parse_and_keep
 
     def norms_of(self, parameters: list[torch.nn.Parameter], norm_type: float = 2.) -> tuple[list, list[Tensor], Tensor]:
-        """Norm of each gradient and of all, as ``clip_grad_norm_`` computes it."""
-        norms = list(torch._foreach_norm([parameter.grad for parameter in parameters], norm_type))
+        """Norm of each gradient and of all, as ``clip_grad_norm_`` computes it; of what is shared out over all processes."""
+        norms = gradient_norms(parameters, norm_type)
         return parameters, norms, torch.linalg.vector_norm(torch.stack(norms), norm_type)
 
     def check_and_clip(self, parameters: list[torch.nn.Parameter], max_norm: float, norm_type: float = 2.,
@@ -84,7 +85,7 @@ class StopOnDivergenceHook(Hook):
         parameters, norms, norm = self.norms_of(parameters, norm_type)
         self.check(parameters, norms, norm)
         scale = (max_norm / (norm + 1e-6)).clamp(max=1.)
-        torch._foreach_mul_([parameter.grad for parameter in parameters], scale)
+        torch._foreach_mul_([local(parameter.grad) for parameter in parameters], scale)
         return norm
 
     def check(self, parameters: list[torch.nn.Parameter], norms: list[Tensor], norm: Tensor) -> None:

@@ -7,10 +7,9 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
-from torch import nn
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 from nepa_mm.datasets.sources.find_images import find_images
+from nepa_mm.engine.parallel.fully_sharded import whole_model
 from nepa_mm.errors import ConfigError
 from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.registry import HOOKS
@@ -38,8 +37,7 @@ class QueryPatchesHook(Hook):
             not given.
 
     Raises:
-        ConfigError: For an interval below 1, a query, layer or head that is not there, a backbone that NEPA cannot train, or
-            parameters that are shared out among GPUs.
+        ConfigError: For an interval below 1, a query, layer or head that is not there, or a backbone that NEPA cannot train.
         DataError: For an image that is not there or cannot be read.
     """
     priority = 'LOW'
@@ -56,22 +54,26 @@ class QueryPatchesHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Read the images and draw the first picture, in every process, so that what is wrong ends all of them."""
         model = unwrapped(runner.model)
-        if is_sharded(model):
-            raise ConfigError('QueryPatchesHook needs whole parameters, and each GPU holds a part of them (strategy)',
-                              'custom_hooks', 'leave it out and use tools/visualization/vis_nepa.py on checkpoints')
         size = image_size(model, self.size, runner.cfg)
         spare_training(runner.visualizer)
         self.names, images = zip(*self.read_images(runner))
         self.pixels = pixels_of(images, size).to(next(model.parameters()).device)
-        self.show(runner, runner.iter)
+        with whole_model(runner.model):
+            self.show(runner, runner.iter)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        if self.every_n_train_iters(runner, self.interval) and is_main_process():
-            self.show(runner, runner.iter + 1)
+        if self.every_n_train_iters(runner, self.interval):
+            self.show_once(runner, runner.iter + 1)
 
     def after_train(self, runner: Runner) -> None:
-        if runner.iter % self.interval and is_main_process():
-            self.show(runner, runner.iter)
+        if runner.iter % self.interval:
+            self.show_once(runner, runner.iter)
+
+    def show_once(self, runner: Runner, step: int) -> None:
+        """Draw in the first process; all must come here, who may have to give their pieces of the parameters."""
+        with whole_model(runner.model):
+            if is_main_process():
+                self.show(runner, step)
 
     def show(self, runner: Runner, step: int) -> None:
         """Draw, for the visualizer's backends."""
@@ -98,10 +100,3 @@ class QueryPatchesHook(Hook):
             path = str(info['img_path'])
             found.append(('/'.join(path.split('/')[-2:]), read_image(path, info.get('img_bytes'))))
         return found
-
-
-def is_sharded(model: nn.Module) -> bool:
-    """Whether parameters are shared out among processes, by FSDP or by DeepSpeed's stage 3."""
-    return any(isinstance(module, FullyShardedDataParallel) for module in model.modules()) or any(
-        hasattr(parameter, mark) for parameter in model.parameters()
-        for mark in ('device_mesh', 'ds_id'))  # of a DTensor, whose class is elsewhere before torch 2.5; of DeepSpeed

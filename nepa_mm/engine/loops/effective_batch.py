@@ -79,7 +79,7 @@ class StepMixin:
             ConfigError: If the effective batch cannot be reached.
         """
         optimizer = self.stated_optimizer(runner)
-        stated = getattr(runner, 'auto_scale_lr', None) or getattr(runner, '_auto_scale_lr', None) or {}  # FlexibleRunner's
+        stated = runner.auto_scale_lr or {}
         base, at_once = stated.get('base_batch_size'), runner.world_size * batch_size
         if base is not None and not (isinstance(base, int) and base > 0):
             raise ConfigError(f'{base!r} is no number of images', 'auto_scale_lr.base_batch_size',
@@ -93,10 +93,6 @@ class StepMixin:
             self.lr_factor = at_once * self.count / base
         elif base is not None:
             self.count = accumulation(base, runner.world_size, batch_size)
-        if not isinstance(runner, Runner) and (self.count > 1 or stated.get('enable')):
-            raise ConfigError(f'{type(runner).__name__!r} can neither accumulate here nor scale the rate', 'runner_type',
-                              f'choose train_dataloader.batch_size so that {count_of(runner.world_size)} of it make {base} '
-                              'images')
         self.effective_batch, images = at_once * self.count, len(self.dataloader.dataset)
         self.batch_text = (f'{self.effective_batch} = {count_of(runner.world_size)} x {batch_size} images x {self.count} '
                            'accumulated')
@@ -105,9 +101,7 @@ class StepMixin:
                               'auto_scale_lr.base_batch_size',
                               'lower it and the learning rate with it, or scale the rate: --auto-scale-lr')
         optimizer['lr'] *= self.lr_factor
-        runner.optim_wrapper = {**runner.optim_wrapper, 'optimizer': optimizer}
-        if isinstance(runner, Runner):  # FlexibleRunner's own wrappers do not all know it
-            runner.optim_wrapper['accumulative_counts'] = self.count
+        runner.optim_wrapper = {**runner.optim_wrapper, 'optimizer': optimizer, 'accumulative_counts': self.count}
         runner.auto_scale_lr = None  # done; the runner would do it in its own way
 
     def stated_optimizer(self, runner: Runner) -> dict:

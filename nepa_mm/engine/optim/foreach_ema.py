@@ -3,6 +3,7 @@ import torch
 from mmengine.model import ExponentialMovingAverage
 from torch import nn
 
+from nepa_mm.engine.parallel.pieces import local
 from nepa_mm.registry import MODELS
 
 
@@ -24,8 +25,8 @@ class ForeachEMA(ExponentialMovingAverage):
         if not self.has_begun or self.update_buffers or self.interval > 1:
             self.has_begun = True
             return super().update_parameters(model)
-        pairs = [(mean, new.to(mean.device)) for mean, new in zip(self.avg_parameters.values(), model.parameters(), strict=True)
-                 if mean.is_floating_point()]
+        pairs = [(local(mean), local(new).to(mean.device))
+                 for mean, new in zip(self.avg_parameters.values(), model.parameters(), strict=True) if mean.is_floating_point()]
         torch._foreach_lerp_(*map(list, zip(*pairs)), self.momentum)
         buffers = [(kept, new.to(kept.device)) for kept, new in zip(self.module.buffers(), model.buffers(), strict=True)]
         if buffers:

@@ -57,7 +57,12 @@ class CPUDistributedDataParallel(StaticDistributedDataParallel):
     """The same for a model on the CPU: no GPU to name, and BN for SyncBN, which works on GPUs alone."""
 
     def __init__(self, module: nn.Module, device_ids: list | None = None, **kwargs) -> None:
-        if any(isinstance(part, nn.SyncBatchNorm) for part in module.modules()):
-            print_log('SyncBN needs GPUs; on CPU each process normalises by its share of the batch', 'current', logging.WARNING)
-            module = revert_sync_batchnorm(module)
-        super().__init__(module, device_ids=None, **kwargs)
+        super().__init__(without_sync_bn(module), device_ids=None, **kwargs)
+
+
+def without_sync_bn(module: nn.Module) -> nn.Module:
+    """A model for the CPU, with BN for SyncBN."""
+    if not any(isinstance(part, nn.SyncBatchNorm) for part in module.modules()):
+        return module
+    print_log('SyncBN needs GPUs; on CPU each process normalises by its share of the batch', 'current', logging.WARNING)
+    return revert_sync_batchnorm(module)

@@ -315,6 +315,8 @@ class ReliableRunner(SavingRunner):
         """Save the last finished step, unless a forward pass may have changed what belongs to it."""
         if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in self.model.modules()) and self.distributed:
             return 'the step was not saved, for its statistics of BatchNorm may be half updated'
+        if self.is_sharded:
+            return 'the step was not saved, for a piece of it is gone with the process'
         if not is_main_process():
             return 'process 0 saves the last finished step, if it lives'
         if self.ends_step:
@@ -324,10 +326,8 @@ class ReliableRunner(SavingRunner):
     def images_of(self, step: int) -> list[str]:
         """Paths, or else indices, of the images that this process sees in an optimizer step, counted from 1."""
         loader = self.train_dataloader
-        if not isinstance(loader.sampler, DrawSampler) or loader.batch_size is None:
-            return []
         place = self.place.moved(self, step - 1 - self.iter)
-        if place.images < 0:  # in the epoch before
+        if not isinstance(loader.sampler, DrawSampler) or loader.batch_size is None or place.images < 0:  # in the epoch before
             return []
         begin = place.images // self.world_size
         end = begin + getattr(self.train_loop, 'count', 1) * loader.batch_size

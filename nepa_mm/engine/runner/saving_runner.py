@@ -5,7 +5,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from mmengine.runner import Runner
 from mmengine.runner import runner as runner_module
 from yapf.yapflib import yapf_api
 from yapf.yapflib.yapf_api import FormatCode as format_code
@@ -14,8 +13,10 @@ from nepa_mm.checkpoints.storage.background import BackgroundSaves
 from nepa_mm.checkpoints.storage.durable import write_checkpoint
 from nepa_mm.errors import StorageError
 
+from .sharded_runner import ShardedRunner
 
-class SavingRunner(Runner):
+
+class SavingRunner(ShardedRunner):
     """Saves by :func:`write_checkpoint`, if asked while the training goes on. The end of the training waits for it.
 
     A save that fails then ends the training before its next step, at its next save, or at its end.

@@ -1,5 +1,4 @@
 import copy
-from functools import partial
 from itertools import count
 
 import pytest
@@ -8,7 +7,6 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
-from mmengine.runner._flexible_runner import FlexibleRunner
 from mmpretrain.structures import DataSample
 
 from nepa_mm import NEPA, NEPAViT
@@ -42,7 +40,7 @@ def model():
     return NEPA(backbone, data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3))
 
 
-def runner(work_dir, batch_size, size=24, base=8, loop='nepa_mm.AccumulatingEpochLoop', drop_last=False, epochs=1, cls=Runner,
+def runner(work_dir, batch_size, size=24, base=8, loop='nepa_mm.AccumulatingEpochLoop', drop_last=False, epochs=1,
            **kwargs):
     length = dict(max_iters=kwargs.pop('max_iters')) if 'Iter' in loop else dict(max_epochs=epochs)
     sampler = dict(type='InfiniteSampler' if 'Iter' in loop else 'DefaultSampler', shuffle='Iter' in loop)
@@ -67,7 +65,7 @@ def runner(work_dir, batch_size, size=24, base=8, loop='nepa_mm.AccumulatingEpoc
         randomness=dict(seed=0),
         experiment_name=f'{work_dir.name}-{next(NUMBERS)}',
         default_scope='mmpretrain')
-    return cls(**{**settings, **kwargs})
+    return Runner(**{**settings, **kwargs})
 
 
 def trained(*args, **kwargs):
@@ -249,16 +247,6 @@ def test_what_differs_from_the_config_is_said(tmp_path):
     built.train()
     assert 'optim_wrapper.accumulative_counts=3 becomes 2, which keeps auto_scale_lr.base_batch_size' in said
     assert any(text.startswith('The learning rate is scheduled for 30 iterations, but training takes 3: ') for text in said)
-
-
-def test_flexible_runner_takes_the_stated_batch_as_it_is(tmp_path):
-    flexible = partial(runner, cls=FlexibleRunner, param_scheduler=None, custom_hooks=None)
-    built = flexible(tmp_path, 8)
-    built.train()
-    assert built.iter == 3
-    for scale in (dict(base_batch_size=8), dict(base_batch_size=8, enable=True)):
-        with pytest.raises(ConfigError, match="'FlexibleRunner' can neither accumulate .* 1 process of it make 8 images"):
-            flexible(tmp_path, 4, auto_scale_lr=scale).train()
 
 
 def test_the_loader_can_be_copied(tmp_path):

@@ -1,0 +1,152 @@
+"""A model that is shared out over processes trains as one that is not."""
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from nepa_mm.engine import FullyShardedDataParallel
+from nepa_mm.engine.parallel import fully_sharded
+from nepa_mm.errors import ConfigError
+from tiny import ROOT, TINY
+
+SCRIPT = '''
+import json, sys
+from functools import partial
+import torch, torch.distributed as dist
+from mmengine.optim import OptimWrapper
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.distributed.tensor import DTensor
+from nepa_mm.engine import Bf16OptimWrapper, ForeachEMA, FullyShardedDataParallel
+from nepa_mm.engine.hooks.divergence_hook import StopOnDivergenceHook
+from nepa_mm.engine.parallel.pieces import gradient_norms, resume_in_pieces, whole
+from nepa_mm.models import NEPA, NEPAViT
+
+def weights(model):
+    return torch.cat([p.flatten() for p in whole(model.state_dict()).values()])
+
+def train(wrap, compile=False, steps=3, with_cp=False, optim=OptimWrapper, **settings):
+    """Weights and average after clipped steps of three batches each, of all images or of this process's."""
+    torch.manual_seed(0)
+    backbone = NEPAViT(**TINY, rope=dict(rescale=None), layer_scale_init_value=1., compile=compile, with_cp=with_cp,
+                       frozen_stages=1)
+    model = NEPA(backbone, data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3)).train()
+    wrapped = FullyShardedDataParallel(model, **settings)
+    if wrap:
+        wrapped.shard()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, eps=1e-5)
+    optim_wrapper = optim(optimizer, accumulative_counts=3, clip_grad=dict(max_norm=0.1))
+    optim_wrapper.clip_func = clip
+    average = ForeachEMA(model, momentum=0.3)
+    for i in range(3 * steps):
+        images = [torch.randint(0, 256, (2, 3, 28, 28), generator=torch.Generator().manual_seed(2 * i + r), dtype=torch.uint8)
+                  for r in ([dist.get_rank()] if wrap else [0, 1])]
+        (wrapped if wrap else model).train_step(dict(inputs=torch.cat(images), data_samples=[]), optim_wrapper)
+        if i % 3 == 2:
+            average.update_parameters(model)
+    return wrapped, optimizer, average
+
+def clip(parameters, max_norm):
+    hook.check = lambda parameters, each, norm: norms.append(norm.item())
+    return hook.check_and_clip(parameters, max_norm)
+
+def off(run, other, part=lambda run: weights(run[0].module)):
+    return (part(run) - part(other)).abs().max().item()
+
+torch.set_num_threads(1)
+dist.init_process_group('gloo')
+backend = CompileCounterWithBackend('aot_eager')
+torch.compile = partial(torch.compile, backend=backend)
+hook, norms, result = StopOnDivergenceHook(), [], {}
+averages = lambda run: weights(run[2].module)
+one = train(False)
+norms_of_one, norms = norms, []
+full = train(True)
+result.update(
+    full=off(full, one), average=off(full, one, averages), moved=(weights(full[0].module) - averages(full)).abs().max().item(),
+    norms=max(abs(a - b) for a, b in zip(norms, norms_of_one)), clipped=min(norms_of_one) > 0.1, steps=len(norms),
+    grad_only=off(train(True, reshard_after_forward=False), one), replicas=off(train(True, replicas=2), one),
+    recomputed=off(train(True, with_cp=True), one), compiled=off(train(True, compile=True), one), graphs=backend.frame_count,
+    bfloat16=off(train(True, optim=Bf16OptimWrapper, param_dtype='bfloat16'), one))
+
+wrapped, optimizer, average = full
+parameters = dict(wrapped.module.named_parameters())
+result['pieces'] = all(isinstance(p, DTensor) for p in parameters.values())
+result['share'] = sum(p.to_local().numel() for p in parameters.values()) / sum(p.numel() for p in parameters.values())
+result['average_in_pieces'] = all(isinstance(p, DTensor) for p in average.module.parameters())
+sharded, training = wrapped.module, weights(wrapped.module)
+wrapped.gather()
+copied = wrapped.module
+result['kinds'] = [type(copied).__name__, type(copied.backbone.layers[0]).__name__]
+image = torch.randn(2, 3, 28, 28)
+same = (copied.extract_feat(image)[0] - one[0].module.extract_feat(image)[0]).abs().max().item()
+result.update(features=same, whole=not any(isinstance(p, DTensor) for p in copied.parameters()))
+wrapped.release()
+result['released'] = wrapped.module is sharded and torch.equal(weights(sharded), training)
+
+# A whole state loads into pieces, and pieces make a whole state
+again = train(True, steps=1)
+resume_in_pieces(OptimWrapper(again[1]))
+parts, others = ((run[0].module, run[1], run[2]) for run in (again, one))
+for part, other in zip(parts, others):
+    part.load_state_dict(other.state_dict())
+
+def tensors(state):
+    return [each for value in (state.values() if isinstance(state, dict) else state if isinstance(state, list) else ())
+            for each in tensors(value)] if not isinstance(state, torch.Tensor) else [state]
+
+result['loaded'] = [all(map(torch.equal, tensors(whole(part.state_dict())), tensors(other.state_dict())))
+                    for part, other in zip(parts, others)]
+result['in_pieces'] = sum(isinstance(each, DTensor) for each in tensors(again[1].state_dict()))
+result['nothing'] = whole(sharded.state_dict(), keep=False)['backbone.norm.weight']
+
+# Norms of gradients, some of which have no piece in a process
+for parameter in parameters.values():
+    parameter.grad = torch.randn_like(parameter) if parameter.requires_grad else None
+trained = [parameter for parameter in parameters.values() if parameter.grad is not None]
+for norm_type in (2., 3., float('inf')):
+    gradients = [parameter.grad.full_tensor() for parameter in trained]
+    expected = torch.stack([torch.linalg.vector_norm(each, norm_type) for each in gradients])
+    result[f'norm {norm_type}'] = (torch.stack(gradient_norms(trained, norm_type)) / expected - 1).abs().max().item()
+if dist.get_rank() == 0:
+    json.dump(result, open(sys.argv[1], 'w'))
+dist.destroy_process_group()
+'''
+
+
+def test_two_processes_with_half_of_the_parameters_each_learn_what_one_does(tmp_path):
+    (tmp_path / 'script.py').write_text(f'TINY = {TINY}\n{SCRIPT}')
+    subprocess.run([sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
+                    tmp_path / 'script.py', tmp_path / 'result.json'], check=True, cwd=ROOT, timeout=300)
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert result['clipped'] and result['steps'] == 3
+    for way in ('full', 'average', 'norms', 'grad_only', 'replicas', 'recomputed', 'compiled'):
+        assert result[way] < 1e-6, way
+    assert result['moved'] > 1e-4 and 0 < result['bfloat16'] < 1e-3
+    assert result['graphs'] == 2  # frozen blocks, and others
+    assert result['pieces'] and result['average_in_pieces'] and 0.5 <= result['share'] < 0.55
+    assert result['kinds'] == ['NEPA', 'Block'] and result['whole'] and result['features'] < 1e-5 and result['released']
+    assert result['loaded'] == [True] * 3 and result['in_pieces'] > 40 and result['nothing'] is None
+    assert max(result[f'norm {kind}'] for kind in ('2.0', '3.0', 'inf')) < 1e-6
+
+
+@pytest.fixture
+def one_process(tmp_path):
+    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_what_cannot_be_shared_out(one_process, monkeypatch):
+    with pytest.raises(ConfigError, match=r"\['Blok'\] names no module of the model \| model_wrapper_cfg.blocks"):
+        FullyShardedDataParallel(nn.Linear(1, 1), blocks=['Blok']).shard()
+    with pytest.raises(ConfigError, match=r'2 groups cannot be made of 1 processes \| model_wrapper_cfg.replicas'):
+        FullyShardedDataParallel(nn.Linear(1, 1), blocks=['Linear'], replicas=2).shard()
+    whole = FullyShardedDataParallel(nn.Linear(1, 1))
+    with pytest.raises(ConfigError, match=r"needs a runner that shares the model out \| runner_type"):
+        whole._run_forward(dict(), 'loss')
+    monkeypatch.setattr(fully_sharded, 'fully_shard', None)
+    with pytest.raises(ConfigError, match=r'FSDP2 needs torch 2.6 or later'):
+        whole.shard()
