@@ -7,6 +7,8 @@ from tempfile import TemporaryFile
 
 from .errors import CheckpointError, ConfigError, UserError
 
+UNFINISHED = 'unfinished.json'  # in a folder: the record of a command that will go on with it
+
 
 def require_new(*files: Path | None, folder: Path | None = None, suffixes: Sequence[str] = (),
                 overwrite: bool | None = None) -> None:
@@ -14,7 +16,7 @@ def require_new(*files: Path | None, folder: Path | None = None, suffixes: Seque
 
     Args:
         files: To write; None is not asked for.
-        folder: To write several files to: a new or an empty one.
+        folder: To write several files to: a new or an empty one, or one that is not finished.
         suffixes: That the files may have, in small letters; any if empty.
         overwrite: Whether files may be replaced; None where the command has no ``--overwrite``.
 
@@ -28,7 +30,7 @@ def require_new(*files: Path | None, folder: Path | None = None, suffixes: Seque
             refuse_existing(path, ConfigError, ', or replace it with --overwrite' if overwrite is False else '')
         require_place(path)
     if folder is not None:
-        if not folder.is_dir() or any(folder.iterdir()):
+        if not folder.is_dir() or any(folder.iterdir()) and not (folder / UNFINISHED).exists():
             refuse_existing(folder, ConfigError)
         require_place(folder)
 

@@ -26,6 +26,7 @@ BLOCKS = [block for page in PAGES for block in blocks_of(ROOT, page)]
 # What other tests run, because it takes data, time or peers of its own. Hosts' tools go by their names.
 ELSEWHERE = {
     'tools/analysis_tools/benchmark.py': 'test_benchmark.py',
+    'tools/analysis_tools/benchmark_inference.py': 'test_benchmark_inference.py',
     'tools/analysis_tools/benchmark_loader.py': 'test_benchmark_loader.py',
     'tools/analysis_tools/compare_curves.py': 'test_benchmark_loader.py',
     'tools/analysis_tools/dry_run.py': 'test_dry_run.py',

@@ -22,8 +22,8 @@ from PIL import Image
 from nepa_mm import get_model
 from nepa_mm.apis import get_retriever
 from nepa_mm.apis.get_retriever import retriever_of
-from nepa_mm.apis.images import load_image, picture_of
-from nepa_mm.apis.inference_tools import label_map_paths, loader_of, picture_paths
+from nepa_mm.apis.images import load_image, loader_of, picture_of
+from nepa_mm.apis.inference_tools import label_map_paths, picture_paths
 from nepa_mm.apis.load_model import load_model
 from tiny import ROOT, TINY, randomize
 

@@ -1,5 +1,6 @@
 """Arguments that commands share: the images and the model that a person names, on which device; and what they stand for."""
 import argparse
+import os
 import sys
 from contextlib import redirect_stdout
 
@@ -51,9 +52,11 @@ def model_of(args: argparse.Namespace, out_type: str | None = None) -> BaseModel
 
 
 def device_of(name: str | None) -> torch.device:
-    """The device of that name, if it is there."""
+    """The device of that name, if it is there; without one the GPU, or that of this process, if there is one."""
     try:
         device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        if device.type == 'cuda' and device.index is None:  # each process of a launcher has a GPU of its own
+            device = torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0)))
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f'{name} cannot be used here ({first_line(error)})', '--device', 'try --device cpu') from error

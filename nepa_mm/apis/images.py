@@ -1,11 +1,19 @@
-"""Images for inference, read as in training."""
+"""Images for inference, read and prepared as in the test of the model."""
 from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.dataset import Compose
+from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
 
-from nepa_mm.datasets.transforms.load_image import LoadImage
-from nepa_mm.errors import DataError
+from nepa_mm.checkpoints.preprocessing import pipeline_in
+from nepa_mm.datasets.transforms.load_image import LoadImage, with_own_loader
+from nepa_mm.errors import CheckpointError, DataError
+from nepa_mm.hosts.type_names import name_of
+from nepa_mm.registry import TRANSFORMS
+
+from .untrusted_config import LABELS
 
 LONGEST = 1000  # times as long as wide; pipelines enlarge the short side, and the long one with it
 
@@ -38,3 +46,33 @@ def picture_of(image: np.ndarray) -> np.ndarray:
         return image
     low, high = image.min(), image.max()
     return ((image - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+
+
+def loader_of(model: BaseModel) -> BaseTransform:
+    """What reads the images of a model, as its training did: the first step of its test pipeline, of any number of channels.
+
+    Raises:
+        CheckpointError: If its config has no test pipeline.
+    """
+    return TRANSFORMS.build(with_own_loader(steps_of(model)[0]))
+
+
+def preparation_of(model: BaseModel) -> Compose:
+    """What follows in the test pipeline, from ``img`` to ``inputs``, but for labels, which images to be predicted have not.
+
+    Raises:
+        CheckpointError: As :func:`loader_of`.
+    """
+    with DefaultScope.overwrite_default_scope(model._config.get('default_scope') or 'mmpretrain'):
+        return Compose([step for step in steps_of(model)[1:] if step['type'] not in LABELS])
+
+
+def steps_of(model: BaseModel) -> list[dict]:
+    """The test pipeline of a model; the variable of that name where the test itself averages over several views."""
+    pipeline = pipeline_in(model._config, 'test_dataloader') or []
+    if not pipeline or any(name_of(step) == 'TestTimeAug' for step in pipeline):
+        pipeline = model._config.get('test_pipeline') or pipeline
+    if not pipeline:
+        raise CheckpointError('no test_dataloader.dataset.pipeline, which says how images are prepared',
+                              'the config of the model', 'give the checkpoint alone, or a config that has one')
+    return pipeline

@@ -1,34 +1,43 @@
-"""What the commands of inference share: batches with progress, a line for each failure, the best of each image, and files."""
+"""What the commands of inference share: their arguments, the best of each image, names of pictures, and files."""
 import argparse
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
-from mmengine.model import BaseModel
-from mmpretrain.utils import progress as host_progress
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from mmpretrain.structures import DataSample
 
-from nepa_mm.checkpoints.preprocessing import pipeline_in
-from nepa_mm.datasets.transforms.load_image import with_own_loader
-from nepa_mm.errors import CheckpointError, ConfigError, DataError, first_line
-from nepa_mm.registry import TRANSFORMS
+from nepa_mm.errors import ConfigError, is_first_process
+from nepa_mm.new_files import new_file
 
 from .arguments import add_inputs, add_model, model_of
-from .images import load_image, picture_of
+from .images import load_image, loader_of, picture_of, preparation_of
+from .run_model import Inference, exit_code
+from .several_processes import await_others, join_processes, process_count
+from .unfinished import Rows, Unfinished, say_done
+
+ON_GPU, ELSEWHERE = 128, 8  # images at once, unless told
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of all the commands, by the hosts' names."""
     add_inputs(parser)
     add_model(parser)
-    parser.add_argument('--batch-size', type=int, default=8, help='images at once; default: 8')
+    parser.add_argument('--batch-size', type=int, help=f'images at once; default: {ON_GPU} on a GPU, {ELSEWHERE} on a CPU and '
+                        'for segmentation')
+    parser.add_argument('--workers', type=int, help='processes that read and prepare images, 0 for none; default: one a core')
+    parser.add_argument('--amp', action='store_true', help='compute in bfloat16, in about two thirds of the time')
+    parser.add_argument('--compile', action='store_true', help='compile the backbone, for many images: that takes a minute')
+
+
+def check_numbers(args: argparse.Namespace) -> None:
+    """Refuse batches and workers that cannot be."""
+    if args.batch_size is not None and args.batch_size < 1:
+        raise ConfigError(f'{args.batch_size} is no number of images', '--batch-size', 'give 1 or more')
+    if args.workers is not None and args.workers < 0:
+        raise ConfigError(f'{args.workers} is no number of processes', '--workers', 'give 0 or more')
 
 
 def add_ranking(parser: argparse.ArgumentParser, topk: int, ranked: str) -> None:
@@ -38,37 +47,38 @@ def add_ranking(parser: argparse.ArgumentParser, topk: int, ranked: str) -> None
     parser.add_argument('--show-dir', type=Path, help='folder to write the images with what was found to')
 
 
-def model_and_loader(args: argparse.Namespace) -> tuple[BaseModel, BaseTransform]:
-    """The model that the arguments name, and what reads its images.
+def inference_of(args: argparse.Namespace, on_gpu: int = ON_GPU) -> Inference:
+    """The model that the arguments name, and how its images come to it; one of several processes has joined the others.
+
+    Args:
+        args: Those of :func:`add_arguments`.
+        on_gpu: Images at once on a GPU, unless the arguments say.
 
     Raises:
-        ConfigError: For a batch that cannot be, or as of :func:`model_of`.
+        ConfigError: As of :func:`model_of`.
         CheckpointError: As of :func:`model_of` and :func:`loader_of`.
     """
-    if args.batch_size < 1:
-        raise ConfigError(f'{args.batch_size} is no number of images', '--batch-size', 'give 1 or more')
-    host_progress.disable_progress_bar = True  # the commands have one of their own
     model = model_of(args)
-    return model, loader_of(model)
-
-
-def loader_of(model: BaseModel) -> BaseTransform:
-    """What reads the images of a model, as its training did: the first step of its test pipeline, of any number of channels.
-
-    Raises:
-        CheckpointError: If its config has no test pipeline.
-    """
-    pipeline = pipeline_in(model._config, 'test_dataloader') or model._config.get('test_pipeline')
-    if not pipeline:
-        raise CheckpointError('no test_dataloader.dataset.pipeline, which says how images are prepared',
-                              'the config of the model', 'give the checkpoint alone, or a config that has one')
-    return TRANSFORMS.build(with_own_loader(pipeline[0]))
+    load, prepare = loader_of(model), preparation_of(model)
+    on_cpu = next(model.parameters()).device.type == 'cpu'
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    workers = max(1, cores // int(os.environ.get('LOCAL_WORLD_SIZE', 1))) if args.workers is None else args.workers
+    inference = Inference(model, load, prepare, args.batch_size or (ELSEWHERE if on_cpu else on_gpu), workers, args.amp,
+                          args.compile)
+    join_processes()
+    return inference
 
 
 def check_topk(topk: int, count: int, of: str) -> None:
     """Refuse a number of what there is less of."""
     if not 1 <= topk <= count:
         raise ConfigError(f'{topk} is not in [1, {count}], {of}', '--topk', 'choose from these')
+
+
+def require_out(out: Path | None) -> None:
+    """Refuse several processes that have nowhere to put their results together."""
+    if out is None and process_count() > 1:
+        raise ConfigError('several processes put their results together in a file', '--out', 'name it, or start one process')
 
 
 def picture_paths(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
@@ -85,104 +95,81 @@ def label_map_paths(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
     return maps if len(set(maps.values())) == len(set(pictures.values())) else pictures
 
 
-def rank(args: argparse.Namespace, paths: Sequence[Path], load: BaseTransform, predict: Callable, named: Callable, draw: Callable
-         ) -> int:
+def rank(args: argparse.Namespace, inference: Inference, paths: Sequence[Path], predict: Callable, named: Callable,
+         draw: Callable, facts: dict[str, str], choices: int) -> int:
     """Predict, and print, draw and write the best of each image, as the arguments of :func:`add_ranking` say.
 
     Args:
         args: Those arguments.
+        inference: What runs the model.
         paths: Of the images.
-        load: What reads an image.
-        predict: From images to mm's samples, with a ``pred_score`` of all that there is to choose from.
-        named: From indices of the best to their names, and to what is written beside path and scores.
+        predict: For :meth:`Inference.run`; gives ``scores`` and ``labels`` of the best.
+        named: From labels to their names, and to what is written beside path and scores.
         draw: Called with image, sample and file to write.
+        facts: What the results depend on.
+        choices: How many labels there are.
 
     Returns:
-        The exit code, see :func:`run`.
+        The exit code.
     """
-    records, pictures = [], picture_paths(args.show_dir, paths) if args.show_dir else {}
+    rows = args.out and Rows(len(paths), args.out, facts)
+    shown = args.show_dir and Unfinished(args.show_dir, facts)
+    pictures = picture_paths(args.show_dir, paths) if shown else {}
 
-    def receive(path, image, sample):
-        scores, best = (found.tolist() for found in sample.pred_score.topk(args.topk))
-        names, facts = named(best)
-        print(f'{path}: ' + ', '.join(f'{name} {score:.4f}' for name, score in zip(names, scores)), flush=True)
-        records.append(dict(path=str(path), **facts, scores=scores))
-        if pictures:
-            pictures[path].parent.mkdir(parents=True, exist_ok=True)
-            draw(picture_of(image), sample, str(pictures[path]))
+    def receive(indices: list[int], columns: dict[str, np.ndarray]) -> None:
+        lines = []
+        for index, scores, labels in zip(indices, columns['scores'].tolist(), columns['labels'].tolist()):
+            path = paths[index]
+            if not rows or not rows.done[index]:
+                lines.append(f'{path}: ' + ', '.join(f'{name} {score:.4f}' for name, score in zip(named(labels)[0], scores)))
+            if shown:
+                pictures[path].parent.mkdir(parents=True, exist_ok=True)
+                image = picture_of(load_image(path, inference.load))
+                draw(image, ranked(scores, labels, choices), str(pictures[path]))
+        if lines:
+            print('\n'.join(lines), flush=True)
+        if rows:
+            rows.add(indices, columns)
 
-    code = run(paths, args.batch_size, load, predict, receive)
-    if args.out is not None:
-        args.out.write_text(json.dumps(records, indent=1) + '\n')
+    if rows:
+        say_done(rows.done.sum(), len(paths))
+    failed = inference.run(paths, predict, receive, rows.done.copy() if rows else None)
+    if rows:
+        rows.write()
+    code = exit_code(failed, len(paths))
+    if is_first_process():
+        if rows:
+            rows.look()
+            write_json(args.out, (
+                dict(path=str(paths[index]), **named(labels)[1], scores=scores) for block in rows.blocks()
+                for index, scores, labels in zip(*(block[name].tolist() for name in ('index', 'scores', 'labels')))))
+            rows.finish()
+        if shown:
+            shown.finish()
+    await_others()
     return code
 
 
-def run(paths: Sequence[Path],
-        batch_size: int,
-        load: BaseTransform,
-        predict: Callable[[list[np.ndarray]], Sequence],
-        receive: Callable[[Path, np.ndarray, object], None],
-        one_size: bool = False) -> int:
-    """Load, predict and hand over image by image, with a progress bar on a terminal.
-
-    An image that cannot be read or predicted costs one line on standard error, and the others go on.
-
-    Args:
-        paths: Of the images.
-        batch_size: Images at once.
-        load: What reads an image, see :func:`loader_of`.
-        predict: From images [H, W, C] or [H, W], BGR, to a result for each.
-        receive: Called with path, image and result, in order.
-        one_size: Whether images at once must have one size.
-
-    Returns:
-        The exit code: that of a DataError if an image failed.
-    """
-    failed = 0
-    columns = ('{task.description}', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
-        task = progress.add_task('images', total=len(paths))
-        for batch in [paths[i:i + batch_size] for i in range(0, len(paths), batch_size)]:
-            images = []
-            for path in batch:
-                try:
-                    images.append((path, load_image(path, load)))
-                except DataError as error:
-                    failed += failure(str(error))
-            progress.update(task, advance=len(batch) - len(images))
-            for group in by_size(images) if one_size else [images]:
-                for (path, image), result in zip(group, predicted(predict, [image for _, image in group]), strict=True):
-                    if isinstance(result, Exception):
-                        failed += failure(f'{image.shape[1]}x{image.shape[0]} pixels cannot be predicted '
-                                          f'({type(result).__name__}: {first_line(result)}) | {path} | leave it out')
-                    else:
-                        receive(path, image, result)
-                progress.update(task, advance=len(group))
-    if failed:
-        failure(f'{failed} of {len(paths)} images failed | the lines above name them | mend them, or leave them out')
-    return DataError.exit_code if failed else 0
+def ranked(scores: list[float], labels: list[int], choices: int) -> DataSample:
+    """mmpretrain's sample of an image, which its visualizer draws, from the best scores alone."""
+    every = torch.full((choices, ), -torch.inf)
+    every[labels] = torch.tensor(scores)
+    return DataSample().set_pred_score(every).set_pred_label(labels[0])
 
 
-def by_size(images: list[tuple[Path, np.ndarray]]) -> Iterator[list[tuple[Path, np.ndarray]]]:
-    """Paths and images in groups of one size, of those that follow each other."""
-    for _, group in groupby(images, key=lambda each: each[1].shape):
-        yield list(group)
+def write_json(path: Path, records: Iterable[dict]) -> None:
+    """A list of records as ``json.dumps(records, indent=1)`` and a line's end, without having all of it in memory."""
+    with new_file(path) as temporary, open(temporary, 'w') as file:
+        begin = '[\n '
+        for record in records:
+            file.write(begin + json.dumps(record, indent=1).replace('\n', '\n '))
+            begin = ',\n '
+        file.write('[]\n' if begin.startswith('[') else '\n]\n')
 
 
-def predicted(predict: Callable, images: list[np.ndarray]) -> Sequence:
-    """Results; where a batch fails, image by image, and the error of what fails alone."""
-    try:
-        return predict(images) if images else []
-    except torch.OutOfMemoryError:
-        raise ConfigError(f'{len(images)} takes more memory than the device has', '--batch-size', 'lower it') from None
-    except Exception as error:  # hosts raise anything
-        if os.environ.get('NEPA_DEBUG') == '1':
-            raise
-        return [error] if len(images) == 1 else [result for image in images for result in predicted(predict, [image])]
-
-
-def failure(message: str) -> int:
-    """Print a line; 1, to count."""
-    print(f'nepa_mm: error: {message}', file=sys.stderr, flush=True)
-    return 1
+def write_npy(file, dtype: np.dtype, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:
+    """An array to an open file, as ``np.save`` does, from blocks of its rows."""
+    np.lib.format.write_array_header_1_0(
+        file, dict(descr=np.lib.format.dtype_to_descr(np.dtype(dtype)), fortran_order=False, shape=shape))
+    for block in blocks:
+        file.write(np.ascontiguousarray(block, dtype).tobytes())

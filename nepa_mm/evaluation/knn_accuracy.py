@@ -100,8 +100,13 @@ def knn_predict(bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int, temp
 
 def nearest_labels(bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Cosine similarities and labels, both [M, K], of the k nearest images of the bank, nearest first."""
-    bank, queries = F.normalize(bank.float(), dim=1), F.normalize(queries.float(), dim=1)
-    nearest = []
+    similarity, index = nearest(F.normalize(bank.float(), dim=1), F.normalize(queries.float(), dim=1), k)
+    return similarity, bank_labels[index]
+
+
+def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Products with, and places of, the k nearest vectors of a bank [N, D] to each query [M, D], both [M, K], nearest first."""
+    found = []
     for part in queries.split(max(1, CHUNK // len(bank))):
         similarity = part @ bank.T  # [m, N]
         # topk chooses as it likes among equals, of which collapsed features have many: choose them here
@@ -111,9 +116,9 @@ def nearest_labels(bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int) -
         chosen = above | equal & (equal.cumsum(dim=1, dtype=torch.int32) <= wanted)
         index = chosen.nonzero()[:, 1].view(-1, k)  # [m, K], rising
         similarity, order = similarity.gather(1, index).sort(dim=1, descending=True, stable=True)
-        nearest.append((similarity, bank_labels[index.gather(1, order)]))
-    similarities, labels = zip(*nearest)
-    return torch.cat(similarities), torch.cat(labels)
+        found.append((similarity, index.gather(1, order)))
+    similarities, places = zip(*found)
+    return torch.cat(similarities), torch.cat(places)
 
 
 def vote(similarity: Tensor, labels: Tensor, temperature: float, num_classes: int) -> Tensor:

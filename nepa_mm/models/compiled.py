@@ -33,14 +33,18 @@ def compiled(function: Callable) -> Callable:
     because each result compiles anew."""
     if is_disabled():
         return function
-    if not any(shutil.which(name) for name in (os.environ.get('CXX', 'g++'), 'g++', 'clang++')):
-        raise ConfigError('True needs a C++ compiler, and there is no g++', 'compile',
-                          'install it or set TORCH_COMPILE_DISABLE=1')
+    require_compiler('compile')
     # DDP's own optimizer would cut each block where a bucket ends. Between blocks gradients are handed over anyway.
     torch._dynamo.config.optimize_ddp = False
     if torch.__version__ < (2, 5):  # which would compile anew for each block, and after eight of them no more
         torch._dynamo.config.inline_inbuilt_nn_modules = True
     return torch.compile(function)
+
+
+def require_compiler(asked: str) -> None:
+    """Refuse to compile where that must fail; ``asked`` is the setting that asks for it."""
+    if not any(shutil.which(name) for name in (os.environ.get('CXX', 'g++'), 'g++', 'clang++')):
+        raise ConfigError('it needs a C++ compiler, and there is no g++', asked, 'install it or set TORCH_COMPILE_DISABLE=1')
 
 
 def is_disabled() -> bool:

@@ -1,50 +1,87 @@
-"""Write a feature vector of every image: mmpretrain's FeatureExtractor from the command line.
+"""Write a feature vector of every image.
 
     python tools/inference/extract_features.py photos/ hf:SixAILab/nepa-base-patch14-224 --out features.npz
+    python tools/dist_run.py --nproc_per_node 8 tools/inference/extract_features.py photos/ CHECKPOINT --amp --out features.npy
 
 The file has ``paths`` [N] and ``features`` [N, D]: what a classifier classifies; of a pretrained model, the mean patch token.
+A .npy has the features alone, to be mapped into memory, and a .txt beside it the paths, one a line.
+
+What is done lies in ``OUT.unfinished`` until all is: the same command goes on with it after it was killed.
 """
 import argparse
 import sys
+import zipfile
 from pathlib import Path
 
 import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
 
 # isort: split
 import numpy as np
-from mmpretrain import FeatureExtractor
 
-from nepa_mm.apis.get_retriever import retriever_of
-from nepa_mm.apis.inference_tools import add_arguments, model_and_loader, run
+from nepa_mm.apis.inference_tools import add_arguments, check_numbers, inference_of, write_npy
+from nepa_mm.apis.predictions import features, vectors_of
+from nepa_mm.apis.run_model import exit_code
+from nepa_mm.apis.several_processes import await_others
+from nepa_mm.apis.unfinished import Rows, facts_of, say_done
 from nepa_mm.datasets.sources.find_images import find_images
-from nepa_mm.errors import one_line_errors
-from nepa_mm.new_files import require_new
+from nepa_mm.errors import is_first_process, one_line_errors
+from nepa_mm.new_files import new_file, require_new
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    parser.add_argument('--out', type=Path, required=True, help='.npz to write')
-    return parser.parse_args()
+    parser.add_argument('--out', type=Path, required=True, help='.npz to write, or .npy')
+    args = parser.parse_args()
+    require_new(args.out, suffixes=['.npz', '.npy'])
+    require_new(*paths_beside(args.out))
+    check_numbers(args)
+    args.paths = find_images(args.inputs)
+    return args
 
 
-def main() -> int:
-    args = parse_args()
-    require_new(args.out, suffixes=['.npz'])
-    model, load = model_and_loader(args)
-    extractor, paths, features = FeatureExtractor(retriever_of(model)), [], []  # paths of those that could be read
+def paths_beside(out: Path) -> list[Path]:
+    """The file of the paths, if that is one of its own."""
+    return [out.with_suffix('.txt')] if out.suffix.lower() == '.npy' else []
 
-    def receive(path, image, feature):
-        paths.append(str(path))
-        features.append(feature.float().cpu().numpy())
 
-    code = run(find_images(args.inputs), args.batch_size, load, lambda images: extractor(images, len(images)), receive)
-    if features:
-        np.savez(args.out, paths=np.array(paths), features=np.stack(features))
-        print(f'{args.out}: features of {len(features)} images, {len(features[0])} numbers each')
+def write(out: Path, paths: list[Path], rows: Rows) -> None:
+    """What was found, as ``np.savez`` or ``np.save`` writes it, a piece at a time."""
+    names = [str(paths[index]) for index in rows.indices()]
+    first = next(rows.blocks())['features']
+    blocks = (block['features'] for block in rows.blocks())
+    described = first.dtype, (len(names), *first.shape[1:]), blocks
+    if out.suffix.lower() == '.npy':
+        with new_file(paths_beside(out)[0]) as temporary:
+            temporary.write_text(''.join(f'{name}\n' for name in names))
+        with new_file(out) as temporary, open(temporary, 'wb') as file:
+            write_npy(file, *described)
+        return
+    with new_file(out) as temporary, zipfile.ZipFile(temporary, 'w') as archive:
+        with archive.open('paths.npy', 'w', force_zip64=True) as file:
+            np.save(file, np.array(names))
+        with archive.open('features.npy', 'w', force_zip64=True) as file:
+            write_npy(file, *described)
+
+
+def main(args: argparse.Namespace) -> int:
+    inference = inference_of(args)
+    rows = Rows(len(args.paths), args.out, facts_of(inference.model, args.paths, amp=args.amp))
+    say_done(rows.done.sum(), len(args.paths))
+    failed = inference.run(args.paths, features(vectors_of(inference.model)), rows.add, rows.done.copy())
+    rows.write()
+    code = exit_code(failed, len(args.paths))
+    if is_first_process():
+        rows.look()
+        if rows.done.any():
+            write(args.out, args.paths, rows)
+            width = next(rows.blocks())['features'].shape[1]
+            print(f'{args.out}: features of {rows.done.sum()} images, {width} numbers each')
+        rows.finish()
+    await_others()
     return code
 
 
 if __name__ == '__main__':
     with one_line_errors():
-        sys.exit(main())
+        sys.exit(main(parse_args()))

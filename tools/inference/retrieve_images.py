@@ -1,26 +1,30 @@
-"""Find the images most like an image: mmpretrain's ImageRetrievalInferencer from the command line.
+"""Find the images most like an image.
 
     python tools/inference/retrieve_images.py dog.jpg hf:SixAILab/nepa-base-patch14-224 --prototype photos/ --topk 5
 
 Prints for each image those of ``--prototype`` that are most like it, with the cosine of their features.
+
+With ``--out``, what is done lies beside it until all is: the same command goes on with it after it was killed.
 """
 import argparse
 import sys
-from pathlib import Path
 
 import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
 
 # isort: split
+import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
-from mmpretrain import FeatureExtractor, ImageRetrievalInferencer
 from mmpretrain.visualization import UniversalVisualizer
 
 from nepa_mm.apis.arguments import INPUT_HELP
-from nepa_mm.apis.get_retriever import retriever_of
-from nepa_mm.apis.inference_tools import add_arguments, add_ranking, check_topk, model_and_loader, rank, run
+from nepa_mm.apis.inference_tools import add_arguments, add_ranking, check_numbers, check_topk, inference_of, rank, require_out
+from nepa_mm.apis.predictions import best_matches, features, vectors_of
+from nepa_mm.apis.run_model import exit_code
+from nepa_mm.apis.several_processes import await_others
+from nepa_mm.apis.unfinished import Rows, digest, facts_of
 from nepa_mm.datasets.sources.find_images import find_images
-from nepa_mm.errors import DataError, one_line_errors
+from nepa_mm.errors import DataError, is_first_process, one_line_errors
 from nepa_mm.new_files import require_new
 
 
@@ -29,50 +33,49 @@ def parse_args() -> argparse.Namespace:
     add_arguments(parser)
     parser.add_argument('--prototype', metavar='INPUT', nargs='+', required=True, help=f'where to search: {INPUT_HELP}')
     add_ranking(parser, 3, 'images to find')
-    return parser.parse_args()
-
-
-class FoundImages(ImageRetrievalInferencer):
-    """The host's inferencer, of images whose features are there already."""
-
-    def _prepare_prototype(self, prototype: list[Path], *args) -> BaseDataset:
-        dataset = BaseDataset(lazy_init=True, serialize_data=False)
-        dataset.data_list = [dict(img_path=str(path), sample_idx=i) for i, path in enumerate(prototype)]
-        dataset._fully_initialized = True  # there is no file of annotations to read
-        return dataset
-
-
-def main() -> int:
-    args = parse_args()
+    args = parser.parse_args()
     require_new(args.out, folder=args.show_dir)
-    queries, searched = find_images(args.inputs), find_images(args.prototype)
-    check_topk(args.topk, len(searched), 'the number of images of --prototype')
-    model, load = model_and_loader(args)
-    retriever = retriever_of(model)
-    extractor, prototypes, vectors = FeatureExtractor(retriever), [], []
+    require_out(args.out)
+    check_numbers(args)
+    args.queries, args.searched = find_images(args.inputs), find_images(args.prototype)
+    check_topk(args.topk, len(args.searched), 'the number of images of --prototype')
+    return args
 
-    def keep(path, image, feature):
-        prototypes.append(path)
-        vectors.append(feature)
 
-    failed = run(searched, args.batch_size, load, lambda images: extractor(images, len(images)), keep)
-    if len(prototypes) < args.topk:
-        raise DataError(f'{args.topk}: only {len(prototypes)} of the {len(searched)} images of --prototype can be used', '--topk',
+def main(args: argparse.Namespace) -> int:
+    inference = inference_of(args)
+    vectors = vectors_of(inference.model)
+    facts = facts_of(inference.model, args.searched, amp=args.amp) if args.out or args.show_dir else {}
+    rows = Rows(len(args.searched), args.out and args.out.with_name(f'{args.out.name}.prototypes'), facts)
+    failed = inference.run(args.searched, features(vectors), rows.add, rows.done.copy())
+    rows.write()
+    failed = exit_code(failed, len(args.searched))
+    rows.look()
+    found = rows.indices()
+    if len(found) < args.topk:
+        raise DataError(f'{args.topk}: only {len(found)} of the {len(args.searched)} images of --prototype can be used', '--topk',
                         'lower it, or mend the others')
-    retriever.prototype = torch.stack(vectors)
-    inferencer = FoundImages(retriever, prototype=prototypes)
-    visualizer = UniversalVisualizer()
+    searched = torch.from_numpy(np.concatenate([block['features'] for block in rows.blocks()])).to(inference.device)
+    names = [str(args.searched[index]) for index in found]
+    dataset, visualizer = BaseDataset(lazy_init=True, serialize_data=False), UniversalVisualizer()
+    dataset.data_list, dataset._fully_initialized = [dict(img_path=name) for name in names], True  # it has no file to read
 
-    def named(indices):
-        names = [str(prototypes[i]) for i in indices]
-        return names, dict(matches=names)
+    def named(labels):
+        matches = [names[label] for label in labels]
+        return matches, dict(matches=matches)
 
     def draw(picture, sample, out_file):
-        visualizer.visualize_image_retrieval(picture, sample, inferencer.prototype_dataset, topk=args.topk, out_file=out_file)
+        visualizer.visualize_image_retrieval(picture, sample, dataset, topk=args.topk, out_file=out_file)
 
-    return rank(args, queries, load, lambda images: inferencer(images, True, len(images)), named, draw) or failed
+    facts = dict(facts, images=digest('\n'.join(map(str, args.queries))), prototypes=digest('\n'.join(names)),
+                 topk=str(args.topk))
+    code = rank(args, inference, args.queries, best_matches(vectors, searched, args.topk), named, draw, facts, len(names))
+    if is_first_process():
+        rows.finish()
+    await_others()
+    return code or failed
 
 
 if __name__ == '__main__':
     with one_line_errors():
-        sys.exit(main())
+        sys.exit(main(parse_args()))

@@ -1,10 +1,10 @@
-"""Say what every pixel of images is, by a segmentor: mmseg's inference_model from the command line.
+"""Say what every pixel of images is, by a segmentor.
 
     python tools/inference/segment_images.py street.jpg frames/ CHECKPOINT --out-dir segmented
     python tools/inference/segment_images.py street.jpg CONFIG --checkpoint CHECKPOINT --out-dir segmented --opacity 0.5
 
 Writes ``pred/``, label maps of class numbers from 0, and ``vis/``, pictures, and prints the share of the largest classes.
-analysis_tools/compute_miou.py reads the maps.
+analysis_tools/compute_miou.py reads the maps. The same command goes on with what it has not yet written after it was killed.
 """
 import argparse
 import sys
@@ -14,16 +14,22 @@ import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
 
 # isort: split
 import numpy as np
-from mmseg.apis import inference_model
+import torch
+from mmengine.structures import PixelData
 from mmseg.models import BaseSegmentor
+from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
 
-from nepa_mm.apis.images import picture_of
-from nepa_mm.apis.inference_tools import add_arguments, label_map_paths, model_and_loader, picture_paths, run
+from nepa_mm.apis.images import load_image, picture_of
+from nepa_mm.apis.inference_tools import ELSEWHERE, add_arguments, check_numbers, inference_of, label_map_paths, picture_paths
+from nepa_mm.apis.predictions import label_maps
+from nepa_mm.apis.run_model import exit_code
+from nepa_mm.apis.several_processes import await_others
+from nepa_mm.apis.unfinished import Unfinished, facts_of, say_done
 from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.engine.checks.seg_model_checks import classes_of
-from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
+from nepa_mm.errors import CheckpointError, ConfigError, is_first_process, one_line_errors
 from nepa_mm.new_files import require_new
 
 
@@ -32,7 +38,13 @@ def parse_args() -> argparse.Namespace:
     add_arguments(parser)
     parser.add_argument('--out-dir', type=Path, help='folder to write label maps and pictures to')
     parser.add_argument('--opacity', type=float, default=0.5, help='of the classes over the image; default: 0.5')
-    return parser.parse_args()
+    args = parser.parse_args()
+    require_new(folder=args.out_dir)
+    check_numbers(args)
+    if not 0 < args.opacity <= 1:
+        raise ConfigError(f'{args.opacity} is not in (0, 1]', '--opacity', 'give a share, such as 0.5')
+    args.paths = find_images(args.inputs)
+    return args
 
 
 def names_and_colours(model: BaseSegmentor) -> tuple[list[str], list]:
@@ -48,38 +60,50 @@ def names_and_colours(model: BaseSegmentor) -> tuple[list[str], list]:
     return classes, palette
 
 
-def main() -> int:
-    args = parse_args()
-    require_new(folder=args.out_dir)
-    if not 0 < args.opacity <= 1:
-        raise ConfigError(f'{args.opacity} is not in (0, 1]', '--opacity', 'give a share, such as 0.5')
-    paths = find_images(args.inputs)
-    model, load = model_and_loader(args)
+def main(args: argparse.Namespace) -> int:
+    inference, paths = inference_of(args, on_gpu=ELSEWHERE), args.paths
+    model = inference.model
     if not isinstance(model, BaseSegmentor):
         raise CheckpointError(f'a {type(model).__name__}, which labels no pixels', args.model,
                               'train a segmentor first (configs/segmentation), or see classify_images.py and extract_features.py')
     classes, palette = names_and_colours(model)
     visualizer = SegLocalVisualizer(alpha=args.opacity)
     visualizer.dataset_meta = dict(classes=classes, palette=palette)
+    done = unfinished = None
     if args.out_dir:
         maps, pictures = label_map_paths(args.out_dir / 'pred', paths), picture_paths(args.out_dir / 'vis', paths)
+        unfinished = Unfinished(args.out_dir, facts_of(model, paths, amp=args.amp, opacity=args.opacity))
+        done = np.array([maps[path].exists() for path in paths])
+        say_done(done.sum(), len(paths))
+        await_others()  # until each has looked
 
-    def receive(path, image, sample):
-        labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
-        numbers, counts = np.unique(labels, return_counts=True)
-        largest = sorted(zip(counts, numbers), reverse=True)[:3]
-        said = [f'{classes[number]} {100 * count / labels.size:.1f} %' for count, number in largest]
-        print(f'{path}: {", ".join(said)}', flush=True)
-        if args.out_dir:
-            for place in (maps[path], pictures[path]):
-                place.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(labels).save(maps[path])
-            visualizer.add_datasample('', picture_of(image), sample, draw_gt=False, out_file=str(pictures[path]))
+    def receive(indices, columns):
+        for index, labels in zip(indices, columns['maps']):
+            path = paths[index]
+            numbers, counts = np.unique(labels, return_counts=True)
+            largest = sorted(zip(counts, numbers), reverse=True)[:3]
+            said = [f'{classes[number]} {100 * count / labels.size:.1f} %' for count, number in largest]
+            print(f'{path}: {", ".join(said)}', flush=True)
+            if unfinished:
+                write(path, labels)
 
-    model.cfg.test_pipeline[0] = dict(type='LoadImageFromNDArray')  # mmseg would leave it the arguments of the other loader
-    return run(paths, args.batch_size, load, lambda images: inference_model(model, images), receive, one_size=True)
+    def write(path, labels):
+        for place in (maps[path], pictures[path]):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        sample = SegDataSample(pred_sem_seg=PixelData(data=torch.from_numpy(labels)[None].long()))
+        image = picture_of(load_image(path, inference.load))
+        visualizer.add_datasample('', image, sample, draw_gt=False, out_file=str(pictures[path]))
+        temporary = maps[path].with_suffix('.tmp')
+        Image.fromarray(labels).save(temporary, format='PNG')
+        temporary.replace(maps[path])  # the last of an image, and whole: what is there is done
+
+    code = exit_code(inference.run(paths, label_maps(model), receive, done, samples=True), len(paths))
+    if unfinished and is_first_process():
+        unfinished.finish()
+    await_others()
+    return code
 
 
 if __name__ == '__main__':
     with one_line_errors():
-        sys.exit(main())
+        sys.exit(main(parse_args()))
