@@ -36,6 +36,7 @@ class Fault(Hook):
         if runner.iter + 1 != self.step:
             return
         if get_rank() == 0:
+            runner.saves.wait()  # what is being written while the training goes on
             content = {path.name: digest(path) for path in Path(runner.work_dir).glob('*.pth')}
             Path(runner.work_dir, 'before.json').write_text(json.dumps(content))
         model, seen = unwrapped(runner.model), []
@@ -53,6 +54,48 @@ class Fault(Hook):
         if spoils and self.kind not in KINDS:
             factor = dict(zip(('gradient nan', 'gradient long'), (float('nan'), 1e9)))[self.kind]
             list(model.parameters())[-1].register_hook(lambda gradient: gradient * factor)
+
+
+class BadGradient(torch.autograd.Function):
+    """What it is given; its gradient is no number."""
+
+    @staticmethod
+    def forward(ctx, value):
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * float('nan')
+
+
+@HOOKS.register_module()
+class FaultInside(Hook):
+    """Spoil a step of one process within a module: a weight of it that is infinite, or a gradient behind it that is no number."""
+
+    def __init__(self, kind: str, module: str, step: int, rank: int = 0) -> None:
+        self.kind, self.module, self.step, self.rank = kind, module, step, rank
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if (runner.iter + 1, get_rank()) != (self.step, self.rank):
+            return
+        module = unwrapped(runner.model).get_submodule(self.module)
+        if self.kind == 'weight':
+            module.weight.data.view(-1)[0] = float('inf')
+        else:
+            module.register_forward_hook(lambda module, args, output: BadGradient.apply(output))
+
+
+@TRANSFORMS.register_module()
+class NotANumber(BaseTransform):
+    """Spoil the pixels of one image."""
+
+    def __init__(self, image: str) -> None:
+        self.image = image
+
+    def transform(self, results):
+        if results['img_path'].endswith(self.image):
+            results['img'][0] = float('nan')
+        return results
 
 
 @HOOKS.register_module()

@@ -43,12 +43,13 @@ def test_a_step_that_is_no_good_stops_the_training_before_the_update(kind, wrong
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_nan_in_one_process_stops_both_at_the_same_step(tmp_path):
-    config = with_fault(write_config(tmp_path, 'iter-epochs'), kind='loss inf', step=6, rank=1)
+@pytest.mark.parametrize('kind', ['loss inf', 'loss nan'])  # of which the gradient is one, and is NaN in both processes
+def test_a_loss_that_is_no_number_in_one_process_stops_both_at_the_same_step(kind, tmp_path):
+    config = with_fault(write_config(tmp_path, 'iter-epochs'), kind=kind, step=6, rank=1)
     said = train_two(config, tmp_path / 'run', code=5, auto_scale_lr__base_batch_size=8)
     seen = [json.loads((tmp_path / f'run/seen_{rank}.json').read_text()) for rank in range(2)]
     assert len(seen[1]) == 4 and not set(seen[0]) & set(seen[1])
-    assert f"step 6 was not taken: loss 'loss' is inf in process 1 | images {', '.join(seen[1])} | " in last_line(said[0])
+    assert f"step 6 was not taken: loss 'loss' is {kind[-3:]} in process 1 | images {', '.join(seen[1])} | " in last_line(said[0])
     assert_untouched(tmp_path / 'run')
     stopped = read_checkpoint(tmp_path / 'run/diverged_iter_5.pth')
     assert stopped['meta']['iter'] == 5 and all(value.isfinite().all() for value in stopped['state_dict'].values())

@@ -15,6 +15,20 @@ from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.registry import HOOKS
 
 SHOWN = 8  # images in a message; more are in a file
+DIVERGED = 'nepa_mm_diverged'  # in the meta of a checkpoint: what a step was that was not taken
+
+
+def watch_losses(model: torch.nn.Module) -> list[dict[str, Tensor]]:
+    """Where the losses of a model's coming batches will be, by their names, until they are taken away."""
+    parse, seen = model.parse_losses, []
+
+    def parse_and_keep(losses: dict) -> tuple[Tensor, dict]:
+        loss, logged = parse(losses)
+        seen.append({name: value.detach() for name, value in {**logged, 'loss': loss}.items() if 'loss' in name})
+        return loss, logged
+
+    model.parse_losses = parse_and_keep
+    return seen
 
 
 @HOOKS.register_module()
@@ -31,7 +45,8 @@ class StopOnDivergenceHook(Hook):
 
     Raises:
         DivergedError: With the step, the loss or parameter, and the images. The weights of the step before are saved as
-            ``diverged_iter_N.pth``, which ``--resume`` does not take.
+            ``diverged_iter_N.pth``, which ``--resume`` does not take, with the losses of each process, for
+            ``tools/analysis_tools/replay_step.py``.
     """
     LATE = 2  # steps until a number of a GPU is read
 
@@ -41,7 +56,7 @@ class StopOnDivergenceHook(Hook):
         self.max_grad_norm = max_grad_norm
 
     def before_train(self, runner: Runner) -> None:
-        self.runner, self.losses, self.waiting, self.bad = runner, [], [], None
+        self.runner, self.waiting, self.bad = runner, [], None
         self.optim_wrapper = runner.optim_wrapper
         if not isinstance(self.optim_wrapper, OptimWrapper):
             runner.logger.warning(f'{type(self).__name__} does not know {type(self.optim_wrapper).__name__}: nothing stops a '
@@ -49,7 +64,7 @@ class StopOnDivergenceHook(Hook):
             return
         self.names = {id(parameter): name for name, parameter in unwrapped(runner.model).named_parameters()}
         self.judges_gradients = not hasattr(self.optim_wrapper, 'loss_scaler')
-        self.watch_losses(unwrapped(runner.model))
+        self.losses = watch_losses(unwrapped(runner.model))
         if self.judges_gradients and self.optim_wrapper.clip_grad_kwargs and (
                 self.optim_wrapper.clip_func is torch.nn.utils.clip_grad_norm_):
             self.optim_wrapper.clip_func = self.check_and_clip  # it needs the norm as well
@@ -62,17 +77,6 @@ class StopOnDivergenceHook(Hook):
                 step(**kwargs)
 
             self.optim_wrapper.step = check_and_step
-
-    def watch_losses(self, model: torch.nn.Module) -> None:
-        """Keep the losses that a step is made of, by their names."""
-        parse = model.parse_losses
-
-        def parse_and_keep(losses: dict) -> tuple[Tensor, dict]:
-            loss, logged = parse(losses)
-            self.losses.append({name: value.detach() for name, value in {**logged, 'loss': loss}.items() if 'loss' in name})
-            return loss, logged
-
-        model.parse_losses = parse_and_keep
 
     def norms_of(self, parameters: list[torch.nn.Parameter], norm_type: float = 2.) -> tuple[list, list[Tensor], Tensor]:
         """Norm of each gradient and of all, as ``clip_grad_norm_`` computes it; of what is shared out over all processes."""
@@ -90,7 +94,8 @@ class StopOnDivergenceHook(Hook):
 
     def check(self, parameters: list[torch.nn.Parameter], norms: list[Tensor], norm: Tensor) -> None:
         """Look at the losses and the norm of a step that is about to update the weights."""
-        losses, self.losses = self.losses, []
+        losses = self.losses.copy()
+        self.losses.clear()
         judged = [each['loss'].isfinite() for each in losses]
         if self.judges_gradients:
             judged.append(norm.isfinite() if self.max_grad_norm is None else norm <= self.max_grad_norm)
@@ -129,15 +134,21 @@ class StopOnDivergenceHook(Hook):
 
     def stop(self, step: int, losses: list[dict], parameters: list, norms: list[Tensor], norm: Tensor) -> None:
         """Say what is wrong, save the weights of the step before, and leave."""
-        found = [(self.what(losses, parameters, norms, norm), self.images(step, len(losses)))]
+        numbers = [{name: float(value) for name, value in each.items()} for each in losses]
+        found = [(self.what(losses, parameters, norms, norm), self.images(step, len(losses)), numbers)]
         if dist.is_initialized():
             found *= dist.get_world_size()
             dist.all_gather_object(found, found[0])
-        rank, (what, images) = next((rank, each) for rank, each in enumerate(found) if each[0])
+        ranks = [rank for rank, each in enumerate(found) if each[0].startswith('loss')]  # whose gradient all processes share
+        ranks = ranks or [rank for rank, each in enumerate(found) if each[0]]
+        rank, (what, images, _) = ranks[0], found[ranks[0]]
         self.waiting.clear()
         runner, name = self.runner, f'diverged_iter_{step - 1}'
-        runner.save_checkpoint(
-            runner.work_dir, f'{name}.pth', meta=dict(epoch=runner.epoch, iter=step - 1), by_epoch=False)
+        record = dict(first=self.steps(step, len(losses))[0], what=what, ranks=ranks, losses=[each[2] for each in found])
+        if hasattr(runner, 'place_before'):
+            runner.place = runner.place_before(step)
+        runner.save_checkpoint(runner.work_dir, f'{name}.pth', by_epoch=False,
+                               meta={'epoch': runner.epoch, 'iter': step - 1, DIVERGED: record})
         said = ', '.join(images[:SHOWN]) or 'not known to this runner'
         if len(images) > SHOWN:
             if is_main_process():
@@ -167,10 +178,12 @@ class StopOnDivergenceHook(Hook):
             return ''
         return f'the gradient norm is {float(norm):.4g}, above max_grad_norm={self.max_grad_norm}'
 
-    def images(self, step: int, batches: int) -> list[str]:
-        """The images of this process's part of an update; none if the runner does not know them.
+    def steps(self, step: int, batches: int) -> range:
+        """The runner's steps that an update is made of: mmengine's loops accumulate several, each of a batch."""
+        return range(step - max(batches // getattr(self.runner.train_loop, 'count', 1), 1) + 1, step + 1)
 
-        What mmengine's loops accumulate is several of their steps, of a batch each.
-        """
-        steps = range(step - batches // getattr(self.runner.train_loop, 'count', 1) + 1, step + 1)
-        return [image for each in steps for image in self.runner.images_of(each)] if hasattr(self.runner, 'images_of') else []
+    def images(self, step: int, batches: int) -> list[str]:
+        """The images of this process's part of an update; none if the runner does not know them."""
+        if not hasattr(self.runner, 'images_of'):
+            return []
+        return [image for each in self.steps(step, batches) for image in self.runner.images_of(each)]

@@ -6,7 +6,9 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import DataLoader
 
-from .effective_batch import StepIterator
+from nepa_mm.datasets import DrawSampler
+
+from .effective_batch import StepIterator, StepLoader
 
 
 @dataclass
@@ -31,6 +33,17 @@ class DataPlace:
             return DataPlace(self.epoch, self.images + images)
         epochs, images = divmod(self.images + images, len(loader) * batch)
         return DataPlace(self.epoch + epochs, images)
+
+    def indices(self, runner: Runner) -> list[int]:
+        """Which images a process draws for the step that begins here; none if it is in the epoch before, or nobody knows."""
+        loader = runner.train_dataloader
+        if not isinstance(loader.sampler, DrawSampler) or loader.batch_size is None or self.images < 0:
+            return []
+        begin = self.images // runner.world_size
+        end = begin + getattr(runner.train_loop, 'count', 1) * loader.batch_size
+        if isinstance(loader, StepLoader) and loader.drop_last:  # the last step may be a smaller one
+            end = min(end, len(loader.loader) * loader.batch_size)
+        return loader.sampler.indices(self.epoch, begin, end)
 
     def begin_at(self, runner: Runner) -> None:
         """Let a run that is resumed draw the image after this place first, without reading those before."""

@@ -22,8 +22,7 @@ from nepa_mm.engine.hooks.checkpoint_hooks import STOPPED
 from nepa_mm.engine.hooks.interruptions import DataTimeout, LoaderFaultsHook, begin_worker, dead, workers_of
 from nepa_mm.engine.hooks.step_hooks import KeepZerosHook, StepSeedHook
 from nepa_mm.engine.loops.data_place import DataPlace
-from nepa_mm.engine.loops.effective_batch import StepLoader
-from nepa_mm.errors import CheckpointError, ConfigError, ProcessError, UserError, first_line
+from nepa_mm.errors import CheckpointError, ConfigError, DataError, ProcessError, UserError, first_line
 from nepa_mm.launch.relaunch import launched, restart, say_restart
 from nepa_mm.launch.work_dir import checkpoint_folders
 from nepa_mm.registry import RUNNERS
@@ -62,7 +61,9 @@ class ReliableRunner(SavingRunner):
                 remove_temporaries(folder)
         try:
             return super().train()
-        except UserError:  # says itself what is wrong
+        except UserError as error:  # says itself what is wrong
+            if isinstance(error, DataError) and self.place.images:  # what was trained until then is not to be done again
+                self.save_after_fault()
             raise
         except (RuntimeError, OSError, EOFError) as error:  # a reader that lost its worker says any of them
             fault = self.fault(error)
@@ -270,7 +271,7 @@ class ReliableRunner(SavingRunner):
 
     def save_checkpoint(self, out_dir: str, filename: str, *args, meta: dict | None = None, **kwargs) -> None:
         """Save as :class:`SavingRunner` does, with the facts of the run and the place in the data."""
-        meta = {**(meta or {}), KEY: dict(facts=self.facts(), place=asdict(self.place))}
+        meta = {**(meta or {}), KEY: dict(facts=self.facts(), place=asdict(self.place), threads=torch.get_num_threads())}
         super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
 
     def save_stopped(self, meta: dict) -> str:
@@ -325,16 +326,11 @@ class ReliableRunner(SavingRunner):
 
     def images_of(self, step: int) -> list[str]:
         """Paths, or else indices, of the images that this process sees in an optimizer step, counted from 1."""
-        loader = self.train_dataloader
-        place = self.place.moved(self, step - 1 - self.iter)
-        if not isinstance(loader.sampler, DrawSampler) or loader.batch_size is None or place.images < 0:  # in the epoch before
-            return []
-        begin = place.images // self.world_size
-        end = begin + getattr(self.train_loop, 'count', 1) * loader.batch_size
-        if isinstance(loader, StepLoader) and loader.drop_last:  # the last step may be a smaller one
-            end = min(end, len(loader.loader) * loader.batch_size)
-        indices = loader.sampler.indices(place.epoch, begin, end)
-        return [self.path_of_image(index) for index in indices]
+        return [self.path_of_image(index) for index in self.place_before(step).indices(self)]
+
+    def place_before(self, step: int) -> DataPlace:
+        """The place in the data at which an optimizer step, counted from 1, begins; that of the next one is ``self.place``."""
+        return self.place.moved(self, step - 1 - self.iter - self.ends_step)  # at the end of a step it is ahead of self.iter
 
     def path_of_image(self, index: int) -> str:
         """The file of a training image, or its index where there is none."""

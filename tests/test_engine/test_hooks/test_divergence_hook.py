@@ -10,6 +10,8 @@ from mmengine.optim import OptimWrapper
 from nepa_mm import NEPA, NEPAViT
 from nepa_mm.checkpoints.storage.files import read_checkpoint
 from nepa_mm.engine import DurableCheckpointHook, ReliableRunner, StopOnDivergenceHook
+from nepa_mm.engine.hooks.divergence_hook import DIVERGED
+from nepa_mm.engine.runner.reliable_runner import KEY
 from nepa_mm.errors import ConfigError, DivergedError
 from tiny import TINY, Images
 
@@ -139,6 +141,10 @@ def test_what_is_read_late_spoils_no_weight(spoil, batch, interval, good, tmp_pa
     assert said.startswith(f'step {batch} was not taken: ')
     stopped = read_checkpoint(tmp_path / f'diverged_iter_{batch - 1}.pth')
     assert built.iter <= batch + 1  # two steps later at most, counted from 0
+    images = [f'image {index}' for index in built.train_dataloader.sampler.indices(0, 2 * batch - 2, 2 * batch)]
+    assert f' | images {", ".join(images)} | ' in said and stopped['meta'][KEY]['place']['images'] == 2 * batch - 2
+    record = stopped['meta'][DIVERGED]
+    assert record['first'] == batch and record['ranks'] == [0] and len(record['losses'][0]) == 1
     expected = read_checkpoint(good / f'iter_{batch - 1}.pth')
     raw, expected_raw = stopped['ema_state_dict'], expected['ema_state_dict']  # mmengine saves the average as state_dict
     assert all(torch.equal(raw[name], value) for name, value in expected_raw.items() if name.startswith('module.'))
