@@ -1,9 +1,13 @@
 import os
+import threading
+from collections import defaultdict
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import torch
 
+from nepa_mm.checkpoints.storage import durable
 from nepa_mm.checkpoints.storage.durable import (
     check_whole,
     checkpoints_in,
@@ -54,6 +58,26 @@ def test_every_bit_counts(tmp_path):
             path.write_bytes(whole[:byte] + bytes([whole[byte] ^ 1 << bit]) + whole[byte + 1:])
             with pytest.raises(CheckpointError, match='1 of its [0-9]+ parts are not what was written'):
                 check_whole(path)
+
+
+def test_each_thread_reads_by_an_archive_of_its_own(tmp_path, monkeypatch):
+    """Python 3.12's threads read parts of each other, where they share one: a whole checkpoint seemed damaged now and then."""
+    path, threads, read = tmp_path / 'epoch_1.pth', defaultdict(set), []
+    torch.save({str(i): torch.zeros(1) for i in range(20)}, path)
+
+    class Archive(ZipFile):
+
+        def open(self, entry, *args, **kwargs):
+            threads[id(self)].add(threading.get_ident())
+            read.append(entry.filename)
+            return super().open(entry, *args, **kwargs)
+
+    kept = []  # or the next one could have the id of the last
+    monkeypatch.setattr(durable, 'ZipFile', lambda *args: kept.append(Archive(*args)) or kept[-1])
+    monkeypatch.setattr(os, 'cpu_count', lambda: 4)
+    check_whole(path)
+    assert len(threads) == 4 and all(len(each) == 1 for each in threads.values())
+    assert sorted(read) == sorted(kept[0].namelist()) and len(read) > 20
 
 
 def test_no_bit_of_the_list_of_parts_leads_to_other_weights_or_to_none(tmp_path):
