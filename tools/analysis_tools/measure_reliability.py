@@ -16,6 +16,7 @@ from statistics import median
 from unittest import mock
 
 import torch
+from mmengine.config import DictAction
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import save_checkpoint
 
@@ -98,7 +99,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--warmup', type=int, default=5, help='steps before the first turn')
     parser.add_argument('--folder', help='where to write checkpoints; default: a temporary folder')
     parser.add_argument('--json', type=JsonFile, help='file for the figures')
-    parser.set_defaults(cfg_options=None, work_dir=None, launcher='none', local_rank=0)
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings of the config')
+    parser.set_defaults(work_dir=None, launcher='none', local_rank=0)
     return parser.parse_args()
 
 
