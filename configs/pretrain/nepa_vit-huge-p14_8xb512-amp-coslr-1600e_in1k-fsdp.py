@@ -8,4 +8,5 @@ _base_ = '../_base_/recipes/nepa_1600e_in1k.py'
 
 model = dict(backbone=dict(arch='huge', with_cp=True))
 
+default_hooks = dict(checkpoint=dict(sharded=True))  # each GPU writes its pieces, to a folder
 model_wrapper_cfg = dict(type='nepa_mm.FullyShardedDataParallel', blocks=['Block'])

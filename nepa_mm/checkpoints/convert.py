@@ -5,14 +5,10 @@ Safetensors are converted tensor by tensor, in the memory of the largest.
 import argparse
 import json
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from functools import partial
-from mmap import mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from zipfile import ZipFile, ZipInfo
 
-import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
@@ -29,8 +25,11 @@ from .preprocessing import input_size
 from .release.preprocessor_file import NAME, read_file, to_file
 from .release.released_config import released_config
 from .release.released_files import find_released, meta_of
+from .storage.durable import check_whole
 from .storage.files import about, existing_file, is_safetensors, read_checkpoint, sha256
-from .storage.safetensors_files import ComputedTensors, LazyTensors, tensor_bytes, write_safetensors
+from .storage.pth_files import key_of, untouched_of, write_frame, write_pth
+from .storage.safetensors_files import ComputedTensors, LazyTensors, write_safetensors
+from .storage.sharded_files import dtype_of, is_sharded, lazy_sharded, place_of, read_manifest, read_tensor
 
 WRITTEN = ('.pth', '.safetensors')
 # Of a segmentor and of pretraining with masks, which the release has no place for
@@ -50,46 +49,6 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], meta: dict) -> None
             write_safetensors(temporary, tensors, record.to_header(meta))
         else:
             write_pth(temporary, tensors, meta)
-
-
-def write_pth(path: Path, tensors: Mapping[str, Tensor], meta: dict) -> None:
-    """What ``torch.save`` writes of ``meta`` and ``state_dict``, tensor by tensor, with check sums that ``unzip -t`` finds right.
-
-    PyTorch writes the frame, with the place of each tensor left open (``skip_data``; before 2.6 it fills them), and its parts go
-    to the file one by one. The content alone decides every byte: PyTorch would name the parts after the file, and number it.
-    """
-    places = {name: untouched(tensors[name]) for name in tensors}
-    frame, names = path.with_name(f'{path.name}.frame'), list(tensors)
-    try:
-        with getattr(torch.serialization, 'skip_data', nullcontext)():
-            torch.save(dict(meta=meta, state_dict=places), frame)
-        with ZipFile(frame) as source, ZipFile(path, 'w') as archive:
-            for entry in source.infolist():
-                inner = entry.filename.partition('/')[2]
-                if inner == '.data/serialization_id':
-                    continue
-                number = inner.removeprefix('data/')
-                content = tensor_bytes(tensors[names[int(number)]]) if number.isdigit() else source.read(entry)
-                write_part(archive, f'archive/{inner}', content)
-    finally:
-        frame.unlink(missing_ok=True)
-
-
-def untouched(tensor: Tensor) -> Tensor:
-    """One of its shape and kind, in pages of its own that take no memory before they are written to."""
-    size = tensor.numel() * tensor.element_size()
-    return torch.frombuffer(mmap(-1, size), dtype=torch.uint8).view(tensor.dtype).view(tensor.shape) if size else tensor.clone()
-
-
-def write_part(archive: ZipFile, name: str, content: bytes | memoryview) -> None:
-    """Add a part to a zip file, as it is, from a multiple of 64 bytes on, as PyTorch does so that it can be mapped to memory."""
-    part = ZipInfo(name)  # of 1980
-    begin = archive.fp.tell() + 30 + len(name) + 4  # its header, and that of the padding
-    padding = -begin % 64
-    part.extra = b'FB' + padding.to_bytes(2, 'little') + bytes(padding)
-    part.file_size = len(content)
-    with archive.open(part, 'w') as file:
-        file.write(content)
 
 
 def hf_to_mm(src: str, dst: Path, ema: bool = False) -> str:
@@ -228,6 +187,43 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
     return f'{path}: {len(tensors)} tensors of {src} ({kind_of(tensors)}, weights: {which(meta)}), without optimizer and logs'
 
 
+def gather(src: str, dst: Path, ema: bool = False) -> str:
+    """Write the checkpoint that the processes of a training wrote in pieces as one file.
+
+    Args:
+        src: The folder.
+        dst: ``NAME.pth``, with all that a training goes on from, or ``NAME.safetensors``, with the weights alone.
+        ema: Of these, take the averaged ones.
+
+    Returns:
+        One line that says what was done.
+
+    Raises:
+        CheckpointError: If there is no such folder, a byte of it is not what was written, or the file exists.
+    """
+    check_suffix(dst)
+    refuse_existing(dst)
+    folder = Path(src)
+    if not is_sharded(folder):
+        raise CheckpointError('it is no checkpoint in pieces, which is a folder', src, 'take a file as it is, or publish it')
+    check_whole(folder)
+    if dst.suffix == '.safetensors':
+        tensors, meta = weights_of(src, ema)
+        write_weights(dst, tensors, meta)
+        return f'{dst}: {len(tensors)} tensors of {src} ({kind_of(tensors)}, weights: {which(meta)})'
+    if ema:
+        raise CheckpointError('a .pth has the averaged weights and the raw ones', '--ema', 'leave it out, or write .safetensors')
+    frame, entries, _ = read_manifest(folder)
+    makers = {}
+    for entry in entries:
+        place = untouched_of(entry.shape, dtype_of(entry))
+        place_of(frame, entry.keys)[entry.keys[-1]] = place
+        makers[key_of(place)] = partial(read_tensor, folder, entry)
+    with new_file(dst) as temporary:
+        write_frame(temporary, frame, makers)
+    return f'{dst}: all of {src}, {len(entries)} of its tensors put together'
+
+
 def published_record(meta: dict, path: Path) -> dict:
     """The record of weights that others get: of places on this machine, the names alone."""
     known = record.facts_in(meta)
@@ -250,10 +246,28 @@ def weights_of(address: str, ema: bool) -> tuple[Mapping[str, Tensor], dict]:
         if prefix_of(RELEASED, source) is not None:
             raise CheckpointError('it is in the released format already', 'its weights', 'take it as it is, without conversion')
         return by_our_names(source), meta
+    if is_sharded(path):
+        return sharded_weights(path, ema or address.startswith('ema:'))
     address = address if path_of(address) != address else f'{"ema" if ema else "raw"}:{address}'
     checkpoint = CheckpointLoader.load_checkpoint(address, 'cpu', logger='silent')
     meta = checkpoint.get('meta')
     return checked(checkpoint), meta if isinstance(meta, dict) else {}
+
+
+def sharded_weights(folder: Path, ema: bool) -> tuple[Mapping[str, Tensor], dict]:
+    """The same of a checkpoint in pieces, each tensor put together when it is asked for."""
+    checkpoint, tensors = lazy_sharded(folder)
+    meta, both = checkpoint['meta'], 'ema_state_dict' in checkpoint
+    if both:
+        meta[record.KEY] = {**record.facts_in(meta), 'weights': 'ema' if ema else 'raw'}
+    else:
+        record.check_kind(meta, ema)
+    part, prefix = ('ema_state_dict', 'module.') if both and not ema else ('state_dict', '')  # EMAHook exchanges them
+    makers = {name.removeprefix(prefix): tensors.makers.get((part, name), lambda value=value: value)
+              for name, value in checkpoint[part].items() if name.startswith(prefix)}
+    if isinstance(meta.get('cfg'), str):
+        meta['cfg'] = record.plain_config_text(meta['cfg'])
+    return checked(ComputedTensors(makers)), meta
 
 
 def by_our_names(source: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

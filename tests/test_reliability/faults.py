@@ -111,6 +111,19 @@ class Signal(Hook):
 
 
 @HOOKS.register_module()
+class SaveAtOnce(Hook):
+    """Save what the training begins from under a name, and leave."""
+    priority = 'LOWEST'
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def before_train(self, runner):
+        runner.save_checkpoint(runner.work_dir, self.name, meta=dict(epoch=runner.epoch, iter=runner.iter), by_epoch=False)
+        raise SystemExit(0)
+
+
+@HOOKS.register_module()
 class Bug(Hook):
     """Raise what is no user's to mend, in one process before a step."""
 

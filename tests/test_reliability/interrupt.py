@@ -100,3 +100,4 @@ def slow_steps(seconds: float = 0.1) -> None:
 
 
 wrap('nepa_mm.engine.runner.saving_runner:write_checkpoint', count_save)
+wrap('nepa_mm.checkpoints.storage.sharded_saves:write_sharded', count_save)

@@ -76,7 +76,8 @@ class HostCopy:
 
     def of(self, state: dict) -> dict:
         """A copy, made when this returns, that stays until the next call. What shares memory in the state does in the copy."""
-        tensors = [tensor for tensor in tensors_in(state) if has_plain_memory(tensor)]
+        found = list(tensors_in(state))
+        tensors = [tensor for tensor in map(local, found) if has_plain_memory(tensor)]
         storages = {key_of(tensor): tensor.untyped_storage() for tensor in tensors}
         places, end = {}, 0
         for key, storage in storages.items():
@@ -86,8 +87,13 @@ class HostCopy:
         copies = {key: self.part(places[key], storage) for key, storage in storages.items()}
         for device in devices:
             torch.cuda.current_stream(device).synchronize()
-        return copy.deepcopy(state, {id(tensor): torch.empty(0, dtype=tensor.dtype).set_(
-            copies[key_of(tensor)], tensor.storage_offset(), tensor.shape, tensor.stride()) for tensor in tensors})
+        done = {}
+        for tensor in found:
+            part = local(tensor)
+            if has_plain_memory(part):
+                place = part.storage_offset(), part.shape, part.stride()
+                done[id(tensor)] = with_local(tensor, torch.empty(0, dtype=part.dtype).set_(copies[key_of(part)], *place))
+        return copy.deepcopy(state, done)
 
     def part(self, begin: int, storage: UntypedStorage) -> UntypedStorage:
         """A copy of some memory, as a storage of its own, since torch.save writes whole ones; on a GPU it is only begun."""
@@ -124,6 +130,20 @@ def tensors_in(value) -> Iterator[Tensor]:
     elif isinstance(value, (dict, list, tuple)):
         for part in value.values() if isinstance(value, dict) else value:
             yield from tensors_in(part)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's piece of a DTensor; others as they are."""
+    return tensor.to_local() if hasattr(tensor, 'to_local') else tensor
+
+
+def with_local(tensor: Tensor, part: Tensor) -> Tensor:
+    """A tensor's copy: the part itself, or a DTensor of the same kind that holds it, also where its mesh is of GPUs."""
+    if local(tensor) is tensor:
+        return part
+    copied = tensor.detach()
+    copied._local_tensor = part  # as torch's own copies for asynchronous saves
+    return copied
 
 
 def has_plain_memory(tensor: Tensor) -> bool:

@@ -17,11 +17,14 @@ import torch
 
 from nepa_mm.errors import CheckpointError, StorageError, first_line
 
+from .files import naming
 from .pickled import allowed
+from .sharded_files import MANIFEST, wrong_files
 
-NAME = re.compile(r'(epoch|iter)_(\d+)\.pth')
+NAME = re.compile(r'(epoch|iter)_(\d+)\.pth(\.replaced)?')
 REMEDY = 'name another, or let --resume choose'
 TEMPORARY = '.{}.tmp'
+REPLACED = '{}.replaced'  # a folder or file that another one is about to take the name of
 PIECE = 1 << 24  # bytes that are read at a time
 
 
@@ -40,12 +43,7 @@ def write_checkpoint(checkpoint: dict, path: Path) -> None:
         with open(temporary, 'rb') as file:
             os.fsync(file.fileno())
         check_whole(temporary)
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)  # the name is in the folder, which is on disk by itself
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        take_name(temporary, path)
     except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError
         with suppress(OSError):  # of a disk or folder that does not let it, which the error says already
             temporary.unlink()
@@ -57,18 +55,65 @@ def write_checkpoint(checkpoint: dict, path: Path) -> None:
                            'were') from error
 
 
+def take_name(temporary: Path, path: Path) -> None:
+    """Give a file or folder that is on disk its name; what had that name before is there until it has."""
+    replaced = path.with_name(REPLACED.format(path.name))
+    if temporary.is_dir() and path.exists() or path.is_dir():  # which one call does for two files alone
+        remove(replaced)
+        os.replace(path, replaced)
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+    remove(replaced)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk: it is there by itself, apart from its files."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint, a file or a folder, if it is there; of a folder no half is left under its name."""
+    if path.is_dir():
+        going = path if path.name.startswith('.') else path.with_name(TEMPORARY.format(f'{path.name}.pth'))
+        if going != path:
+            remove(going)
+            os.replace(path, going)
+        shutil.rmtree(going)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def remove_temporaries(folder: Path) -> None:
     """Remove what a process that was killed during :func:`write_checkpoint` left behind."""
     for path in folder.glob(TEMPORARY.format('*.pth')):
-        path.unlink()
+        remove(path)
+    for path in folder.glob(REPLACED.format('*.pth')):
+        if path.with_name(path.name.removesuffix(REPLACED.format(''))).exists():
+            remove(path)
 
 
 def check_whole(path: Path) -> None:
-    """Compare every part of a file of ``torch.save`` with its check sum (CRC-32), which ``torch.load`` does not.
+    """Compare every part of a checkpoint with its check sum (CRC-32), which ``torch.load`` does not.
 
     Raises:
-        CheckpointError: If a byte of the weights differs, or the file is cut, empty, unreadable or no such file.
+        CheckpointError: If a byte of the weights differs, or a file is cut, empty, unreadable or no such file.
     """
+    if path.is_dir():
+        check_file(path / MANIFEST)
+        with naming(path / MANIFEST):
+            wrong = wrong_files(path)
+        if wrong:
+            raise CheckpointError(f'of its files, {"; ".join(wrong[:3])}', str(path), REMEDY)
+    else:
+        check_file(path)
+
+
+def check_file(path: Path) -> None:
+    """The same of a file of ``torch.save``."""
     try:
         if not path.stat().st_size:
             raise CheckpointError('it is empty (0 bytes)', str(path), REMEDY)
@@ -113,13 +158,13 @@ def is_whole(archive: ZipFile, entry: ZipInfo) -> bool:
 
 def checkpoints_in(*folders: Path) -> Iterator[Path]:
     """The ``epoch_*.pth`` and ``iter_*.pth`` of a run's folders, newest first by the step that they hold."""
-    found = {'iter': [], 'epoch': []}  # of the same step, that which a stop left knows that it is to go
+    found = {'iter': [], 'epoch': []}  # of the same step, that which a stop left knows that it is to go; replaced ones come last
     for path in (path for folder in folders if folder.is_dir() for path in folder.iterdir()):
         match = NAME.fullmatch(path.name)
         if match:
-            found[match[1]].append((int(match[2]), path))
+            found[match[1]].append((int(match[2]), not match[3], path))
     stacks = (sorted(each, reverse=True) for each in found.values())
-    for _, path in merge(*stacks, key=lambda each: step_of(each[1]), reverse=True):
+    for *_, path in merge(*stacks, key=lambda each: step_of(each[-1]), reverse=True):
         yield path
 
 
@@ -133,6 +178,7 @@ def step_of(path: Path) -> float:
 
 def read_meta(path: Path) -> dict:
     """``meta`` of a checkpoint, without reading its tensors."""
+    path = path / MANIFEST if path.is_dir() else path
     with allowed():
         return torch.load(path, map_location='cpu', mmap=True, weights_only=True).get('meta', {})
 

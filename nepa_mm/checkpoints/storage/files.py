@@ -14,6 +14,7 @@ from nepa_mm.errors import CheckpointError, first_line
 
 from .pickled import allowed, plain
 from .safetensors_files import INDEX_SUFFIX, LazyTensors
+from .sharded_files import is_sharded, read_sharded
 
 
 def is_safetensors(path: Path) -> bool:
@@ -21,13 +22,15 @@ def is_safetensors(path: Path) -> bool:
 
 
 def existing_file(path: str | Path) -> Path:
-    """The path of a file that has content.
+    """The path of a file that has content, or of a folder to which the processes of a training saved.
 
     Raises:
         CheckpointError: If it has not.
     """
     try:
         path = Path(path).expanduser()
+        if is_sharded(path):
+            return path
         if path.is_dir():
             raise CheckpointError('it is a folder', str(path), f'give a file; the address of a released checkpoint is hf:{path}')
         if not path.is_file():
@@ -42,13 +45,13 @@ def existing_file(path: str | Path) -> Path:
 
 
 def read_checkpoint(path: str | Path, map_location=None, more: Sequence[type] = ()) -> dict:
-    """Read weights or a runner's checkpoint: ``.safetensors``, the index of several, or what ``torch.save`` wrote.
+    """Read weights or a runner's checkpoint: ``.safetensors``, the index of several, what ``torch.save`` wrote, or pieces.
 
     Code in a file is never run: pickles load with ``weights_only=True``, and there is no second attempt.
 
     Args:
-        path: The file.
-        map_location: As for ``torch.load``; safetensors go to the device that it names, else to the CPU.
+        path: The file, or the folder of pieces.
+        map_location: As for ``torch.load``; safetensors and pieces go to the device that it names, else to the CPU.
         more: Harmless classes that pickles may hold beside the usual.
 
     Returns:
@@ -59,6 +62,8 @@ def read_checkpoint(path: str | Path, map_location=None, more: Sequence[type] = 
     """
     path = existing_file(path)
     with naming(path):
+        if path.is_dir():
+            return read_sharded(path, map_location)
         if is_safetensors(path):
             lazy = LazyTensors(path)
             device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'

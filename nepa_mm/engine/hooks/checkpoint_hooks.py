@@ -9,6 +9,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from nepa_mm.checkpoints.fitting.fit import origin_of
 from nepa_mm.checkpoints.record import KEY, record
+from nepa_mm.checkpoints.storage.durable import remove
 from nepa_mm.errors import CheckpointError, ConfigError
 from nepa_mm.launch.naming_errors import class_counts
 from nepa_mm.models.fit_model import fit_model, require_all, unwrapped
@@ -20,7 +21,7 @@ STOPPED = 'nepa_mm_stopped'  # in the message hub: the checkpoint that a signal 
 
 
 class LateRemovals:
-    """A file backend of mmengine that notes which files of a folder are to go, in a list, and removes them later."""
+    """A file backend of mmengine that notes which files and folders of a folder are to go, and removes them later."""
 
     def __init__(self, backend, folder: str, names: list[str]) -> None:
         self.backend, self.folder, self.names = backend, folder, names
@@ -28,11 +29,15 @@ class LateRemovals:
     def remove(self, path: str) -> None:
         self.names.append(Path(path).name)
 
+    rmtree = remove
+
     def remove_now(self, keep: tuple = ()) -> None:
         """Remove what was noted, but for files that were written anew meanwhile."""
         for name in self.names:
             path = self.backend.join_path(self.folder, name)
-            if path not in keep and self.backend.isfile(path):
+            if path not in keep and self.backend.isdir(path):
+                remove(Path(path))
+            elif path not in keep and self.backend.isfile(path):
                 self.backend.remove(path)
         self.names.clear()
 
@@ -50,15 +55,17 @@ class DurableCheckpointHook(CheckpointHook):
     Args:
         background: Let the training go on while a regular checkpoint is written, from a copy of the state in host memory. A new
             best one is written before it goes on, and each one where the runner is another than :class:`ReliableRunner`.
+        sharded: Where the model is in pieces (:class:`FullyShardedDataParallel`), let each process write its own, to a folder of
+            the checkpoint's name. False gathers all in the first process, which writes a file, as it always does of the best.
         **kwargs: All arguments of mmengine's.
 
     Raises:
         ConfigError: After the first validation, if ``save_best`` names no metric of it.
     """
 
-    def __init__(self, background: bool = True, **kwargs) -> None:
+    def __init__(self, background: bool = True, sharded: bool = False, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.background = background
+        self.background, self.sharded = background, sharded
         for name in self.args.keys() - {'meta'}:  # of Runner.save_checkpoint, which would refuse it at the first save
             raise TypeError(f"__init__() got an unexpected keyword argument '{name}'")
 
@@ -68,6 +75,7 @@ class DurableCheckpointHook(CheckpointHook):
         if kept:
             runner.logger.warning(f'default_hooks.checkpoint.{" and ".join(kept)}=False: no training can be resumed from these '
                                   'checkpoints')
+        runner.saves_pieces = self.sharded
         names = runner.message_hub.runtime_info.get(REMOVED, [])
         runner.message_hub.update_info(REMOVED, names)  # to be saved
         self.file_backend = LateRemovals(self.file_backend, self.out_dir, names)
@@ -98,7 +106,7 @@ class DurableCheckpointHook(CheckpointHook):
         with open(work_dir / 'last_checkpoint', 'w') as pointer:
             pointer.write(self.last_ckpt)
         if stopped is not None and stopped != Path(self.last_ckpt).name:
-            (work_dir / stopped).unlink(missing_ok=True)
+            remove(work_dir / stopped)
         self.file_backend.remove_now(kept)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:

@@ -1,34 +1,44 @@
 """mmengine's ``Runner`` with checkpoints that are whole or not there, and that a training need not wait for."""
 from contextlib import ExitStack
-from functools import cached_property
+from datetime import timedelta
+from functools import cached_property, partial
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
+import torch.distributed as dist
 from mmengine.runner import runner as runner_module
 from yapf.yapflib import yapf_api
 from yapf.yapflib.yapf_api import FormatCode as format_code
 
 from nepa_mm.checkpoints.storage.background import BackgroundSaves
 from nepa_mm.checkpoints.storage.durable import write_checkpoint
-from nepa_mm.errors import StorageError
+from nepa_mm.errors import first_line
 
 from .sharded_runner import ShardedRunner
 
 
 class SavingRunner(ShardedRunner):
-    """Saves by :func:`write_checkpoint`, if asked while the training goes on. The end of the training waits for it.
+    """Saves by :func:`write_checkpoint`, or all processes by :func:`write_sharded`; if asked while the training goes on.
 
-    A save that fails then ends the training before its next step, at its next save, or at its end.
+    The end of the training waits for it. A save that fails then ends the training before its next step, at its next save, or
+    at its end.
     """
 
     last_saved = None  # path of the newest checkpoint of this process
+    saves_pieces = False  # of a model that is in pieces, each process its own, to a folder
     formatted = {}  # the config's text: as it was, and as yapf formats it
 
     @cached_property
     def saves(self) -> BackgroundSaves:
         """What is written while the training goes on."""
         return BackgroundSaves()
+
+    @cached_property
+    def save_group(self) -> dist.ProcessGroup:
+        """Of all processes, for a thread of each, and for the CPU; all must come here together."""
+        seconds = (self.cfg.get('env_cfg', {}).get('dist_cfg') or {}).get('timeout')
+        return dist.new_group(backend='gloo', timeout=seconds and timedelta(seconds=seconds))
 
     def train(self) -> torch.nn.Module:
         """Launch training, and wait for the last save."""
@@ -39,8 +49,8 @@ class SavingRunner(ShardedRunner):
         finally:  # an error has ended the training, which that of a save must not hide
             try:
                 self.saves.wait()
-            except StorageError as error:
-                self.logger.error(error.line)
+            except Exception as error:
+                self.logger.error(f'The last checkpoint was not written: {first_line(error)}')
 
     def call_hook(self, fn_name: str, **kwargs) -> None:
         """Call all hooks; before a step only if no save has failed, after the training when all is saved: signals wait for it."""
@@ -67,11 +77,17 @@ class SavingRunner(ShardedRunner):
             if file_client_args or backend_args or '://' in filename:
                 original(checkpoint, filename, file_client_args=file_client_args, backend_args=backend_args)
             elif background:
-                self.saves.begin(lambda copied: write_checkpoint(copied, Path(filename)), checkpoint)
+                self.saves.begin(lambda copied: save(copied, Path(filename)), checkpoint)
             else:
-                write_checkpoint(checkpoint, Path(filename))
+                save(checkpoint, Path(filename))
 
         self.saves.wait()
+        save = write_checkpoint
+        if self.is_sharded:
+            kwargs['in_pieces'] = self.saves_pieces and kwargs.get('save_optimizer', True)  # not of the best
+            if kwargs['in_pieces']:
+                from nepa_mm.checkpoints.storage.sharded_saves import write_sharded  # with what takes a second to import
+                save = partial(write_sharded, group=self.save_group)
         original = runner_module.save_checkpoint
         with ExitStack() as patches:
             patches.enter_context(patch.object(runner_module, 'save_checkpoint', write))  # mmengine's holds the file twice

@@ -53,8 +53,14 @@ class ShardedRunner(Runner):
             kwargs.update(map_location='cpu')
         return super().load_checkpoint(*args, **kwargs)
 
-    def save_checkpoint(self, *args, **kwargs) -> None:
-        """mmengine's; all processes must come here together to gather what is in pieces, for the first one to write."""
+    def save_checkpoint(self, *args, in_pieces: bool = False, **kwargs) -> None:
+        """mmengine's; all processes must come here together to gather what is in pieces, for the first one to write.
+
+        Args:
+            *args: Of mmengine's method.
+            in_pieces: Let each process write what it has instead.
+            **kwargs: Of mmengine's method.
+        """
         if not self.is_sharded:
             return super().save_checkpoint(*args, **kwargs)
         self.model.release()  # a validation may be what is stopped
@@ -65,5 +71,5 @@ class ShardedRunner(Runner):
             if is_main_process():
                 write(checkpoint, *args, **kwargs)
 
-        with patch.object(runner_module, 'save_checkpoint', gather_and_write):
+        with patch.object(runner_module, 'save_checkpoint', write if in_pieces else gather_and_write):
             Runner.save_checkpoint.__wrapped__(self, *args, **kwargs)  # the method itself leaves out all but the first process

@@ -5,6 +5,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 from nepa_mm.checkpoints import path_of
+from nepa_mm.checkpoints.storage.sharded_files import is_sharded
 from nepa_mm.errors import CheckpointError, ConfigError
 from nepa_mm.launch.config_parts import SPLITS, value_at
 
@@ -13,9 +14,9 @@ def check_checkpoints(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
     """Checkpoints on this machine that the config names must be there."""
     for key in ('load_from', 'model.backbone.init_cfg.checkpoint')[:1 + ('train' in splits)]:
         path = value_at(cfg, key)
-        if path and isinstance(path, str) and Path(path_of(path)).is_dir():
+        if path and isinstance(path, str) and Path(path_of(path)).is_dir() and not is_sharded(Path(path_of(path))):
             raise CheckpointError(f'{path!r} is a folder', key, f'give a file; the address of a released checkpoint is hf:{path}')
-        if isinstance(path, str) and ':' not in path_of(path) and not Path(path_of(path)).is_file():
+        if isinstance(path, str) and ':' not in path_of(path) and not Path(path_of(path)).exists():
             raise CheckpointError(f'{path!r}: there is no such checkpoint', key,
                                   'give the path of a checkpoint' if key == 'load_from' else  # which the commands set themselves
                                   f'train it first, or give its place with --cfg-options {key}=PATH')
