@@ -3,6 +3,7 @@ from .checks.check_datasets_hook import CheckDatasetsHook
 from .checks.check_seg_inputs_hook import CheckSegInputsHook
 from .hooks.checkpoint_hooks import CheckpointRecordHook, DurableCheckpointHook, FitCheckpointHook
 from .hooks.divergence_hook import StopOnDivergenceHook
+from .hooks.hang_watch import HangWatchHook
 from .hooks.interruptions import LoaderFaultsHook, StopOnSignalHook
 from .hooks.layer_lr_hook import LayerLRHook
 from .hooks.log_later import PatientRuntimeInfoHook

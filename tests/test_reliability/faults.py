@@ -124,6 +124,18 @@ class SaveAtOnce(Hook):
 
 
 @HOOKS.register_module()
+class Sleep(Hook):
+    """Sleep in one process before a step, longer than any test."""
+
+    def __init__(self, step: int, rank: int) -> None:
+        self.step, self.rank = step, rank
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if (runner.iter + 1, get_rank()) == (self.step, self.rank):
+            time.sleep(600)
+
+
+@HOOKS.register_module()
 class Bug(Hook):
     """Raise what is no user's to mend, in one process before a step."""
 

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ import torch
 from PIL import Image
 
 from nepa_mm.checkpoints.storage.files import read_checkpoint
-from runs import assert_same_end, finish, last_line, loss_of_steps, losses, train, write_config
+from runs import ENV, assert_same_end, finish, last_line, loss_of_steps, losses, train, write_config
+from tiny import ROOT
 from two import start_two, train_two
 
 ALLOWED = dict(default_hooks__loader_faults__max_bad_images=3)
@@ -158,14 +161,20 @@ def test_a_process_that_is_killed_ends_the_other(rank, whole_two, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_that_hangs_ends_the_other_within_the_timeout(whole_two, tmp_path):
+@pytest.mark.parametrize('fault, told', [
+    (dict(type='Signal', number=int(signal.SIGSTOP)), r'was last heard of in step [1-4] at \S+ \(\S+\)'),
+    (dict(type='Sleep'), r'is in step 4 at before_train_iter \(faults.py:\d+\)')])
+def test_a_process_that_hangs_ends_the_other_within_the_timeout_and_is_named(fault, told, whole_two, tmp_path):
     _, config = whole_two
-    config = with_signal(tmp_path, config, number=int(signal.SIGSTOP), step=4, rank=1)
+    made = tmp_path / 'hangs.py'
+    made.write_text(config.read_text() + f'custom_hooks.append({dict(fault, step=4, rank=1)})\n')
+    config = made
     processes = start_two(config, tmp_path / 'run', auto_scale_lr__base_batch_size=8, env_cfg__dist_cfg__timeout=8, **ALLOWED)
     said = last_line(finish(processes[0], 7))
     os.killpg(processes[1].pid, signal.SIGKILL)
     finish(processes[1], -signal.SIGKILL)
-    assert 'another process of the training died or hangs (' in said and 'step, 3, is' in said, said
+    assert re.match(r'nepa_mm: error: another process of the training died or hangs \(step 4, all_?reduce \d+ waits for process '
+                    rf'1, which {told}; .*Timed out.*\) \| the last finished step, 3, is ', said), said
 
 
 @pytest.mark.slow
@@ -185,3 +194,18 @@ def test_two_processes_have_the_gradient_of_one_and_see_each_image_once(tmp_path
         assert gradient.abs().max() > 0, name
         assert torch.equal(two[0][name], two[1][name]), name
         torch.testing.assert_close(two[0][name], gradient, atol=1e-6, rtol=1e-6, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available() or torch.cuda.device_count() < 2, reason='needs two GPUs')
+def test_on_two_gpus_a_process_that_hangs_is_named_before_nccl_aborts(tmp_path):
+    config = write_config(tmp_path)
+    hook = dict(type='Sleep', step=4, rank=1)
+    config.write_text(config.read_text() + f'custom_imports = dict(imports="faults")\ncustom_hooks.append({hook})\n')
+    command = ['bash', ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', tmp_path / 'run', '--cfg-options',
+               'auto_scale_lr.base_batch_size=8', 'env_cfg.dist_cfg.timeout=24']
+    env = {**ENV, 'PYTHON': sys.executable}
+    done = subprocess.run(list(map(str, command)), env=env, text=True, capture_output=True, timeout=200)
+    assert done.returncode == 7
+    assert re.match(r'nepa_mm: error: another process of the training hangs \(step 4, \w+ \d+ waits for process 1, which is in '
+                    'step 4 at before_train_iter ', last_line(done.stderr)), done.stderr[-3000:]

@@ -19,6 +19,7 @@ from nepa_mm.checkpoints.storage.files import is_safetensors
 from nepa_mm.datasets import DrawSampler, SeededDataset
 from nepa_mm.datasets.transforms.load_image import with_own_loader
 from nepa_mm.engine.hooks.checkpoint_hooks import STOPPED
+from nepa_mm.engine.hooks.hang_watch import HangWatchHook
 from nepa_mm.engine.hooks.interruptions import DataTimeout, LoaderFaultsHook, begin_worker, dead, workers_of
 from nepa_mm.engine.hooks.step_hooks import KeepZerosHook, StepSeedHook
 from nepa_mm.engine.loops.data_place import DataPlace
@@ -133,9 +134,9 @@ class ReliableRunner(SavingRunner):
         super().register_default_hooks({name: hook for name, hook in (hooks or {}).items() if hook is not None or name in own})
 
     def register_hooks(self, *args, **kwargs) -> None:
-        """Those of the config, and the three that this runner needs."""
+        """Those of the config, and the four that this runner needs."""
         super().register_hooks(*args, **kwargs)
-        for kind in (StepSeedHook, LoaderFaultsHook, KeepZerosHook):
+        for kind in (StepSeedHook, LoaderFaultsHook, KeepZerosHook, HangWatchHook):
             if not any(isinstance(hook, kind) for hook in self.hooks):
                 self.register_hook(kind())
 
@@ -300,7 +301,9 @@ class ReliableRunner(SavingRunner):
         if isinstance(error, DataTimeout):
             return f'{error}{self.in_flight()}'
         if self.distributed and re.search(r'[Cc]onnection (closed|reset)|gloo|NCCL|peer', text):
-            return f'another process of the training died or hangs ({first_line(error)})'
+            watch = next((hook for hook in self.hooks if isinstance(hook, HangWatchHook)), None)
+            where = f'{watch.report()}; ' if watch and re.search(r'[Tt]im(ed |e)?out', text) else ''
+            return f'another process of the training died or hangs ({where}{first_line(error)})'
         return None
 
     def in_flight(self, pids: Collection[int] | None = None) -> str:
