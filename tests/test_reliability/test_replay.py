@@ -140,7 +140,8 @@ def test_of_two_processes_the_one_with_the_bad_number_is_found(hook, bad, is_sha
     config = with_hook(write_config(tmp_path), step=4, rank=1, **hook)
     if is_sharded:
         config.write_text(config.read_text() +
-                          'model_wrapper_cfg = dict(type="nepa_mm.FullyShardedDataParallel", _delete_=True)\n')
+                          'model_wrapper_cfg = dict(type="nepa_mm.FullyShardedDataParallel", _delete_=True)\n'
+                          'default_hooks["checkpoint"]["sharded"] = True\n')
     train_two(config, tmp_path / 'run', code=5, auto_scale_lr__base_batch_size=8)
     saved = find_step(tmp_path / 'run')
     assert saved.processes == 2 and saved.ranks() == ([1] if 'loss' in hook['kind'] else [0, 1])
@@ -148,6 +149,7 @@ def test_of_two_processes_the_one_with_the_bad_number_is_found(hook, bad, is_sha
     replayed = replay(saved, 1)
     assert repr(replayed.losses) == repr(saved.logged_losses(1)) and (replayed.bad.module, replayed.bad.direction) == bad
     assert 'Step 4 of process 1 of 2, ' in said and said.count('the same bits') == 2
+    assert saved.checkpoint.is_dir() == is_sharded
     other = replay(saved, 0)
     assert other.losses == saved.logged_losses(0) and not other.is_bad
     assert not set(other.images) & set(replayed.images) and len(other.images) == 4

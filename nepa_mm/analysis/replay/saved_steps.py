@@ -2,11 +2,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 
-from nepa_mm.checkpoints.storage.durable import checkpoints_in, read_meta
-from nepa_mm.checkpoints.storage.pickled import allowed, plain
+from nepa_mm.checkpoints.storage.durable import checkpoints_in, read_lazily, read_meta
 from nepa_mm.engine.hooks.divergence_hook import DIVERGED
 from nepa_mm.engine.runner.reliable_runner import KEY
 from nepa_mm.errors import CheckpointError, ConfigError
@@ -60,10 +58,10 @@ class SavedStep:
         if rank:
             return None
         for path in self.checkpoint.parent.glob('*.pth'):
-            if read_meta(path).get('iter', 0) >= self.step:
-                with allowed():
-                    log = torch.load(path, map_location='cpu', mmap=True, weights_only=True)['message_hub']['log_scalars']
-                numbers = plain(log)['train/loss'].data[0] if 'train/loss' in log else ()
+            checkpoint = read_lazily(path)
+            if checkpoint['meta'].get('iter', 0) >= self.step:
+                log = checkpoint['message_hub']['log_scalars']
+                numbers = log['train/loss'].data[0] if 'train/loss' in log else ()
                 if len(numbers) >= self.step:
                     return float(numbers[self.step - 1])
         return None

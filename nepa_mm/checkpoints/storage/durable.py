@@ -178,9 +178,14 @@ def step_of(path: Path) -> float:
 
 def read_meta(path: Path) -> dict:
     """``meta`` of a checkpoint, without reading its tensors."""
+    return read_lazily(path).get('meta', {})
+
+
+def read_lazily(path: Path) -> dict:
+    """A checkpoint whose tensors are read when they are used; one in pieces has None in place of those."""
     path = path / MANIFEST if path.is_dir() else path
     with allowed():
-        return torch.load(path, map_location='cpu', mmap=True, weights_only=True).get('meta', {})
+        return torch.load(path, map_location='cpu', mmap=True, weights_only=True)
 
 
 def newest_whole(folders: list[Path], warn: Callable[[str], None], since: float = 0.) -> Path | None:
