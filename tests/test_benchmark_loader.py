@@ -47,11 +47,11 @@ def test_curves_are_held_against_the_plain_one_and_against_chance(tmp_path, monk
     monkeypatch.setattr(compare, 'train', train)
     monkeypatch.setattr(sys, 'argv', ['', 'a.py', '--steps', '20', '--change', 'fast=True', '--cfg-options', 'lr=1', '--json',
                                       str(tmp_path / 'curves.json')])
-    compare.main()
+    compare.main(compare.parse_args())
     assert runs == [('a.py', ['lr=1'], 1337), ('a.py', ['lr=1', 'fast=True'], 1337), ('a.py', ['lr=1'], 1338)]
     numbers = json.loads((tmp_path / 'curves.json').read_text())['numbers']
     assert numbers['changed']['largest'] == pytest.approx(0.01) and numbers['seed']['mean'] == pytest.approx(0.1)
     assert '| fast=True | 0.01000 |' in capsys.readouterr().out
     monkeypatch.setattr(sys, 'argv', ['', 'a.py', '--change', 'fast=True'])
     with pytest.raises(ConfigError, match=r'^200: a.py trains for 30 \| --steps \| set train_cfg.max_epochs$'):
-        compare.main()
+        compare.main(compare.parse_args())

@@ -15,8 +15,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from nepa_mm.datasets import HFImageDataset
-from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES
 from nepa_mm.errors import ConfigError, DataError
+from nepa_mm.find_images import IMAGE_SUFFIXES
 from tiny import ROOT
 
 datasets = pytest.importorskip('datasets')

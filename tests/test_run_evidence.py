@@ -127,7 +127,7 @@ def tool(work, monkeypatch):
 
     def run(*options):
         monkeypatch.setattr(sys, 'argv', [str(PATH), 'short', '--seeds', '2', '--jobs', '2', *options])
-        tool['main']()
+        tool['main'](tool['parse_args']())
         return page
 
     return run

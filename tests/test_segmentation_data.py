@@ -277,4 +277,5 @@ def test_labels_that_do_not_count_and_maps_that_count_from_zero(options, expecte
 
 def run_tool(monkeypatch, tool: str, *arguments) -> None:
     monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
-    runpy.run_path(str(ROOT / tool))['main']()
+    functions = runpy.run_path(str(ROOT / tool))
+    functions['main'](functions['parse_args']())

@@ -41,11 +41,11 @@ def sweep(tmp_path):
 @pytest.fixture
 def call(monkeypatch):
     """Call the tool's main() in this process."""
-    main = runpy.run_path(str(ROOT / 'tools/sweep_finetune.py'))['main']
+    tool = runpy.run_path(str(ROOT / 'tools/sweep_finetune.py'))
 
     def call_main(*arguments):
         monkeypatch.setattr(sys, 'argv', ['sweep', *map(str, arguments)])
-        main()
+        tool['main'](tool['parse_args']())
 
     return call_main
 

@@ -14,30 +14,10 @@ import csv
 import json
 from pathlib import Path
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-from rich.console import Console
-from rich.table import Table
-
 from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
-from nepa_mm.launch.read_config import read_config
 from nepa_mm.launch.training_process import logged, train_to_the_end
 
 KEEP_MORE = 'default_hooks.checkpoint.interval=100 default_hooks.checkpoint.max_keep_ckpts=-1'
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path, help='config of the fine-tuning')
-    parser.add_argument('pretrain_work_dir', type=Path, help='folder with epoch_*.pth of the pretraining')
-    parser.add_argument('--epochs', type=int, nargs='+', metavar='N', help='pretraining epochs to start from; default: all saved')
-    parser.add_argument('--gpus', type=int, default=1, help='processes (GPUs) of each fine-tuning; default: 1')
-    parser.add_argument('--work-dir', type=Path, help='DIR; default: work_dirs/<config name>_from_<pretraining folder>')
-    parser.add_argument('--cfg-options', nargs='+', default=[], help='override settings of the config, as for tools/train.py')
-    args = parser.parse_args()
-    if args.gpus < 1:
-        parser.error(f'--gpus {args.gpus}: give 1 or more')
-    return args
 
 
 def find_checkpoints(folder: Path, epochs: list[int] | None) -> dict[int, Path]:
@@ -57,6 +37,35 @@ def find_checkpoints(folder: Path, epochs: list[int] | None) -> dict[int, Path]:
         raise CheckpointError(f'{str(folder)!r} holds no checkpoint of {missing}, but of {sorted(found)}', '--epochs',
                               f'keep more of them in pretraining with --cfg-options {KEEP_MORE}')
     return {epoch: found[epoch] for epoch in sorted(epochs or found)}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', type=Path, help='config of the fine-tuning')
+    parser.add_argument('pretrain_work_dir', type=Path, help='folder with epoch_*.pth of the pretraining')
+    parser.add_argument('--epochs', type=int, nargs='+', metavar='N', help='pretraining epochs to start from; default: all saved')
+    parser.add_argument('--gpus', type=int, default=1, help='processes (GPUs) of each fine-tuning; default: 1')
+    parser.add_argument('--work-dir', type=Path, help='DIR; default: work_dirs/<config name>_from_<pretraining folder>')
+    parser.add_argument('--cfg-options', nargs='+', default=[], help='override settings of the config, as for tools/train.py')
+    args = parser.parse_args()
+    if args.gpus < 1:
+        parser.error(f'--gpus {args.gpus}: give 1 or more')
+    from nepa_mm.launch.read_config import read_config  # 0.2 s, which --help does without
+    if 'Accuracy' not in str(read_config(str(args.config)).get('val_evaluator')):
+        raise ConfigError(f"no val_evaluator=dict(type='Accuracy') in {args.config}", 'val_evaluator',
+                          'give a config that fine-tunes a classifier')
+    args.checkpoints = find_checkpoints(args.pretrain_work_dir, args.epochs)
+    return args
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from rich.console import Console
+from rich.table import Table
 
 
 def check_same_sweep(folder: Path, settings: dict) -> None:
@@ -110,16 +119,11 @@ def write_results(folder: Path) -> Table:
     return table
 
 
-def main() -> None:
-    args = parse_args()
-    if 'Accuracy' not in str(read_config(str(args.config)).get('val_evaluator')):
-        raise ConfigError(f"no val_evaluator=dict(type='Accuracy') in {args.config}", 'val_evaluator',
-                          'give a config that fine-tunes a classifier')
-    checkpoints = find_checkpoints(args.pretrain_work_dir, args.epochs)
+def main(args: argparse.Namespace) -> None:
     pretraining = args.pretrain_work_dir.resolve()
     folder = args.work_dir or Path('work_dirs') / f'{args.config.stem}_from_{pretraining.name}'
     check_same_sweep(folder, dict(config=str(args.config), pretraining=str(pretraining), options=args.cfg_options))
-    for epoch, checkpoint in checkpoints.items():
+    for epoch, checkpoint in args.checkpoints.items():
         options = [f'model.backbone.init_cfg.checkpoint={checkpoint}', *args.cfg_options]
         train_to_the_end(args.config, folder / f'epoch_{epoch}', options, args.gpus)
         table = write_results(folder)
@@ -128,4 +132,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

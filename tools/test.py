@@ -1,23 +1,13 @@
 """Test a checkpoint: classification or segmentation."""
 import argparse
 
+from nepa_mm.arguments import add_run, require_config
 from nepa_mm.errors import end_on_interrupt, one_line_errors
-
-if __name__ == '__main__':
-    end_on_interrupt('the test has not come to its end; nothing is measured')
-
-import mmengine
-
-from nepa_mm.launch import test_settings
-from nepa_mm.launch.build_runner import build_runner
-from nepa_mm.launch.checks import check_config
-from nepa_mm.launch.naming_errors import naming
-from nepa_mm.launch.read_config import add_common_arguments, load_config
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    add_common_arguments(parser)
+    add_run(parser)
     parser.add_argument('checkpoint', help='checkpoint file; raw:FILE or ema:FILE for its raw or averaged weights')
     parser.add_argument('--out', help='predictions: a .pkl file for classification, a folder of label maps for segmentation')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out holds; metrics go to a .json or .pkl file')
@@ -30,18 +20,33 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.out_item and not args.out:
         parser.error('--out-item needs --out')
+    require_config(args.config)
     return args
 
 
-def main() -> None:
-    args = parse_args()
+if __name__ == '__main__':
+    end_on_interrupt('the test has not come to its end; nothing is measured')
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+import mmengine
+
+from nepa_mm.launch import test_settings
+from nepa_mm.launch.checks import check_config
+from nepa_mm.launch.read_config import load_config
+
+
+def main(args: argparse.Namespace) -> None:
     cfg = load_config(args)
     test_settings.set_test(cfg, args)
     check_config(cfg, ('test', ))
     test_settings.wrap_model(cfg, args)
+    from nepa_mm.launch.build_runner import build_runner  # with torch and the hosts, once the config is right
+    from nepa_mm.launch.naming_errors import naming
+    from nepa_mm.launch.test_outputs import write_predictions
     with naming(cfg, ('test', )):
         runner = build_runner(cfg)
-        test_settings.write_predictions(runner, cfg, args)
+        write_predictions(runner, cfg, args)
         metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)
@@ -49,4 +54,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

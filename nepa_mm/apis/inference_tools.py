@@ -1,4 +1,4 @@
-"""What the commands of inference share: their arguments, the best of each image, names of pictures, and files."""
+"""What the commands of inference share: the best of each image, names of pictures, and files."""
 import argparse
 import json
 import os
@@ -9,49 +9,22 @@ import numpy as np
 import torch
 from mmpretrain.structures import DataSample
 
-from nepa_mm.errors import ConfigError, is_first_process
+from nepa_mm.arguments import ELSEWHERE, ON_GPU
+from nepa_mm.errors import is_first_process
 from nepa_mm.new_files import new_file
 
-from .arguments import add_inputs, add_model, model_of
 from .images import load_image, loader_of, picture_of, preparation_of
+from .named_model import model_of
 from .run_model import Inference, exit_code
-from .several_processes import await_others, join_processes, process_count
+from .several_processes import await_others, join_processes
 from .unfinished import Rows, Unfinished, say_done
-
-ON_GPU, ELSEWHERE = 128, 8  # images at once, unless told
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of all the commands, by the hosts' names."""
-    add_inputs(parser)
-    add_model(parser)
-    parser.add_argument('--batch-size', type=int, help=f'images at once; default: {ON_GPU} on a GPU, {ELSEWHERE} on a CPU and '
-                        'for segmentation')
-    parser.add_argument('--workers', type=int, help='processes that read and prepare images, 0 for none; default: one a core')
-    parser.add_argument('--amp', action='store_true', help='compute in bfloat16, in about two thirds of the time')
-    parser.add_argument('--compile', action='store_true', help='compile the backbone, for many images: that takes a minute')
-
-
-def check_numbers(args: argparse.Namespace) -> None:
-    """Refuse batches and workers that cannot be."""
-    if args.batch_size is not None and args.batch_size < 1:
-        raise ConfigError(f'{args.batch_size} is no number of images', '--batch-size', 'give 1 or more')
-    if args.workers is not None and args.workers < 0:
-        raise ConfigError(f'{args.workers} is no number of processes', '--workers', 'give 0 or more')
-
-
-def add_ranking(parser: argparse.ArgumentParser, topk: int, ranked: str) -> None:
-    """Arguments of :func:`rank`."""
-    parser.add_argument('--topk', type=int, default=topk, help=f'{ranked}, best first; default: {topk}')
-    parser.add_argument('--out', type=Path, help='JSON file to write them and their scores to')
-    parser.add_argument('--show-dir', type=Path, help='folder to write the images with what was found to')
 
 
 def inference_of(args: argparse.Namespace, on_gpu: int = ON_GPU) -> Inference:
     """The model that the arguments name, and how its images come to it; one of several processes has joined the others.
 
     Args:
-        args: Those of :func:`add_arguments`.
+        args: Those of :func:`nepa_mm.arguments.add_inference`.
         on_gpu: Images at once on a GPU, unless the arguments say.
 
     Raises:
@@ -67,18 +40,6 @@ def inference_of(args: argparse.Namespace, on_gpu: int = ON_GPU) -> Inference:
                           args.compile)
     join_processes()
     return inference
-
-
-def check_topk(topk: int, count: int, of: str) -> None:
-    """Refuse a number of what there is less of."""
-    if not 1 <= topk <= count:
-        raise ConfigError(f'{topk} is not in [1, {count}], {of}', '--topk', 'choose from these')
-
-
-def require_out(out: Path | None) -> None:
-    """Refuse several processes that have nowhere to put their results together."""
-    if out is None and process_count() > 1:
-        raise ConfigError('several processes put their results together in a file', '--out', 'name it, or start one process')
 
 
 def picture_paths(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
@@ -97,7 +58,7 @@ def label_map_paths(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
 
 def rank(args: argparse.Namespace, inference: Inference, paths: Sequence[Path], predict: Callable, named: Callable,
          draw: Callable, facts: dict[str, str], choices: int) -> int:
-    """Predict, and print, draw and write the best of each image, as the arguments of :func:`add_ranking` say.
+    """Predict, and print, draw and write the best of each image, as the arguments of :func:`nepa_mm.arguments.add_ranking` say.
 
     Args:
         args: Those arguments.

@@ -98,6 +98,8 @@ def import_registries() -> None:
             for kind in ('MODELS', 'TASK_UTILS', 'TRANSFORMS'):
                 if hasattr(registries, kind):
                     getattr(registries, kind).import_from_location()
+    if find_spec('mmseg'):
+        import_module('nepa_mm.models.dense.segmentors')
 
 
 def registered(*roots: Registry) -> set[str]:

@@ -1,5 +1,14 @@
 """Checkpoints: what they say, where they lie, the authors' format and ours; loading one runs no code of it."""
-from .addresses import path_of
-from .fitting.fit import fit_state_dict, untraced_settings
-from .fitting.released_keys import released_state_dict
-from .release.released_config import backbone_kwargs
+from importlib import import_module
+
+from .schemes import path_of
+
+# With these comes torch.
+LAZY = {'fit_state_dict': 'fitting.fit', 'untraced_settings': 'fitting.fit', 'released_state_dict': 'fitting.released_keys',
+        'backbone_kwargs': 'release.released_config'}
+
+
+def __getattr__(name: str):
+    if name not in LAZY:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'.{LAZY[name]}', __name__), name)

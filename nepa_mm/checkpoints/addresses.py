@@ -4,8 +4,8 @@ mmengine's EMAHook saves the average as ``state_dict`` and the raw weights as ``
 average. ``raw:PATH`` and ``ema:PATH`` say which. ``hf:FOLDER`` and ``hf:ORG/NAME`` are checkpoints in the released format,
 converted as they load; ``ema:hf:...`` is the average that the release keeps beside the raw weights.
 
-Importing this package replaces mmengine's loaders by ones that never run code: what cannot be read with
-``weights_only=True`` is refused, where mmengine would go on to unpickle it.
+Importing this module, as ``nepa_mm`` does with mmengine's runner, replaces mmengine's loaders by ones that never run code: what
+cannot be read with ``weights_only=True`` is refused, where mmengine would go on to unpickle it.
 """
 import hashlib
 import logging
@@ -29,9 +29,8 @@ from .fitting.fit import Origin, Origins, untraced_settings
 from .fitting.prefixes import backbone_in, checked, state_dict_of, with_our_names
 from .record import KEY, check_kind, facts_in, from_header, model_in, plain_config_text
 from .release.released_files import find_released, meta_of
+from .schemes import SCHEMES
 from .storage.files import about, read_checkpoint, sha256
-
-SCHEMES = ('raw:', 'ema:')
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
@@ -182,8 +181,3 @@ def saved_settings(meta: dict | None) -> dict:
     if backbone.get('type') not in ('NEPAViT', 'nepa_mm.NEPAViT', 'nepa_mm.MAENEPAViT'):
         return {}
     return untraced_settings(complete_arguments(backbone))
-
-
-def path_of(address: str) -> str:
-    """The address without ``raw:`` or ``ema:``."""
-    return address[4:] if address.startswith(SCHEMES) else address

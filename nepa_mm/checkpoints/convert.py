@@ -2,9 +2,8 @@
 
 Safetensors are converted tensor by tensor, in the memory of the largest.
 """
-import argparse
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,12 +11,11 @@ from tempfile import TemporaryDirectory
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
-from nepa_mm.errors import CheckpointError, one_line_errors
+from nepa_mm.errors import CheckpointError
 from nepa_mm.new_files import link_new, new_file, refuse_existing, require_place
 from nepa_mm.variants import variant_of
 
 from . import record
-from .addresses import path_of
 from .fitting.prefixes import RELEASED, checked, our_parts, prefix_of, state_dict_of
 from .fitting.released_keys import released_parts, stacked, third_of
 from .model_config import inferred_backbone, model_config
@@ -25,6 +23,7 @@ from .preprocessing import input_size
 from .release.preprocessor_file import NAME, read_file, to_file
 from .release.released_config import released_config
 from .release.released_files import find_released, meta_of
+from .schemes import path_of
 from .storage.durable import check_whole
 from .storage.files import about, existing_file, is_safetensors, read_checkpoint, sha256
 from .storage.pth_files import key_of, untouched_of, write_frame, write_pth
@@ -291,14 +290,3 @@ def variant_in(meta: dict) -> str:
 def which(meta: dict) -> str:
     """Which weights were taken, as far as that is known; of released ones nobody says whether they are raw or averaged."""
     return record.facts_in(meta).get('weights', 'unknown')
-
-
-def command(convert: Callable[[str, Path, bool], str], description: str, src: str, dst: str, ema: str) -> None:
-    """The command line of a conversion; ``src``, ``dst`` and ``ema`` say what is asked for."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('src', metavar='SRC', help=src)
-    parser.add_argument('dst', metavar='DST', type=Path, help=dst)
-    parser.add_argument('--ema', action='store_true', help=ema)
-    with one_line_errors():
-        args = parser.parse_args()
-        print(convert(args.src, args.dst, args.ema))

@@ -8,12 +8,12 @@ from mmpretrain.models.heads import MultiLabelClsHead
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from nepa_mm.arguments import MAX_BATCH
 from nepa_mm.errors import ConfigError, first_line
 
 from .source import Source
 
 NAME = 'input'  # of the graph's input
-MAX_BATCH = 256
 
 
 class Graph(nn.Module):

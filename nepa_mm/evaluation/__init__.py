@@ -1,7 +1,10 @@
-import importlib.util
+from importlib import import_module
 
 from .feature_val_loop import FeatureValLoop
 from .knn_accuracy import KNNAccuracy, knn_predict
 
-if importlib.util.find_spec('mmseg'):  # which pretraining and classification do without
-    from .exact_iou_metric import ExactIoUMetric
+
+def __getattr__(name: str):
+    if name == 'ExactIoUMetric':  # with mmseg, which pretraining and classification do without
+        return import_module('.exact_iou_metric', __name__).ExactIoUMetric
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

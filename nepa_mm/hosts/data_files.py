@@ -1,11 +1,9 @@
-"""YAML and archives, which are data: from the import of nepa_mm on, none runs code or writes outside its folder."""
-import tarfile
-
+"""YAML is data: from the import of nepa_mm on, none runs code."""
 import yaml
 from mmengine.fileio import register_handler
 from mmengine.fileio.handlers import YamlHandler
 
-from nepa_mm.errors import ConfigError, DataError
+from nepa_mm.errors import ConfigError
 
 PlainLoader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 
@@ -24,19 +22,3 @@ class PlainYamlHandler(YamlHandler):
         except yaml.constructor.ConstructorError as error:
             raise ConfigError(
                 f'no plain data: {error.problem}; nothing was run', 'a YAML file', 'write it without tags') from error
-
-
-def plain_member(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-    """A member of a tar archive, if it and what it links to lie in the folder where it is unpacked, and it is no device.
-
-    Raises:
-        DataError: If not.
-    """
-    try:
-        return tarfile.data_filter(member, folder)
-    except tarfile.FilterError as error:
-        raise DataError(f'{member.name!r} of a tar archive is not unpacked: {error}', folder, 'do not use the archive') from error
-
-
-if hasattr(tarfile, 'data_filter'):  # not in the first releases of Python 3.10 and 3.11; 3.14 has it for a default
-    tarfile.TarFile.extraction_filter = staticmethod(plain_member)

@@ -1,13 +1,15 @@
 """What happens as the hosts are imported, once each, where ``nepa_mm`` was imported before them.
 
-Nothing is imported here: a finder waits for each of a few modules. mmpretrain's ``get_model`` and ``list_models`` get to know
-our configs, its multimodal models wait until one is asked for, and two messages about optional parts that nobody asked for are
-held back: they stand above every command, where they look like errors.
+Nothing is imported here: a finder waits for each of a few modules. With mmengine's readers of files come ours, which run no code
+of what they read. mmpretrain's ``get_model`` and ``list_models`` get to know our configs, its multimodal models wait until one is
+asked for, and two messages about optional parts that nobody asked for are held back: they stand above every command, where they
+look like errors.
 """
 import logging
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from importlib import import_module, reload
 from importlib.abc import MetaPathFinder
@@ -27,7 +29,7 @@ TAKES_TRANSFORMERS = 'mmpretrain.models.utils', 'mmpretrain.models.multimodal', 
 
 
 class AroundImport(MetaPathFinder):
-    """Has the next import of one module go through a function, which is given what executes the module, and the module."""
+    """Has the first import of one module go through a function, which is given what executes the module, and the module."""
 
     def __init__(self, name: str, around: Callable[[Execute, ModuleType], None]) -> None:
         self.name, self.around = name, around
@@ -35,11 +37,15 @@ class AroundImport(MetaPathFinder):
     def find_spec(self, name: str, path=None, target=None) -> ModuleSpec | None:
         if name != self.name:
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name, path)
-        if spec is not None:
-            spec.loader.exec_module = partial(self.around, spec.loader.exec_module)
+        if spec is not None:  # and is used, or asked for alone
+            spec.loader.exec_module = partial(self.execute, spec.loader.exec_module)
         return spec
+
+    def execute(self, execute: Execute, module: ModuleType) -> None:
+        with suppress(ValueError):  # done before
+            sys.meta_path.remove(self)
+        self.around(execute, module)
 
 
 def extend_hub(execute: Execute, module: ModuleType) -> None:
@@ -156,8 +162,20 @@ AROUND = {
     'mmpretrain.models': defer_multimodal}
 
 
+def import_with(name: str, ours: str) -> None:
+    """Import a module of ours as soon as one of a host is, or now if that is there."""
+    def both(execute: Execute, module: ModuleType) -> None:
+        execute(module)
+        import_module(ours)
+
+    if name in sys.modules:
+        import_module(ours)
+    else:
+        sys.meta_path.insert(0, AroundImport(name, both))
+
+
 def await_hosts() -> None:
-    """Do all this as each of the modules is imported; of what is imported already, the names of our configs alone."""
+    """Do all else of this as each of the modules is imported; of what is imported already, the names of our configs alone."""
     for name, around in AROUND.items():
         if name not in sys.modules:
             sys.meta_path.insert(0, AroundImport(name, around))

@@ -1,9 +1,13 @@
 """Keys of a config that nothing reads, and arguments that its classes do not take, with the nearest that they do."""
+import ast
 import inspect
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
 
+import mmengine
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 
@@ -15,6 +19,8 @@ from .config_parts import dicts_in
 READ = {'allow_resume_change', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'sync_bn',
         'tta_model', 'tta_pipeline'}
 SHOWS_PLACE = 'mend it; NEPA_DEBUG=1 shows the place'
+# Runners whose arguments are those of mmengine's ``Runner``; a test compares them.
+MMENGINE_S_ARGUMENTS = ('Runner', 'nepa_mm.ReliableRunner')
 # Dicts that mmengine reads some keys of and passes over the rest
 PLAIN = {
     'auto_scale_lr': {'enable', 'base_batch_size'},
@@ -36,10 +42,7 @@ def check_keys(cfg: Config, options: Iterable[str] = ()) -> None:
     Raises:
         ConfigError: With the valid key.
     """
-    kind = RUNNERS.get(cfg.get('runner_type', 'Runner'))
-    if kind is None:
-        raise ConfigError(f'{cfg.runner_type!r} is not registered', 'runner_type', remedy(cfg.runner_type, names_in(RUNNERS)))
-    valid = READ | set(inspect.signature(kind.__init__).parameters)
+    valid = READ | arguments_of_runner(cfg.get('runner_type', 'Runner'))
     for key in cfg.keys() - valid:
         # Of train_pipeline, a usual variable, tta_pipeline is near. Another one is used by a line of the config.
         nearest = get_close_matches(key, valid - {'tta_pipeline'}, 1, cutoff=0.8)
@@ -62,6 +65,29 @@ def check_keys(cfg: Config, options: Iterable[str] = ()) -> None:
     named_hooks = {name for name, hook in hooks.items() if not isinstance(hook, dict) or 'type' in hook}
     for name in hooks.keys() - named_hooks:
         raise ConfigError(f'{name!r} is no hook: it has no type', f'default_hooks.{name}', remedy(name, named_hooks))
+
+
+def arguments_of_runner(name: str) -> set[str]:
+    """Names of a runner's arguments; of mmengine's, which ours takes as it is, from its text, for to import it takes seconds.
+
+    Raises:
+        ConfigError: If there is no such runner.
+    """
+    if name in MMENGINE_S_ARGUMENTS:
+        text = Path(mmengine.__file__).with_name('runner').joinpath('runner.py').read_text(encoding='utf-8')
+        init = next(part for kind in ast.parse(text).body if getattr(kind, 'name', '') == 'Runner'
+                    for part in kind.body if getattr(part, 'name', '') == '__init__')
+        return {argument.arg for argument in init.args.args}
+    kind = runner_class(name)
+    if kind is None:
+        raise ConfigError(f'{name!r} is not registered', 'runner_type', remedy(name, names_in(RUNNERS)))
+    return set(inspect.signature(kind.__init__).parameters)
+
+
+def runner_class(name: str) -> type | None:
+    """The runner of that name; takes the seconds of its import."""
+    import_module('mmengine.runner')  # which registers its own
+    return RUNNERS.get(name)
 
 
 def names_in(registry) -> set[str]:

@@ -3,28 +3,15 @@ import argparse
 import os
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES
+from nepa_mm.arguments import require_config
 from nepa_mm.errors import ConfigError, first_line
+from nepa_mm.find_images import IMAGE_SUFFIXES
 from nepa_mm.hosts.type_names import name_of, name_types
 
 from .config_keys import SHOWS_PLACE, check_keys
 from .config_parts import FOLDERS, datasets_of, loaders_of
-
-
-class Options(DictAction):
-    """mmengine's, whose errors are those of the command line."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *args) -> None:
-        try:
-            super().__call__(parser, *args)
-        except (AssertionError, ValueError):
-            parser.error(f'{self.option_strings[0]} takes KEY=VALUE, lists as KEY="[a,b]"')
-        for key, _, value in (option.partition('=') for option in args[1]):
-            if value.startswith('{'):  # which would be cut at its commas
-                parser.error(f'{self.option_strings[0]} {key}: a dict is given by its parts, {key}.NAME=VALUE ..., and '
-                             f'{key}._delete_=True before them if the config has None or another kind there')
 
 
 def read_config(path: str, options: dict | None = None) -> Config:
@@ -33,8 +20,7 @@ def read_config(path: str, options: dict | None = None) -> Config:
     Raises:
         ConfigError: If one of these is not possible.
     """
-    if not Path(path).is_file():
-        raise ConfigError('there is no such config file', path, 'give the path of a config')
+    require_config(path)
     try:
         cfg = name_types(Config.fromfile(path))
     except ConfigError as error:
@@ -55,20 +41,6 @@ def read_every_suffix(cfg: Config) -> None:
     for _, dataset in datasets_of(cfg):
         if name_of(dataset) in FOLDERS:
             dataset.setdefault('extensions', IMAGE_SUFFIXES)
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that mm users know from both tools."""
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: work_dirs/<config name>')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=Options,
-        help='override settings of the config, e.g. optim_wrapper.optimizer.lr=1e-4 or key="[a,b]" or key=a,b')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by some launchers')
-    parser.add_argument('--no-pin-memory', action='store_true', help='loaders do not pin memory')
 
 
 def load_config(args: argparse.Namespace) -> Config:

@@ -3,12 +3,11 @@ import argparse
 import sys
 
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
-from mmengine.runner import find_latest_checkpoint
 
-from nepa_mm.checkpoints import path_of
+from nepa_mm.checkpoints.schemes import path_of
 from nepa_mm.errors import ConfigError, is_first_process
 
+from .config_keys import runner_class
 from .read_config import set_loaders
 from .relaunch import restart, say_restart
 
@@ -24,6 +23,7 @@ def set_training(cfg: Config, args: argparse.Namespace) -> tuple[str, ...]:
     if args.resume is not None:
         resume_from(cfg, args.resume)
     if restart() and not is_reliable(cfg):  # ReliableRunner chooses a checkpoint itself, by what is in the files
+        from mmengine.runner import find_latest_checkpoint  # with torch, which takes seconds
         newest = find_latest_checkpoint(cfg.work_dir)
         say_restart(newest)
         if newest:
@@ -46,15 +46,12 @@ def resume_from(cfg: Config, checkpoint: str) -> None:
     cfg.resume = True
     cfg.load_from = None if checkpoint == 'auto' else checkpoint
     if is_first_process() and not is_reliable(cfg):
-        print(f"nepa_mm: {kind_of_runner(cfg).__name__} resumes as mmengine does; to the bit only "
+        print(f"nepa_mm: {runner_class(cfg.get('runner_type', 'Runner')).__name__} resumes as mmengine does; to the bit only "
               "runner_type='nepa_mm.ReliableRunner' does (docs/reliability.md)", file=sys.stderr)
 
 
 def is_reliable(cfg: Config) -> bool:
     """Whether the runner is a ``ReliableRunner``, which stands in a layer above."""
-    return any(each.__name__ == 'ReliableRunner' for each in getattr(kind_of_runner(cfg), '__mro__', ()))
-
-
-def kind_of_runner(cfg: Config) -> type | None:
-    """The class of the runner."""
-    return RUNNERS.get(cfg.get('runner_type', 'Runner'))
+    name = cfg.get('runner_type', 'Runner')
+    return name == 'nepa_mm.ReliableRunner' or any(
+        each.__name__ == 'ReliableRunner' for each in getattr(runner_class(name), '__mro__', ()))

@@ -1,5 +1,5 @@
 """The method, and what it is mixed with; configs name the classes with the prefix ``nepa_mm.``."""
-import importlib.util
+from importlib import import_module
 
 from .causal_backbone import CausalBackbone, check_causal
 from .dense.simple_pyramid import SimplePyramid
@@ -13,5 +13,8 @@ from .nepa_vit import NEPAViT
 from .next_embedding_loss import NextEmbeddingLoss
 from .rope2d import RoPE2D
 
-if importlib.util.find_spec('mmseg'):  # which pretraining and classification do without
-    from .dense.segmentors import PaddedEncoderDecoder, SegTTAModel
+
+def __getattr__(name: str):
+    if name in ('PaddedEncoderDecoder', 'SegTTAModel'):  # with mmseg, which pretraining and classification do without
+        return getattr(import_module('.dense.segmentors', __name__), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

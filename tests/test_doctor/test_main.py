@@ -114,13 +114,3 @@ def test_few_open_files_are_a_warning(tmp_path):
     done = subprocess.run(['bash', '-c', f'ulimit -n 512; {sys.executable} -m nepa_mm.doctor'], text=True, capture_output=True,
                           env={**os.environ, 'PYTHONPATH': f'{path}:{ROOT}'})
     assert 'warning  open files: 512 at once, below 1024; loaders with workers need many; fix: ulimit -n 65536' in done.stdout
-
-
-def test_only_the_doctor_leaves_checkpoints_unguarded(tmp_path):
-    """`import nepa_mm` in a script with such arguments guards them as ever."""
-    (tmp_path / 'script.py').write_text('import sys, nepa_mm; print("nepa_mm.checkpoints" in sys.modules)')
-    (tmp_path / 'module.py').write_text('import sys, nepa_mm; print("nepa_mm.checkpoints" in sys.modules)')
-    for arguments in (['script.py', '-m', 'nepa_mm.doctor'], ['-m', 'module', 'nepa_mm.doctor']):
-        done = subprocess.run([sys.executable, '-W', 'ignore', *arguments], cwd=tmp_path, text=True, capture_output=True,
-                              env={**os.environ, 'PYTHONPATH': str(ROOT)})
-        assert done.stdout == 'True\n', done.stderr

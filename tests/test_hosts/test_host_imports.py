@@ -1,5 +1,6 @@
 """What the hosts say and import where ``nepa_mm`` was there first."""
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -73,6 +74,28 @@ def test_the_hosts_say_nothing_and_leave_multimodal_models_until_they_are_asked_
     line = ("mmpretrain's multimodal models cannot be imported: TypeError: NoneType takes no arguments | "
             "transformers, pycocotools | install 'transformers<5', in an environment of their own\n")
     assert run(SAYS_NOTHING + MULTIMODAL, tmp_path) == 3 * line
+
+
+GUARDED = '''
+import importlib.util, sys
+import nepa_mm
+assert not {'torch', 'mmengine', 'numpy'} & set(sys.modules)
+importlib.util.find_spec('mmengine.runner')  # which asks, and imports nothing of it
+assert 'nepa_mm.checkpoints' not in sys.modules
+import tarfile
+from mmengine.fileio.handlers import file_handlers
+from mmengine.runner.checkpoint import CheckpointLoader
+print(CheckpointLoader._get_checkpoint_loader('a.pth').__module__, type(file_handlers['yaml']).__module__,
+      getattr(tarfile.TarFile, 'extraction_filter', None).__module__)
+'''
+
+
+@pytest.mark.parametrize('arguments', [['script.py'], ['script.py', '-m', 'nepa_mm.doctor'], ['-m', 'script', 'nepa_mm.doctor']])
+def test_guards_come_with_what_they_guard_whatever_the_arguments(arguments, tmp_path):
+    (tmp_path / 'script.py').write_text(GUARDED)
+    done = subprocess.run([sys.executable, '-W', 'ignore', *arguments], cwd=tmp_path, text=True, capture_output=True,
+                          env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    assert done.stdout == 'nepa_mm.checkpoints.addresses nepa_mm.hosts.data_files nepa_mm.hosts.archives\n', done.stderr
 
 
 def test_tools_import_the_package_before_the_hosts_that_it_quietens():

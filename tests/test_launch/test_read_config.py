@@ -1,14 +1,16 @@
 """Configs that cannot be read, and keys in them that nothing reads, are refused in one line."""
-import argparse
+import inspect
 import re
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import RUNNERS
 from mmpretrain.registry import MODELS
 
 from nepa_mm.errors import ConfigError
+from nepa_mm.launch.config_keys import MMENGINE_S_ARGUMENTS, arguments_of_runner
 from nepa_mm.launch.naming_errors import naming
-from nepa_mm.launch.read_config import Options, read_config
+from nepa_mm.launch.read_config import read_config
 from tiny import ROOT
 
 RUNTIME = ROOT / 'configs/_base_/default_runtime.py'
@@ -46,18 +48,15 @@ def test_keys_that_nothing_reads_are_named_with_the_nearest(options, key, neares
     assert (where, remedy) == (key, f'did you mean {nearest!r}?')
 
 
-def test_options_that_do_not_fit_are_named(capsys):
+def test_options_that_do_not_fit_are_named():
     assert refused(RUNTIME, {'vis_backends.3.type': 1})[1] == refused(RUNTIME, {'log_level.x': 1})[1] == '--cfg-options'
     assert refused(RUNTIME, {'model': 5})[:2] == ('5 is no dict', 'model')
     assert refused(RUNTIME, {'vis_backends': []})[:2] == ("nothing reads 'vis_backends'", '--cfg-options')  # used by then
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=Options)
-    with pytest.raises(SystemExit) as end:
-        parser.parse_args(['--cfg-options', 'key'])
-    assert end.value.code == 2 and capsys.readouterr().err.endswith('--cfg-options takes KEY=VALUE, lists as KEY="[a,b]"\n')
-    with pytest.raises(SystemExit) as end:
-        parser.parse_args(['--cfg-options', "init_cfg={'type': 'Pretrained', 'checkpoint': 'a.pth'}"])
-    assert end.value.code == 2 and 'init_cfg: a dict is given by its parts, init_cfg.NAME=VALUE' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', MMENGINE_S_ARGUMENTS)
+def test_arguments_of_runners_are_those_that_they_have(name):
+    assert arguments_of_runner(name) == set(inspect.signature(RUNNERS.get(name).__init__).parameters)
 
 
 @pytest.mark.parametrize('head, where, remedy', [

@@ -5,7 +5,7 @@ import signal
 import pytest
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 
-from nepa_mm.checkpoints.storage.durable import read_meta
+from nepa_mm.checkpoints.storage.pickled import read_meta
 from nepa_mm.engine.runner.reliable_runner import KEY
 from runs import at, finish, last_checkpoint, losses, start, train, write_config
 from two import train_two

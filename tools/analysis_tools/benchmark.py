@@ -31,8 +31,55 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.arguments import Options, require_config
+from nepa_mm.errors import ConfigError, one_line_errors
+
+PEERS = ('hf-reference', 'stable-pretraining', 'mmpretrain-mae')
+POINTS = dict(tokens=[224, 336, 448, 518], batch=[64, 128, 256, 512, 1024], processes=[1, 2])
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', metavar='CONFIG', help='config file')
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument('--synthetic', action='store_true', help='one ready batch on the device; the default')
+    source.add_argument('--data', metavar='DIR', help="folder of images, through the config's own loader")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument('--vs', choices=PEERS, help='another system to take turns with')
+    other.add_argument('--change', nargs='+', action=Options, metavar='KEY=VALUE',
+                       help='take turns with the same training with settings changed')
+    parser.add_argument('--peer-path', metavar='DIR', help="checkout of the authors' code, for hf-reference")
+    parser.add_argument('--peer-python', metavar='PYTHON', default=sys.executable, help='Python that has what the peer needs')
+    parser.add_argument('--batch-size', type=int, help="images of a process; default: the config's")
+    parser.add_argument('--img-size', type=int, help="side of synthetic images; default: the pipeline's")
+    parser.add_argument('--iterations', type=int, help='steps of a turn; default: 50 on a GPU, else 5')
+    parser.add_argument('--warmup', type=int, help='steps before the first turn, which compile; default: 10 on a GPU, else 1')
+    parser.add_argument('--repeats', type=int, default=3, help='turns')
+    parser.add_argument('--clock', choices=['wall', 'cpu'], default='wall',
+                        help='cpu: processor time, for ratios on a machine without GPU that other work shares')
+    parser.add_argument('--scaling', choices=list(POINTS), help='cost over image size, batch or processes, and its exponent')
+    parser.add_argument('--points', type=int, nargs='+', help='image sizes, batches or numbers of processes for --scaling')
+    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write all figures to')
+    parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by some launchers')
+    args = parser.parse_args(argv)
+    for name in ('iterations', 'repeats', 'warmup', 'batch_size', 'img_size', 'points'):
+        values = getattr(args, name)
+        for value in values if isinstance(values, list) else [1 if values is None else values]:
+            if value < 1:
+                raise ConfigError(f'{value} is less than 1', f'--{name.replace("_", "-")}', 'give 1 or more')
+    require_config(args.config)
+    return args
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args(sys.argv[1:])  # what is wrong with them is said before the imports, which take seconds
+
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 from rich.console import Console
 from torch.utils._pytree import tree_leaves
@@ -45,14 +92,11 @@ from nepa_mm.analysis.cost.made_up_batch import made_up_batch, map_tensors
 from nepa_mm.analysis.cost.peer_process import SCRIPTS, PeerProcess, peer_settings
 from nepa_mm.analysis.cost.time_by_part import time_by_part
 from nepa_mm.analysis.cost.turns import TurnsHook, plain_loop, ratios, run_turns, timed_config
-from nepa_mm.analysis.runs.json_file import JsonFile
-from nepa_mm.errors import ConfigError, one_line_errors
 from nepa_mm.launch.build_runner import build_runner
 from nepa_mm.launch.read_config import load_config
 
 ON_GPU = torch.cuda.is_available()
 CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
-POINTS = dict(tokens=[224, 336, 448, 518], batch=[64, 128, 256, 512, 1024], processes=[1, 2])
 
 
 # The config that is timed
@@ -263,42 +307,8 @@ def machine() -> dict:
                 torch=torch.__version__, cuda=torch.version.cuda if ON_GPU else None, **packages)
 
 
-def parse_args(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', metavar='CONFIG', help='config file')
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument('--synthetic', action='store_true', help='one ready batch on the device; the default')
-    source.add_argument('--data', metavar='DIR', help="folder of images, through the config's own loader")
-    other = parser.add_mutually_exclusive_group()
-    other.add_argument('--vs', choices=[*SCRIPTS, 'mmpretrain-mae'], help='another system to take turns with')
-    other.add_argument('--change', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                       help='take turns with the same training with settings changed')
-    parser.add_argument('--peer-path', metavar='DIR', help="checkout of the authors' code, for hf-reference")
-    parser.add_argument('--peer-python', metavar='PYTHON', default=sys.executable, help='Python that has what the peer needs')
-    parser.add_argument('--batch-size', type=int, help="images of a process; default: the config's")
-    parser.add_argument('--img-size', type=int, help="side of synthetic images; default: the pipeline's")
-    parser.add_argument('--iterations', type=int, default=50 if ON_GPU else 5, help='steps of a turn')
-    parser.add_argument('--warmup', type=int, default=10 if ON_GPU else 1, help='steps before the first turn; they compile')
-    parser.add_argument('--repeats', type=int, default=3, help='turns')
-    parser.add_argument('--clock', choices=['wall', 'cpu'], default='wall',
-                        help='cpu: processor time, for ratios on a machine without GPU that other work shares')
-    parser.add_argument('--scaling', choices=list(POINTS), help='cost over image size, batch or processes, and its exponent')
-    parser.add_argument('--points', type=int, nargs='+', help='image sizes, batches or numbers of processes for --scaling')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write all figures to')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by some launchers')
-    args = parser.parse_args(argv)
-    for name in ('iterations', 'repeats', 'warmup', 'batch_size', 'img_size', 'points'):
-        values = getattr(args, name)
-        for value in values if isinstance(values, list) else [1 if values is None else values]:
-            if value < 1:
-                raise ConfigError(f'{value} is less than 1', f'--{name.replace("_", "-")}', 'give 1 or more')
-    return args
-
-
-def main(argv: list[str]) -> None:
-    args = parse_args(argv)
+def main(args: argparse.Namespace, argv: list[str]) -> None:
+    args.iterations, args.warmup = args.iterations or (50 if ON_GPU else 5), args.warmup or (10 if ON_GPU else 1)
     about = dict(config=Path(args.config).name, command=' '.join(['benchmark.py', *argv]), machine=machine(), vs=args.vs,
                  clock=args.clock, synthetic=not args.data, data=args.data, iterations=args.iterations, warmup=args.warmup,
                  repeats=args.repeats)
@@ -324,4 +334,4 @@ def without_scaling(argv: list[str]) -> list[str]:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main(sys.argv[1:])
+        main(args, sys.argv[1:])

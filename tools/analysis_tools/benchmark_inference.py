@@ -21,34 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
-
-# isort: split
-import numpy as np
-import torch
-from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
-from mmpretrain import FeatureExtractor, ImageClassificationInferencer
-from mmpretrain.models import ImageClassifier
-from mmpretrain.utils import progress as host_progress
-from timm.data import ImageDataset, create_loader
-
-from nepa_mm.analysis.cost.turns import ratios, synchronize
 from nepa_mm.analysis.runs.json_file import JsonFile
-from nepa_mm.apis.arguments import device_of
-from nepa_mm.apis.get_retriever import retriever_of
-from nepa_mm.apis.images import load_image, loader_of, preparation_of
-from nepa_mm.apis.predictions import best_classes, features, vectors_of
-from nepa_mm.apis.run_model import Inference
-from nepa_mm.apis.unfinished import Rows
-from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.errors import one_line_errors
-from nepa_mm.variants import arch_settings
-
-CONFIG = Path(__file__).resolve().parents[2] / 'configs/classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k.py'
-TOPK = 5
-STUB = dict(embed_dims=768, num_layers=1, num_heads=12, feedforward_channels=3072)  # whose width counts, and nothing else
-WAYS = dict(float32={}, amp=dict(amp=True), compiled=dict(compile=True), both=dict(amp=True, compile=True))
+from nepa_mm.find_images import find_images
 
 
 def parse_args() -> argparse.Namespace:
@@ -63,7 +38,37 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--workers', type=int, default=2, help='default: 2')
     parser.add_argument('--device', help='default: cuda where there is one')
     parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.paths = find_images([args.data])
+    return args
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmpretrain import FeatureExtractor, ImageClassificationInferencer
+from mmpretrain.models import ImageClassifier
+from mmpretrain.utils import progress as host_progress
+from timm.data import ImageDataset, create_loader
+
+from nepa_mm.analysis.cost.turns import ratios, synchronize
+from nepa_mm.apis.get_retriever import retriever_of
+from nepa_mm.apis.images import load_image, loader_of, preparation_of
+from nepa_mm.apis.named_model import device_of
+from nepa_mm.apis.predictions import best_classes, features, vectors_of
+from nepa_mm.apis.run_model import Inference
+from nepa_mm.apis.unfinished import Rows
+from nepa_mm.variants import arch_settings
+
+CONFIG = Path(__file__).resolve().parents[2] / 'configs/classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k.py'
+TOPK = 5
+STUB = dict(embed_dims=768, num_layers=1, num_heads=12, feedforward_channels=3072)  # whose width counts, and nothing else
+WAYS = dict(float32={}, amp=dict(amp=True), compiled=dict(compile=True), both=dict(amp=True, compile=True))
 
 
 def classifier(arch: str | dict, device: torch.device) -> ImageClassifier:
@@ -228,23 +233,21 @@ def spread(found: dict) -> str:
     return f'{found["median"]:.2f} ({found["min"]:.2f} to {found["max"]:.2f})'
 
 
-def main() -> None:
-    args = parse_args()
+def main(args: argparse.Namespace) -> None:
     args.device = device_of(args.device)
     host_progress.disable_progress_bar = True
-    paths = find_images([args.data])
     result = dict(device=str(args.device), threads=torch.get_num_threads(), cores=os.cpu_count())
     if 'main' in args.only:
-        found = result['main'] = measure_main(paths, args)
+        found = result['main'] = measure_main(args.paths, args)
         show('main process | images | us an image | MB more', {
             name: [f'{each["images"]}', f'{each["us"]:.0f}', f'{each["mb"]:.1f}'] for name, each in found.items()})
     if 'timm' in args.only:
-        found = result['timm'] = measure_timm(paths, args)
+        found = result['timm'] = measure_timm(args.paths, args)
         show('model | ours, ms an image | timm | ours / timm', {
             name: [f'{each["ours"] * 1e3:.2f}', f'{each["timm"] * 1e3:.2f}', spread(each['ours_of_timm'])]
             for name, each in found.items()})
     if 'faster' in args.only:
-        found = result['faster'] = measure_faster(paths, args)
+        found = result['faster'] = measure_faster(args.paths, args)
         show('model | images/s | times as fast', {
             f'{arch}, {way}': [f'{each[way]["images_per_s"]:.2f}', spread(each[way]['faster'])]
             for arch, each in found.items() for way in WAYS})
@@ -254,4 +257,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

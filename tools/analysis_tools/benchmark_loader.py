@@ -18,9 +18,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
+from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.errors import DataError, first_line, one_line_errors
+from nepa_mm.find_images import find_images
 
-# isort: split
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('data', metavar='DATA_DIR', type=Path, help='folder of images, in folders of their own or not')
+    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
+    args = parser.parse_args()
+    args.paths = find_images([args.data])
+    return args
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -32,10 +47,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from nepa_mm.analysis.cost.turns import ratios
-from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.datasets import PackPixels, collate_and_hold
-from nepa_mm.datasets.sources.find_images import find_images
-from nepa_mm.errors import DataError, first_line, one_line_errors
 
 IMAGES = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets/images_224.py'
 COUNT, REPEATS = 250, 5
@@ -47,13 +59,6 @@ MM = [
     dict(type='PILToNumpy', to_bgr=True),
     dict(type='PackInputs'),
 ]
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('data', metavar='DATA_DIR', type=Path, help='folder of images, in folders of their own or not')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
-    return parser.parse_args()
 
 
 def pipelines() -> dict:
@@ -161,12 +166,11 @@ def show(title: str, times: dict[str, list[float]], differences: dict | None = N
     return result
 
 
-def main() -> None:
-    args = parse_args()
+def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     init_default_scope('mmpretrain')
-    paths = find_images([args.data])
-    chosen = [str(paths[i]) for i in np.linspace(0, len(paths) - 1, min(COUNT, len(paths))).astype(int)]  # evenly spread
+    spread = np.linspace(0, len(args.paths) - 1, min(COUNT, len(args.paths))).astype(int)
+    chosen = [str(args.paths[i]) for i in spread]
     times, differences = measure_pipelines(chosen, REPEATS)
     result = dict(
         pipelines=show(f'pipeline, {len(chosen)} images', times, differences),
@@ -177,4 +181,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

@@ -14,13 +14,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.errors import ConfigError, one_line_errors
-
-TRAIN = Path(__file__).resolve().parents[1] / 'train.py'
-SEED = 1337
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,6 +26,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings of all runs')
     parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures and the curves to as well')
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+import numpy as np
+
+TRAIN = Path(__file__).resolve().parents[1] / 'train.py'
+SEED = 1337
 
 
 def train(config: str, options: list[str], seed: int, folder: Path) -> np.ndarray:
@@ -46,8 +50,7 @@ def train(config: str, options: list[str], seed: int, folder: Path) -> np.ndarra
     return np.array([line['loss'] for line in lines if 'loss' in line])
 
 
-def main() -> None:
-    args = parse_args()
+def main(args: argparse.Namespace) -> None:
     runs = dict(plain=([], SEED), changed=(args.change, SEED), seed=([], SEED + 1))
     curves = {}
     with TemporaryDirectory() as folder:
@@ -70,4 +73,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

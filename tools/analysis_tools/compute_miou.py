@@ -13,10 +13,31 @@ import json
 import sys
 from pathlib import Path
 
+from nepa_mm.errors import DataError, one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('predictions', metavar='PREDICTIONS', type=Path, help='folder of predicted label maps, .png')
+    parser.add_argument('labels', metavar='LABELS', type=Path, help='folder of label maps of the same names')
+    parser.add_argument('--num-classes', type=int, required=True)
+    parser.add_argument('--reduce-zero-label', action='store_true', help='0 is no class and the first class is 1, as in ADE20K')
+    parser.add_argument('--ignore-index', type=int, default=255, help='label that does not count; default: 255')
+    parser.add_argument('--from-zero', action='store_true', help="PREDICTIONS count classes from 0, whatever LABELS do")
+    parser.add_argument('--matrix', metavar='FILE.npy', type=Path, help='file to write the confusion matrix to')
+    args = parser.parse_args()
+    if not any(args.predictions.rglob('*.png')):
+        parser.error(f'{args.predictions} holds no .png')
+    if args.num_classes < 1:
+        parser.error(f'--num-classes {args.num_classes} is no number of classes')
+    return args
+
+
+if __name__ == '__main__':
+    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
 import numpy as np
 from PIL import Image
-
-from nepa_mm.errors import DataError, one_line_errors
 
 
 def confusion_matrix(predictions: Path, labels: Path, num_classes: int, zero_is_none: bool, ignore_index: int = 255,
@@ -62,20 +83,7 @@ def scores(matrix: np.ndarray) -> dict[str, float | None]:
     return {name: None if name != 'aAcc' and value == 100 else value for name, value in found.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('predictions', metavar='PREDICTIONS', type=Path, help='folder of predicted label maps, .png')
-    parser.add_argument('labels', metavar='LABELS', type=Path, help='folder of label maps of the same names')
-    parser.add_argument('--num-classes', type=int, required=True)
-    parser.add_argument('--reduce-zero-label', action='store_true', help='0 is no class and the first class is 1, as in ADE20K')
-    parser.add_argument('--ignore-index', type=int, default=255, help='label that does not count; default: 255')
-    parser.add_argument('--from-zero', action='store_true', help="PREDICTIONS count classes from 0, whatever LABELS do")
-    parser.add_argument('--matrix', metavar='FILE.npy', type=Path, help='file to write the confusion matrix to')
-    args = parser.parse_args()
-    if not any(args.predictions.rglob('*.png')):
-        parser.error(f'{args.predictions} holds no .png')
-    if args.num_classes < 1:
-        parser.error(f'--num-classes {args.num_classes} is no number of classes')
+def main(args: argparse.Namespace) -> None:
     matrix = confusion_matrix(args.predictions, args.labels, args.num_classes, args.reduce_zero_label, args.ignore_index,
                               args.from_zero)
     if args.matrix is not None:
@@ -85,4 +93,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

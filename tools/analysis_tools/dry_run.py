@@ -10,22 +10,49 @@ is written, so compiled blocks take less; the CUDA context, workspaces and what 
 import argparse
 from pathlib import Path
 
+from nepa_mm.analysis.cost.device_peaks import DEVICES, peak_of
+from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.arguments import Options
+from nepa_mm.errors import ConfigError, one_line_errors
+
+IMAGENET = 1_281_167
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', metavar='CONFIG', help='config file')
+    parser.add_argument('--gpus', type=int, default=8, help='GPUs in all')
+    parser.add_argument('--mfu', type=float, default=0.4, help="share of the device's peak that the training reaches")
+    parser.add_argument('--device', choices=list(DEVICES), default='H100', help='kind of GPU')
+    parser.add_argument('--images', type=int, default=IMAGENET, help="images of an epoch; default: ImageNet-1k's")
+    parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
+    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
+    args = parser.parse_args()
+    for name, wrong in (('gpus', args.gpus < 1), ('mfu', not 0 < args.mfu <= 1), ('images', args.images < 1)):
+        if wrong:
+            raise ConfigError(f'{getattr(args, name)} is out of range', f'--{name}',
+                              'GPUs and images are at least 1, MFU is in (0, 1]')
+    from nepa_mm.launch.checks import SETTINGS, check_config  # 0.2 s, which --help does without
+    from nepa_mm.launch.read_config import read_config
+    args.cfg = read_config(args.config, args.cfg_options)
+    check_config(args.cfg, ('train', ), SETTINGS)  # neither its data nor its checkpoints need be here
+    return args
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
 from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
 from nepa_mm.analysis.cost.counted_step import size
-from nepa_mm.analysis.cost.device_peaks import DEVICES, peak_of
 from nepa_mm.analysis.cost.made_up_batch import made_up_batch, size_in_bytes
 from nepa_mm.analysis.cost.training_step import memory_parts, operations, shape_of_model, without_checkpoints
-from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.engine.loops.effective_batch import accumulation, count_of
-from nepa_mm.errors import ConfigError, one_line_errors
 from nepa_mm.hosts.type_names import name_of
-from nepa_mm.launch.checks import SETTINGS, check_config
-from nepa_mm.launch.read_config import Options, read_config
 
-IMAGENET = 1_281_167
 FULL = dict.fromkeys(('parameters', 'gradients', 'optimizer state', 'average'), 1)
 
 
@@ -108,23 +135,8 @@ def table(figures: dict) -> Table:
     return grid
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', metavar='CONFIG', help='config file')
-    parser.add_argument('--gpus', type=int, default=8, help='GPUs in all')
-    parser.add_argument('--mfu', type=float, default=0.4, help="share of the device's peak that the training reaches")
-    parser.add_argument('--device', choices=list(DEVICES), default='H100', help='kind of GPU')
-    parser.add_argument('--images', type=int, default=IMAGENET, help="images of an epoch; default: ImageNet-1k's")
-    parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
-    args = parser.parse_args()
-    for name, wrong in (('gpus', args.gpus < 1), ('mfu', not 0 < args.mfu <= 1), ('images', args.images < 1)):
-        if wrong:
-            raise ConfigError(f'{getattr(args, name)} is out of range', f'--{name}',
-                              'GPUs and images are at least 1, MFU is in (0, 1]')
-    cfg = read_config(args.config, args.cfg_options)
-    check_config(cfg, ('train', ), SETTINGS)  # neither its data nor its checkpoints need be here
-    figures = dry_run(cfg, args.gpus, args.mfu, args.device, args.images)
+def main(args: argparse.Namespace) -> None:
+    figures = dry_run(args.cfg, args.gpus, args.mfu, args.device, args.images)
     Console(width=120).print(table(figures))
     if args.json is not None:
         args.json.write(figures)
@@ -132,4 +144,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

@@ -15,17 +15,39 @@ from pathlib import Path
 from statistics import median
 from unittest import mock
 
+from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.arguments import Options, require_config
+from nepa_mm.errors import one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of a training')
+    parser.add_argument('--batch-size', type=int, default=32, help='images of a step')
+    parser.add_argument('--steps', type=int, default=20, help='steps of a turn')
+    parser.add_argument('--repeats', type=int, default=10, help='turns with the guarantees, and as many without')
+    parser.add_argument('--warmup', type=int, default=5, help='steps before the first turn')
+    parser.add_argument('--folder', help='where to write checkpoints; default: a temporary folder')
+    parser.add_argument('--json', type=JsonFile, help='file for the figures')
+    parser.add_argument('--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE', help='settings of the config')
+    parser.set_defaults(work_dir=None, launcher='none', local_rank=0)
+    args = parser.parse_args()
+    require_config(args.config)
+    return args
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
 import torch
-from mmengine.config import DictAction
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import save_checkpoint
 
 from nepa_mm.analysis.cost.made_up_batch import made_up_batch
 from nepa_mm.analysis.cost.turns import Clock, TurnsHook, plain_loop, ratios, run_turns, timed_config
-from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.checkpoints.storage.durable import size_of, write_checkpoint
 from nepa_mm.engine import LoaderFaultsHook, StepSeedHook, StopOnDivergenceHook, StopOnSignalHook
-from nepa_mm.errors import one_line_errors
 from nepa_mm.launch.build_runner import build_runner
 from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.seeding import seed_all
@@ -90,22 +112,7 @@ def standstills(runner: Runner, folder: str, batch: dict, turns: int) -> dict:
                 standstill=ratios(*zip(*pairs)), first_standstill_s=first, step_beside_save=ratios(*zip(*steps)))
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of a training')
-    parser.add_argument('--batch-size', type=int, default=32, help='images of a step')
-    parser.add_argument('--steps', type=int, default=20, help='steps of a turn')
-    parser.add_argument('--repeats', type=int, default=10, help='turns with the guarantees, and as many without')
-    parser.add_argument('--warmup', type=int, default=5, help='steps before the first turn')
-    parser.add_argument('--folder', help='where to write checkpoints; default: a temporary folder')
-    parser.add_argument('--json', type=JsonFile, help='file for the figures')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings of the config')
-    parser.set_defaults(work_dir=None, launcher='none', local_rank=0)
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
+def main(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         cfg = timed_config(args, folder)
         batch = made_up_batch(cfg, args.batch_size)
@@ -142,4 +149,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

@@ -13,6 +13,39 @@ import time
 from inspect import signature
 from pathlib import Path
 
+from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.errors import ConfigError, one_line_errors
+
+
+def segmentation_config(path: str) -> 'Config':
+    """The config of a segmentation.
+
+    Raises:
+        ConfigError: For a file that is not there, or another task.
+    """
+    from nepa_mm.launch.read_config import read_config  # 0.2 s, which --help does without
+    cfg = read_config(path)
+    if 'decode_head' not in cfg.model or 'crop_size' not in cfg:
+        raise ConfigError('it has no model.decode_head or no crop_size', path, 'give a segmentation config')
+    return cfg
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', metavar='CONFIG', nargs='+', help='config file')
+    parser.add_argument('--batch-size', type=int, default=2, help='images in a step')
+    parser.add_argument('--iterations', type=int, default=20, help='steps that are timed on a GPU')
+    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
+    args = parser.parse_args()
+    if args.batch_size < 2:
+        parser.error(f'--batch-size {args.batch_size}: pooling to 1 x 1 and batch norm need 2 images at least')
+    args.cfgs = [segmentation_config(path) for path in args.configs]
+    return args
+
+
+if __name__ == '__main__':
+    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
@@ -21,9 +54,6 @@ from nepa_mm.analysis.cost.counted_step import peak_memory, size, work
 from nepa_mm.analysis.cost.made_up_batch import made_up_batch
 from nepa_mm.analysis.cost.training_step import counted, ready_step, shape_of_model, without_checkpoints
 from nepa_mm.analysis.cost.turns import plain_loop
-from nepa_mm.analysis.runs.json_file import JsonFile
-from nepa_mm.errors import ConfigError, one_line_errors
-from nepa_mm.launch.read_config import read_config
 
 HEADER = ['config', 'images', 'checkpointing', 'parameters, M', 'peak memory, GiB']
 
@@ -49,33 +79,12 @@ def checkpointing_choices(cfg: Config) -> list[bool | None]:
     return [None] if with_cp is None else [False, True]
 
 
-def segmentation_config(path: str) -> Config:
-    """The config of a segmentation.
-
-    Raises:
-        ConfigError: For a file that is not there, or another task.
-    """
-    cfg = read_config(path)
-    if 'decode_head' not in cfg.model or 'crop_size' not in cfg:
-        raise ConfigError('it has no model.decode_head or no crop_size', path, 'give a segmentation config')
-    return cfg
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', metavar='CONFIG', nargs='+', help='config file')
-    parser.add_argument('--batch-size', type=int, default=2, help='images in a step')
-    parser.add_argument('--iterations', type=int, default=20, help='steps that are timed on a GPU')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
-    args = parser.parse_args()
-    if args.batch_size < 2:
-        parser.error(f'--batch-size {args.batch_size}: pooling to 1 x 1 and batch norm need 2 images at least')
+def main(args: argparse.Namespace) -> None:
     on_gpu, rows = torch.cuda.is_available(), []
     print(f'{torch.cuda.get_device_name()}, measured' if on_gpu else 'Counted', f'with PyTorch {torch.__version__}\n')
     header = [*HEADER, 'ms an iteration' if on_gpu else 'TFLOPs an iteration']
     print(f'| {" | ".join(header)} |\n| --- {"| ---: " * (len(header) - 1)}|')
-    for path in args.configs:
-        cfg = without_checkpoints(segmentation_config(path))
+    for path, cfg in zip(args.configs, map(without_checkpoints, args.cfgs)):
         for with_cp in checkpointing_choices(cfg):
             cfg.model.backbone.update({} if with_cp is None else dict(with_cp=with_cp))
             parameters = size(shape_of_model(cfg))
@@ -95,4 +104,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

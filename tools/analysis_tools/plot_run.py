@@ -9,23 +9,10 @@ curve. Rates per layer are in runs that trained with layer-wise decay and ``nepa
 import argparse
 from pathlib import Path
 
-from nepa_mm.analysis.runs.run_curves import draw_runs
-from nepa_mm.analysis.runs.run_log import read_run
 from nepa_mm.errors import ConfigError, one_line_errors
 from nepa_mm.new_files import require_new
 
 FORMATS = ('.png', '.pdf', '.svg')
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('work_dirs', metavar='WORK_DIR', type=Path, nargs='+', help='work dir of a training')
-    parser.add_argument('--out', type=Path, required=True, help=f'picture to write: {", ".join(FORMATS)}')
-    parser.add_argument('--labels', nargs='+', help='names of the runs; default: those of their folders')
-    parser.add_argument('--smooth', type=int, default=1, metavar='N', help='running mean over N logged points; default: 1, none')
-    parser.add_argument('--metrics', nargs='+', help='metrics of validations, e.g. mAcc; default: top-1 accuracies and mIoU')
-    parser.add_argument('--x', choices=['epoch', 'step'], help='unit of the x axis; default: epochs where all runs have them')
-    return parser.parse_args()
 
 
 def names_of(folders: list[Path], labels: list[str] | None) -> list[str]:
@@ -42,13 +29,32 @@ def names_of(folders: list[Path], labels: list[str] | None) -> list[str]:
                 for names in [['/'.join(path.parts[-depth:]) for path in paths]] if len(set(names)) == len(names))
 
 
-def main() -> None:
-    args = parse_args()
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('work_dirs', metavar='WORK_DIR', type=Path, nargs='+', help='work dir of a training')
+    parser.add_argument('--out', type=Path, required=True, help=f'picture to write: {", ".join(FORMATS)}')
+    parser.add_argument('--labels', nargs='+', help='names of the runs; default: those of their folders')
+    parser.add_argument('--smooth', type=int, default=1, metavar='N', help='running mean over N logged points; default: 1, none')
+    parser.add_argument('--metrics', nargs='+', help='metrics of validations, e.g. mAcc; default: top-1 accuracies and mIoU')
+    parser.add_argument('--x', choices=['epoch', 'step'], help='unit of the x axis; default: epochs where all runs have them')
+    args = parser.parse_args()
     require_new(args.out, suffixes=FORMATS, overwrite=True)
     if args.smooth < 1:
         raise ConfigError(f'{args.smooth} is no number of points', '--smooth', 'give 1, which is no smoothing, or more')
-    names = names_of(args.work_dirs, args.labels)
-    runs = {name: read_run(folder) for name, folder in zip(names, args.work_dirs)}
+    args.labels = names_of(args.work_dirs, args.labels)
+    return args
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+from nepa_mm.analysis.runs.run_curves import draw_runs
+from nepa_mm.analysis.runs.run_log import read_run
+
+
+def main(args: argparse.Namespace) -> None:
+    runs = {name: read_run(folder) for name, folder in zip(args.labels, args.work_dirs)}
     figure = draw_runs(runs, args.smooth, args.metrics, {'epoch': True, 'step': False}.get(args.x))
     figure.savefig(args.out)
     for name, run in runs.items():
@@ -59,4 +65,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

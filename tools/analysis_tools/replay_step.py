@@ -9,15 +9,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from nepa_mm.arguments import Options
 from nepa_mm.errors import end_on_interrupt, one_line_errors
-
-if __name__ == '__main__':
-    end_on_interrupt()
-
-from nepa_mm.analysis.replay.replayed_step import ReplayedStep, replay
-from nepa_mm.analysis.replay.report import report_images, report_numbers, report_step
-from nepa_mm.analysis.replay.saved_steps import find_step
-from nepa_mm.launch.read_config import Options
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,8 +25,16 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
+if __name__ == '__main__':
+    end_on_interrupt()
+    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+from nepa_mm.analysis.replay.replayed_step import ReplayedStep, replay
+from nepa_mm.analysis.replay.report import report_images, report_numbers, report_step
+from nepa_mm.analysis.replay.saved_steps import find_step
+
+
+def main(args: argparse.Namespace) -> None:
     saved = find_step(args.work_dir, args.step, args.cfg_options)
     for rank in saved.ranks(args.rank):
         replayed = replay(saved, rank, args.device, say_images=partial(report_images, saved, rank))
@@ -50,4 +51,4 @@ def seen_inside(saved, rank: int, replayed: ReplayedStep, device: str | None) ->
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

@@ -10,6 +10,24 @@ import argparse
 import os
 from pathlib import Path
 
+from nepa_mm.errors import DataError, one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data-root', type=Path, required=True, help='CIFAR-10 as folders, {train,test}/<class>/<n>.jpg')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/ablations'), help='DIR; default: work_dirs/ablations')
+    args = parser.parse_args()
+    if not (args.data_root / 'train').is_dir():
+        raise DataError(f'{str(args.data_root)!r} has no folder train', '--data-root',
+                        'it must hold train/<class>/ and test/<class>/')
+    return args
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.markdown import Markdown
@@ -17,7 +35,6 @@ from rich.markdown import Markdown
 from nepa_mm.analysis.runs.experiment import Row, Training
 from nepa_mm.analysis.runs.experiment_results import draw_pair, records_of, table_of, write_records
 from nepa_mm.analysis.runs.paper_figures import figure
-from nepa_mm.errors import DataError, one_line_errors
 
 SMALL = 'ablation/nepa_vit-mini-p4_1xb64'
 LARGE = 'nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k-paper'
@@ -69,15 +86,8 @@ def draw(rows: list[Row], records: list[dict]) -> Figure:
     return figure
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data-root', type=Path, required=True, help='CIFAR-10 as folders, {train,test}/<class>/<n>.jpg')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/ablations'), help='DIR; default: work_dirs/ablations')
-    args = parser.parse_args()
+def main(args: argparse.Namespace) -> None:
     data, out = args.data_root.resolve(), args.work_dir.resolve()
-    if not (data / 'train').is_dir():
-        raise DataError(f'{str(args.data_root)!r} has no folder train', '--data-root',
-                        'it must hold train/<class>/ and test/<class>/')
     os.chdir(Path(__file__).resolve().parents[2])  # where configs/ is
     trainings = rows(data)
     records = records_of(trainings, [SEED], out)
@@ -90,4 +100,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

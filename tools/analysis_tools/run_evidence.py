@@ -13,12 +13,7 @@ import argparse
 import os
 from pathlib import Path
 
-import torch
-from rich.console import Console
-from rich.markdown import Markdown
-
 from nepa_mm.analysis.runs.experiment import Row, Training
-from nepa_mm.analysis.runs.experiment_results import draw_curves, draw_points, records_in, records_of, table_of, write_records
 from nepa_mm.analysis.runs.paper_figures import figure
 from nepa_mm.errors import one_line_errors
 
@@ -221,17 +216,9 @@ def camvid() -> list[Row]:
 
 EXPERIMENTS = {function.__name__: function for function in (
     pretraining, targets, table1a, longer, table1b, table1c, table1de, linear, epochs, sizes, camvid)}
-PICTURES = dict(table1a=draw_curves, table1b=draw_curves, table1c=draw_curves, epochs=draw_points, sizes=draw_points)
 
 
-def write_page(experiment: str, text: str) -> None:
-    """Put the results of an experiment in their place in docs/evidence.md."""
-    begin, end = f'<!-- results of {experiment} -->\n', '<!-- end of results -->'
-    before, rest = PAGE.read_text().split(begin)
-    PAGE.write_text(before + begin + text + end + rest.split(end, 1)[1])
-
-
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('experiment', choices=EXPERIMENTS)
     parser.add_argument('--seeds', type=int, default=3, help='default: 3')
@@ -242,6 +229,29 @@ def main() -> None:
     args = parser.parse_args()
     if min(args.seeds, args.jobs) < 1:
         parser.error(f'--seeds {args.seeds} --jobs {args.jobs}: give 1 or more of each')
+    return args
+
+
+if __name__ == '__main__':
+    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+import torch
+from rich.console import Console
+from rich.markdown import Markdown
+
+from nepa_mm.analysis.runs.experiment_results import draw_curves, draw_points, records_in, records_of, table_of, write_records
+
+PICTURES = dict(table1a=draw_curves, table1b=draw_curves, table1c=draw_curves, epochs=draw_points, sizes=draw_points)
+
+
+def write_page(experiment: str, text: str) -> None:
+    """Put the results of an experiment in their place in docs/evidence.md."""
+    begin, end = f'<!-- results of {experiment} -->\n', '<!-- end of results -->'
+    before, rest = PAGE.read_text().split(begin)
+    PAGE.write_text(before + begin + text + end + rest.split(end, 1)[1])
+
+
+def main(args: argparse.Namespace) -> None:
     rows = EXPERIMENTS[args.experiment]()
     name = f'{args.experiment}.jsonl'
     kept = records_in(PAGE.with_suffix('') / name) if args.keep_records else {}
@@ -262,4 +272,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

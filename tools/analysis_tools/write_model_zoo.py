@@ -9,6 +9,9 @@ import json
 import re
 from pathlib import Path
 
+if __name__ == '__main__':  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+
 import yaml
 from mmengine.config import Config
 
@@ -59,7 +62,6 @@ def table(models: list[dict]) -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     known = {}
     for path in sorted(ROOT.glob('configs/*/metafile.yml')):
         index = yaml.safe_load(path.read_text())

@@ -7,6 +7,11 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('page', type=Path, help='file to write')
+    args = parser.parse_args()  # before the imports, which take seconds
+
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
@@ -135,6 +140,4 @@ def page() -> str:
 
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('page', type=Path, help='file to write')
-    parser.parse_args().page.write_text(page())
+    args.page.write_text(page())

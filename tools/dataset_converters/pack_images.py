@@ -22,8 +22,8 @@ from zlib import crc32
 
 from rich.progress import track
 
-from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES, names_under, say_left_out, shown
 from nepa_mm.errors import ConfigError, DataError, one_line_errors
+from nepa_mm.find_images import IMAGE_SUFFIXES, names_under, say_left_out, shown
 
 BATCH, BATCHES = 32 << 20, 64  # bytes of images in a record batch; batches in a file, which makes 2 GB
 
@@ -38,8 +38,6 @@ def parse_args() -> argparse.Namespace:
 def list_images(src: Path) -> tuple[list[dict], list[str] | None]:
     """``img_path`` and, with classes, ``gt_label`` of each image, as mmpretrain's CustomDataset orders them; classes."""
     from mmpretrain.datasets import CustomDataset
-    if not src.is_dir():
-        raise DataError(f'{str(src)!r} is no folder', 'SRC', 'give one that holds a folder of images for each class, or images')
     entries = [entry for entry in os.scandir(src) if not entry.name.startswith('.')]
     with_label = any(entry.is_dir() for entry in entries)
     beside = sorted(entry.name for entry in entries if entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES))
@@ -128,6 +126,8 @@ def pack(src: Path, dst: Path) -> None:
     """Make ``dst`` of ``src``; raises DataError and leaves nothing if it cannot."""
     if dst.exists():
         raise ConfigError(f'{str(dst)!r} is there already', 'DST', 'give a new folder, or remove it')
+    if not src.is_dir():
+        raise DataError(f'{str(src)!r} is no folder', 'SRC', 'give one that holds a folder of images for each class, or images')
     try:
         import datasets
     except ImportError as error:

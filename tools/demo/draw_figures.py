@@ -2,6 +2,17 @@
 import argparse
 from pathlib import Path
 
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('demo', type=Path, help='folder of a finished demo')
+    parser.add_argument('data', type=Path, help='folder of its data')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
 import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
 
 # isort: split
@@ -13,11 +24,7 @@ from nepa_mm.apis.load_model import load_model
 from nepa_mm.visualization import draw_segmentation
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('demo', type=Path, help='folder of a finished demo')
-    parser.add_argument('data', type=Path, help='folder of its data')
-    args = parser.parse_args()
+def main(args: argparse.Namespace) -> None:
     config = next((args.demo / 'segmentation').glob('*.py'))  # as it ran
     checkpoint = max((args.demo / 'segmentation').glob('iter_*.pth'), key=lambda path: path.stat().st_mtime)
     model, ade = load_model(str(config), str(checkpoint)), args.data / 'ADEChallengeData2016'
@@ -30,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    main(args)

@@ -2,9 +2,15 @@
 
 The number of images is dynamic; --dynamic-shape makes their size so. docs/export.md has examples.
 """
-from nepa_mm.deployment.command import export
+from nepa_mm.arguments import parse_export
 from nepa_mm.errors import one_line_errors
 
 if __name__ == '__main__':
     with one_line_errors():
-        print(export(__doc__, '.pt2'))
+        args = parse_export(__doc__, '.pt2')
+
+from nepa_mm.deployment.command import export
+
+if __name__ == '__main__':
+    with one_line_errors():
+        print(export(args))

@@ -10,29 +10,33 @@ What is done lies in ``OUT.unfinished`` until all is: the same command goes on w
 import argparse
 import sys
 
-import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
-
-# isort: split
-from mmpretrain.models import ImageClassifier
-from mmpretrain.visualization import UniversalVisualizer
-
-from nepa_mm.apis.inference_tools import add_arguments, add_ranking, check_numbers, check_topk, inference_of, rank
-from nepa_mm.apis.predictions import best_classes
-from nepa_mm.apis.unfinished import facts_of
-from nepa_mm.datasets.sources.find_images import find_images
+from nepa_mm.arguments import add_inference, add_ranking, check_numbers, check_topk
 from nepa_mm.errors import CheckpointError, one_line_errors
+from nepa_mm.find_images import find_images
 from nepa_mm.new_files import require_new
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
+    add_inference(parser)
     add_ranking(parser, 1, 'classes to name')
     args = parser.parse_args()
     require_new(args.out, folder=args.show_dir)
     check_numbers(args)
     args.paths = find_images(args.inputs)
     return args
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+from mmpretrain.models import ImageClassifier
+from mmpretrain.visualization import UniversalVisualizer
+
+from nepa_mm.apis.inference_tools import inference_of, rank
+from nepa_mm.apis.predictions import best_classes
+from nepa_mm.apis.unfinished import facts_of
 
 
 def main(args: argparse.Namespace) -> int:
@@ -59,4 +63,4 @@ def main(args: argparse.Namespace) -> int:
 
 if __name__ == '__main__':
     with one_line_errors():
-        sys.exit(main(parse_args()))
+        sys.exit(main(args))

@@ -13,24 +13,20 @@ import sys
 import zipfile
 from pathlib import Path
 
-import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
-
-# isort: split
-import numpy as np
-
-from nepa_mm.apis.inference_tools import add_arguments, check_numbers, inference_of, write_npy
-from nepa_mm.apis.predictions import features, vectors_of
-from nepa_mm.apis.run_model import exit_code
-from nepa_mm.apis.several_processes import await_others
-from nepa_mm.apis.unfinished import Rows, facts_of, say_done
-from nepa_mm.datasets.sources.find_images import find_images
+from nepa_mm.arguments import add_inference, check_numbers
 from nepa_mm.errors import is_first_process, one_line_errors
+from nepa_mm.find_images import find_images
 from nepa_mm.new_files import new_file, require_new
+
+
+def paths_beside(out: Path) -> list[Path]:
+    """The file of the paths, if that is one of its own."""
+    return [out.with_suffix('.txt')] if out.suffix.lower() == '.npy' else []
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
+    add_inference(parser)
     parser.add_argument('--out', type=Path, required=True, help='.npz to write, or .npy')
     args = parser.parse_args()
     require_new(args.out, suffixes=['.npz', '.npy'])
@@ -40,9 +36,17 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def paths_beside(out: Path) -> list[Path]:
-    """The file of the paths, if that is one of its own."""
-    return [out.with_suffix('.txt')] if out.suffix.lower() == '.npy' else []
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+import numpy as np
+
+from nepa_mm.apis.inference_tools import inference_of, write_npy
+from nepa_mm.apis.predictions import features, vectors_of
+from nepa_mm.apis.run_model import exit_code
+from nepa_mm.apis.several_processes import await_others
+from nepa_mm.apis.unfinished import Rows, facts_of, say_done
 
 
 def write(out: Path, paths: list[Path], rows: Rows) -> None:
@@ -84,4 +88,4 @@ def main(args: argparse.Namespace) -> int:
 
 if __name__ == '__main__':
     with one_line_errors():
-        sys.exit(main(parse_args()))
+        sys.exit(main(args))

@@ -9,28 +9,15 @@ With ``--out``, what is done lies beside it until all is: the same command goes 
 import argparse
 import sys
 
-import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
-
-# isort: split
-import numpy as np
-import torch
-from mmengine.dataset import BaseDataset
-from mmpretrain.visualization import UniversalVisualizer
-
-from nepa_mm.apis.arguments import INPUT_HELP
-from nepa_mm.apis.inference_tools import add_arguments, add_ranking, check_numbers, check_topk, inference_of, rank, require_out
-from nepa_mm.apis.predictions import best_matches, features, vectors_of
-from nepa_mm.apis.run_model import exit_code
-from nepa_mm.apis.several_processes import await_others
-from nepa_mm.apis.unfinished import Rows, digest, facts_of
-from nepa_mm.datasets.sources.find_images import find_images
+from nepa_mm.arguments import INPUT_HELP, add_inference, add_ranking, check_numbers, check_topk, require_out
 from nepa_mm.errors import DataError, is_first_process, one_line_errors
+from nepa_mm.find_images import find_images
 from nepa_mm.new_files import require_new
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
+    add_inference(parser)
     parser.add_argument('--prototype', metavar='INPUT', nargs='+', required=True, help=f'where to search: {INPUT_HELP}')
     add_ranking(parser, 3, 'images to find')
     args = parser.parse_args()
@@ -40,6 +27,22 @@ def parse_args() -> argparse.Namespace:
     args.queries, args.searched = find_images(args.inputs), find_images(args.prototype)
     check_topk(args.topk, len(args.searched), 'the number of images of --prototype')
     return args
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+from mmpretrain.visualization import UniversalVisualizer
+
+from nepa_mm.apis.inference_tools import inference_of, rank
+from nepa_mm.apis.predictions import best_matches, features, vectors_of
+from nepa_mm.apis.run_model import exit_code
+from nepa_mm.apis.several_processes import await_others
+from nepa_mm.apis.unfinished import Rows, digest, facts_of
 
 
 def main(args: argparse.Namespace) -> int:
@@ -78,4 +81,4 @@ def main(args: argparse.Namespace) -> int:
 
 if __name__ == '__main__':
     with one_line_errors():
-        sys.exit(main(parse_args()))
+        sys.exit(main(args))

@@ -10,32 +10,15 @@ import argparse
 import sys
 from pathlib import Path
 
-import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
-
-# isort: split
-import numpy as np
-import torch
-from mmengine.structures import PixelData
-from mmseg.models import BaseSegmentor
-from mmseg.structures import SegDataSample
-from mmseg.visualization import SegLocalVisualizer
-from PIL import Image
-
-from nepa_mm.apis.images import load_image, picture_of
-from nepa_mm.apis.inference_tools import ELSEWHERE, add_arguments, check_numbers, inference_of, label_map_paths, picture_paths
-from nepa_mm.apis.predictions import label_maps
-from nepa_mm.apis.run_model import exit_code
-from nepa_mm.apis.several_processes import await_others
-from nepa_mm.apis.unfinished import Unfinished, facts_of, say_done
-from nepa_mm.datasets.sources.find_images import find_images
-from nepa_mm.engine.checks.seg_model_checks import classes_of
+from nepa_mm.arguments import ELSEWHERE, add_inference, check_numbers
 from nepa_mm.errors import CheckpointError, ConfigError, is_first_process, one_line_errors
+from nepa_mm.find_images import find_images
 from nepa_mm.new_files import require_new
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
+    add_inference(parser)
     parser.add_argument('--out-dir', type=Path, help='folder to write label maps and pictures to')
     parser.add_argument('--opacity', type=float, default=0.5, help='of the classes over the image; default: 0.5')
     args = parser.parse_args()
@@ -45,6 +28,27 @@ def parse_args() -> argparse.Namespace:
         raise ConfigError(f'{args.opacity} is not in (0, 1]', '--opacity', 'give a share, such as 0.5')
     args.paths = find_images(args.inputs)
     return args
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+import numpy as np
+import torch
+from mmengine.structures import PixelData
+from mmseg.models import BaseSegmentor
+from mmseg.structures import SegDataSample
+from mmseg.visualization import SegLocalVisualizer
+from PIL import Image
+
+from nepa_mm.apis.images import load_image, picture_of
+from nepa_mm.apis.inference_tools import inference_of, label_map_paths, picture_paths
+from nepa_mm.apis.predictions import label_maps
+from nepa_mm.apis.run_model import exit_code
+from nepa_mm.apis.several_processes import await_others
+from nepa_mm.apis.unfinished import Unfinished, facts_of, say_done
+from nepa_mm.engine.checks.seg_model_checks import classes_of
 
 
 def names_and_colours(model: BaseSegmentor) -> tuple[list[str], list]:
@@ -106,4 +110,4 @@ def main(args: argparse.Namespace) -> int:
 
 if __name__ == '__main__':
     with one_line_errors():
-        sys.exit(main(parse_args()))
+        sys.exit(main(args))

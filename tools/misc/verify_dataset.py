@@ -12,29 +12,9 @@ from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-import torch
-from mmengine.config import Config
-from mmengine.registry import DATASETS, init_default_scope
-from rich.console import Console
-from rich.progress import track
-
 from nepa_mm.analysis.runs.json_file import JsonFile
-from nepa_mm.datasets import LoadImage, LoadSegAnnotations
-from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES, files_under, say_left_out, shown
-from nepa_mm.datasets.transforms.load_image import with_own_loader
-from nepa_mm.engine.checks.built_parts import transforms_in
-from nepa_mm.engine.checks.label_survey import LabelSurvey, loader_of, pixels_of
+from nepa_mm.arguments import Options
 from nepa_mm.errors import ConfigError, DataError, ProcessError, one_line_errors
-from nepa_mm.hosts.type_names import name_of
-from nepa_mm.launch.checks import DATA, check_config
-from nepa_mm.launch.config_parts import SPLITS, datasets_of, dicts_in, steps_of
-from nepa_mm.launch.naming_errors import naming
-from nepa_mm.launch.read_config import Options, read_config
-
-IGNORED = frozenset({255})  # by mmseg's heads that are not told otherwise
-LOADERS = ('LoadSegAnnotations', 'LoadImage', 'LoadImageFromFile')
-worker = {}  # what a process checks, and with what
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,7 +26,43 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
     parser.add_argument('--json', type=JsonFile, metavar='FILE', help='write the list to this file as well')
     parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.workers < 1:
+        raise ConfigError(f'{args.workers} is no number of processes', '--workers', 'give 1 or more')
+    if not Path(args.source).exists():
+        raise DataError('it is neither a folder nor a config', args.source, 'give one')
+    if not Path(args.source).is_dir():
+        from nepa_mm.launch.checks import DATA, check_config  # 0.2 s, which --help does without
+        from nepa_mm.launch.config_parts import SPLITS
+        from nepa_mm.launch.read_config import read_config
+        args.cfg = read_config(args.source, args.cfg_options)
+        check_config(args.cfg, SPLITS, DATA)
+    return args
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+from rich.console import Console
+from rich.progress import track
+
+from nepa_mm.datasets import LoadImage, LoadSegAnnotations
+from nepa_mm.datasets.transforms.load_image import with_own_loader
+from nepa_mm.engine.checks.built_parts import transforms_in
+from nepa_mm.engine.checks.label_survey import LabelSurvey, loader_of, pixels_of
+from nepa_mm.find_images import IMAGE_SUFFIXES, files_under, say_left_out, shown
+from nepa_mm.hosts.type_names import name_of
+from nepa_mm.launch.config_parts import SPLITS, datasets_of, dicts_in, steps_of
+from nepa_mm.launch.naming_errors import naming
+
+IGNORED = frozenset({255})  # by mmseg's heads that are not told otherwise
+LOADERS = ('LoadSegAnnotations', 'LoadImage', 'LoadImageFromFile')
+worker = {}  # what a process checks, and with what
 
 
 class Folder:
@@ -87,12 +103,8 @@ def datasets(args: argparse.Namespace) -> Iterator[tuple[str, object, int | None
     if source.is_dir():
         yield str(source), Folder(source), args.max_label, IGNORED
         return
-    if not source.is_file():
-        raise DataError('it is neither a folder nor a config', args.source, 'give one')
-    cfg = read_config(args.source, args.cfg_options)
+    cfg, known = args.cfg, []
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    check_config(cfg, SPLITS, DATA)
-    known = []
     for key, config in datasets_of(cfg, SPLITS):
         files = {name: value for name, value in config.items() if name not in ('pipeline', 'test_mode')}
         if files in known or 'dataset' in config or 'datasets' in config:  # wrappers give what they hold
@@ -147,10 +159,7 @@ def read_all(args: argparse.Namespace, *of_dataset) -> Iterator[tuple]:
                            ) from error
 
 
-def main() -> None:
-    args = parse_args()
-    if args.workers < 1:
-        raise ConfigError(f'{args.workers} is no number of processes', '--workers', 'give 1 or more')
+def main(args: argparse.Namespace) -> None:
     found, total = [], 0
     console = Console(stderr=True)
     for name, dataset, max_label, ignored in datasets(args):
@@ -180,4 +189,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

@@ -1,9 +1,16 @@
 """Convert a checkpoint of ours to a folder that the authors' classes (Hugging Face) load strictly."""
-from nepa_mm.checkpoints.convert import command, mm_to_hf
+from nepa_mm.arguments import parse_conversion
+from nepa_mm.errors import one_line_errors
 
 if __name__ == '__main__':
-    command(
-        mm_to_hf, __doc__,
+    args = parse_conversion(
+        __doc__,
         src='checkpoint of a training, converted or published',
         dst='folder to write',
         ema='take the averaged weights; default: the raw ones')
+
+from nepa_mm.checkpoints.convert import mm_to_hf
+
+if __name__ == '__main__':
+    with one_line_errors():
+        print(mm_to_hf(args.src, args.dst, args.ema))

@@ -1,9 +1,16 @@
 """Write the weights of a training for others: no optimizer, no logs, the SHA-256 in the name."""
-from nepa_mm.checkpoints.convert import command, publish
+from nepa_mm.arguments import parse_conversion
+from nepa_mm.errors import one_line_errors
 
 if __name__ == '__main__':
-    command(
-        publish, __doc__,
+    args = parse_conversion(
+        __doc__,
         src='checkpoint of a training',
         dst='NAME or NAME.safetensors, or NAME.pth; becomes NAME-0123abcd.*',
         ema='take the averaged weights; default: the raw ones')
+
+from nepa_mm.checkpoints.convert import publish
+
+if __name__ == '__main__':
+    with one_line_errors():
+        print(publish(args.src, args.dst, args.ema))

@@ -2,9 +2,6 @@
 import argparse
 from pathlib import Path
 
-from nepa_mm.checkpoints.convert import check_suffix, write_weights
-from nepa_mm.checkpoints.fitting.timm_keys import DROPPED, KEYS, extract_state_dict, resize_relative_positions, timm_to_mmpretrain
-from nepa_mm.checkpoints.storage.files import read_checkpoint
 from nepa_mm.errors import one_line_errors
 
 
@@ -12,13 +9,21 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('src', metavar='SRC', type=Path, help='published checkpoint: .safetensors, or what torch.save wrote')
     parser.add_argument('dst', metavar='DST', type=Path, help="file to write; its weights have the prefix 'backbone.'")
-    parser.add_argument('--key', help=f'entry of SRC with the encoder; default: the first there is of {", ".join(KEYS)}')
+    parser.add_argument('--key', help='entry of SRC with the encoder; default: the first there is of target_encoder, teacher, '
+                        'state_dict, model, encoder, student')
     parser.add_argument('--grid', type=int, help="patches along a side, to resize BEiT's tables of relative positions for")
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
+if __name__ == '__main__':
+    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+from nepa_mm.checkpoints.convert import check_suffix, write_weights
+from nepa_mm.checkpoints.fitting.timm_keys import DROPPED, extract_state_dict, resize_relative_positions, timm_to_mmpretrain
+from nepa_mm.checkpoints.storage.files import read_checkpoint
+
+
+def main(args: argparse.Namespace) -> None:
     check_suffix(args.dst)
     checkpoint = read_checkpoint(args.src, more=[argparse.Namespace])  # DINO and iBOT keep their arguments beside the weights
     state_dict = extract_state_dict(checkpoint, args.key)
@@ -32,4 +37,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

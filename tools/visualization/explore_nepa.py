@@ -10,15 +10,17 @@ import argparse
 import re
 from pathlib import Path
 
-from nepa_mm.apis.arguments import INPUT_HELP, MODEL_HELP, model_of
-from nepa_mm.datasets.sources.find_images import find_images
+from nepa_mm.arguments import INPUT_HELP, MODEL_HELP, add_drawing, parsed_choice
 from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.find_images import find_images
 from nepa_mm.new_files import require_new
-from nepa_mm.visualization.arguments import add_shared_arguments, parsed_choice
-from nepa_mm.visualization.explorer import Explorer
-from nepa_mm.visualization.read_image import image_size, read_image
 
 MODELS = ('.pth', '.pt', '.safetensors', '.py')
+
+
+def is_model(address: str) -> bool:
+    """Whether an argument is a checkpoint or a config, and no image."""
+    return address.lower().endswith(MODELS) or (':' in address and not Path(address).exists())
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,13 +34,30 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--heads', choices=('fit', 'all', 'mean'), default='fit',
                         help="single heads: of as many layers as --max-mb has room for ('fit'), of all, or none but their mean")
     parser.add_argument('--max-mb', type=float, default=10., help='size of the page with --heads fit')
-    add_shared_arguments(parser, model_by_name=True)
-    return parser.parse_args()
+    add_drawing(parser, model_by_name=True)
+    args = parser.parse_args()
+    args.layers = parsed_choice('--layers', args.layers)
+    if args.layers == 'mean':
+        raise ConfigError('mean: a page shows layers one by one', '--layers', "give their numbers, or 'all'")
+    if not args.max_mb > 0:
+        raise ConfigError(f'{args.max_mb:g} is no size of a page', '--max-mb', 'give megabytes above 0')
+    require_new(args.out, suffixes=('.html', '.htm'), overwrite=args.overwrite)
+    args.models = [path for path in args.paths if is_model(path)]
+    inputs = [path for path in args.paths if not is_model(path)]
+    if not args.models or not inputs:
+        raise ConfigError(f'no {"image" if args.models else "checkpoint"} is among {" ".join(args.paths)}', 'arguments',
+                          f'give images, then checkpoints (hf:..., or paths that end in {", ".join(MODELS)})')
+    args.images = find_images(inputs)
+    return args
 
 
-def is_model(address: str) -> bool:
-    """Whether an argument is a checkpoint or a config, and no image."""
-    return address.lower().endswith(MODELS) or (':' in address and not Path(address).exists())
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+from nepa_mm.apis.named_model import model_of
+from nepa_mm.visualization.explorer import Explorer
+from nepa_mm.visualization.read_image import image_size, read_image
 
 
 def short_names(addresses: list[str]) -> list[str]:
@@ -53,28 +72,16 @@ def short_names(addresses: list[str]) -> list[str]:
     return names
 
 
-def main() -> None:
-    args = parse_args()
-    layers = parsed_choice('--layers', args.layers)
-    if layers == 'mean':
-        raise ConfigError('mean: a page shows layers one by one', '--layers', "give their numbers, or 'all'")
-    if not args.max_mb > 0:
-        raise ConfigError(f'{args.max_mb:g} is no size of a page', '--max-mb', 'give megabytes above 0')
-    require_new(args.out, suffixes=('.html', '.htm'), overwrite=args.overwrite)
-    models = [path for path in args.paths if is_model(path)]
-    inputs = [path for path in args.paths if not is_model(path)]
-    if not models or not inputs:
-        raise ConfigError(f'no {"image" if models else "checkpoint"} is among {" ".join(args.paths)}', 'arguments',
-                          f'give images, then checkpoints (hf:..., or paths that end in {", ".join(MODELS)})')
-    paths = find_images(inputs)
-    explorer = Explorer([read_image(path) for path in paths], [path.name for path in paths])
-    for args.model, name in zip(models, short_names(models)):
+def main(args: argparse.Namespace) -> None:
+    explorer = Explorer([read_image(path) for path in args.images], [path.name for path in args.images])
+    for address, name in zip(args.models, short_names(args.models)):
+        args.model = address
         model = model_of(args)
-        explorer.add(model, name, image_size(model, args.size), layers, with_heads=args.heads != 'mean')
+        explorer.add(model, name, image_size(model, args.size), args.layers, with_heads=args.heads != 'mean')
     page = explorer.page(float('inf') if args.heads == 'all' else args.max_mb * 1e6)
     args.out.write_text(page, encoding='utf-8')
     size = len(page.encode()) / 1e6
-    print(f'{args.out}: {len(paths)} image{"s" * (len(paths) > 1)}, {size:.1f} MB')
+    print(f'{args.out}: {len(args.images)} image{"s" * (len(args.images) > 1)}, {size:.1f} MB')
     if args.heads != 'all' and size > args.max_mb:
         print(f'Without single heads this is still above --max-mb {args.max_mb:g}; fewer --layers, images or checkpoints, or a '
               'smaller --size, make it smaller')
@@ -86,4 +93,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

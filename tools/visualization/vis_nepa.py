@@ -9,13 +9,10 @@ it predicts with the embedding of every patch. docs/visualization.md says how to
 import argparse
 from pathlib import Path
 
-from nepa_mm.apis.arguments import add_inputs, model_of
-from nepa_mm.datasets.sources.find_images import find_images
+from nepa_mm.arguments import add_drawing, add_inputs, parsed_choice, parsed_query
 from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.find_images import find_images
 from nepa_mm.new_files import require_new
-from nepa_mm.visualization import draw_query_patches
-from nepa_mm.visualization.arguments import add_shared_arguments, parsed_choice, parsed_query
-from nepa_mm.visualization.read_image import image_size, pixels_of, read_image
 
 MOST = 32  # images in a figure: each takes a second to lay out, and more make pictures that nobody can read
 FORMATS = ('.png', '.pdf', '.svg', '.jpg')
@@ -24,7 +21,7 @@ FORMATS = ('.png', '.pdf', '.svg', '.jpg')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_inputs(parser)
-    add_shared_arguments(parser)
+    add_drawing(parser)
     parser.add_argument('-o', '--out', type=Path, default=Path('query_patches.png'),
                         help=f'picture to write: {", ".join(FORMATS)}')
     parser.add_argument('--queries', nargs='+', metavar='ROW,COLUMN',
@@ -34,28 +31,38 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--heads', nargs='+', default=['mean'], metavar='HEAD', help="heads likewise; default: 'mean' of all")
     parser.add_argument('--columns', type=int, help='triplets side by side; default: all queries of an image')
     parser.add_argument('--dpi', type=int, default=120, help='dots per inch of a picture of pixels')
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    queries = None if args.queries is None else [parsed_query(text) for text in args.queries]
-    layers, heads = parsed_choice('--layers', args.layers), parsed_choice('--heads', args.heads)
+    args = parser.parse_args()
+    args.queries = args.queries and [parsed_query(text) for text in args.queries]
+    args.layers, args.heads = parsed_choice('--layers', args.layers), parsed_choice('--heads', args.heads)
     for name in ('columns', 'dpi'):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ConfigError(f'{getattr(args, name)} is below 1', f'--{name}', 'give 1 or more')
     require_new(args.out, suffixes=FORMATS, overwrite=args.overwrite)
-    paths = find_images(args.inputs)
-    if len(paths) > MOST:
-        raise ConfigError(f'{len(paths)} images are too many for one figure', 'arguments', f'name at most {MOST}')
-    images = [read_image(path) for path in paths]
-    model = model_of(args)
-    pixels = pixels_of(images, image_size(model, args.size))
-    figure = draw_query_patches(model, pixels, queries, layers, heads, args.columns, [path.name for path in paths])
-    figure.savefig(args.out, dpi=args.dpi, bbox_inches='tight')
-    print(f'{args.out}: {len(paths)} image{"s" * (len(paths) > 1)} of {pixels.shape[-1]} x {pixels.shape[-2]} pixels')
+    args.paths = find_images(args.inputs)
+    if len(args.paths) > MOST:
+        raise ConfigError(f'{len(args.paths)} images are too many for one figure', 'arguments', f'name at most {MOST}')
+    return args
 
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+from nepa_mm.apis.named_model import model_of
+from nepa_mm.visualization import draw_query_patches
+from nepa_mm.visualization.read_image import image_size, pixels_of, read_image
+
+
+def main(args: argparse.Namespace) -> None:
+    images = [read_image(path) for path in args.paths]
+    model = model_of(args)
+    pixels = pixels_of(images, image_size(model, args.size))
+    names = [path.name for path in args.paths]
+    figure = draw_query_patches(model, pixels, args.queries, args.layers, args.heads, args.columns, names)
+    figure.savefig(args.out, dpi=args.dpi, bbox_inches='tight')
+    print(f'{args.out}: {len(names)} image{"s" * (len(names) > 1)} of {pixels.shape[-1]} x {pixels.shape[-2]} pixels')
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main(args)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from nepa_mm.checkpoints.storage.durable import checkpoints_in, read_lazily, read_meta
+from nepa_mm.checkpoints.storage.found import checkpoints_in
+from nepa_mm.checkpoints.storage.pickled import read_lazily, read_meta
 from nepa_mm.engine.hooks.divergence_hook import DIVERGED
 from nepa_mm.engine.runner.reliable_runner import KEY
 from nepa_mm.errors import CheckpointError, ConfigError

@@ -1,14 +1,12 @@
 """Checkpoints of a running training: complete on disk or not there, checked before they count, found again."""
 import os
-import re
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from heapq import merge
 from itertools import chain
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -18,10 +16,9 @@ import torch
 from nepa_mm.errors import CheckpointError, StorageError, first_line
 
 from .files import naming
-from .pickled import allowed
+from .found import checkpoints_in
 from .sharded_files import MANIFEST, wrong_files
 
-NAME = re.compile(r'(epoch|iter)_(\d+)\.pth(\.replaced)?')
 REMEDY = 'name another, or let --resume choose'
 TEMPORARY = '.{}.tmp'
 REPLACED = '{}.replaced'  # a folder or file that another one is about to take the name of
@@ -154,38 +151,6 @@ def is_whole(archive: ZipFile, entry: ZipInfo) -> bool:
     except (BadZipFile, EOFError, zlib.error):
         return False
     return True
-
-
-def checkpoints_in(*folders: Path) -> Iterator[Path]:
-    """The ``epoch_*.pth`` and ``iter_*.pth`` of a run's folders, newest first by the step that they hold."""
-    found = {'iter': [], 'epoch': []}  # of the same step, that which a stop left knows that it is to go; replaced ones come last
-    for path in (path for folder in folders if folder.is_dir() for path in folder.iterdir()):
-        match = NAME.fullmatch(path.name)
-        if match:
-            found[match[1]].append((int(match[2]), not match[3], path))
-    stacks = (sorted(each, reverse=True) for each in found.values())
-    for *_, path in merge(*stacks, key=lambda each: step_of(each[-1]), reverse=True):
-        yield path
-
-
-def step_of(path: Path) -> float:
-    """The optimizer step that a checkpoint says it holds; infinite if it cannot be read, so that it is looked at and named."""
-    try:
-        return read_meta(path)['iter']
-    except Exception:  # of any kind: what a damaged file can hold has no end
-        return float('inf')
-
-
-def read_meta(path: Path) -> dict:
-    """``meta`` of a checkpoint, without reading its tensors."""
-    return read_lazily(path).get('meta', {})
-
-
-def read_lazily(path: Path) -> dict:
-    """A checkpoint whose tensors are read when they are used; one in pieces has None in place of those."""
-    path = path / MANIFEST if path.is_dir() else path
-    with allowed():
-        return torch.load(path, map_location='cpu', mmap=True, weights_only=True)
 
 
 def newest_whole(folders: list[Path], warn: Callable[[str], None], since: float = 0.) -> Path | None:

@@ -7,11 +7,14 @@ has.
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+
+from .names import MANIFEST
 
 NDARRAY = 'numpy.ndarray'  # no class to call, just what empty_array is told to make
 
@@ -121,6 +124,18 @@ def by_given_names() -> Iterator[None]:
 
     with mock.patch('torch._weights_only_unpickler._get_user_allowed_globals', by_name):  # private, of releases that are final
         yield
+
+
+def read_meta(path: Path) -> dict:
+    """``meta`` of a checkpoint, without reading its tensors."""
+    return read_lazily(path).get('meta', {})
+
+
+def read_lazily(path: Path) -> dict:
+    """A checkpoint whose tensors are read when they are used; one in pieces has None in place of those."""
+    path = path / MANIFEST if path.is_dir() else path
+    with allowed():
+        return torch.load(path, map_location='cpu', mmap=True, weights_only=True)
 
 
 def plain(value, seen: dict | None = None):

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from nepa_mm.errors import CheckpointError
 
+from .names import MANIFEST, is_sharded  # noqa: F401, which stands beside what it tells of
 from .pickled import allowed, plain
 from .safetensors_files import ComputedTensors
 
-MANIFEST = 'manifest.pth'
 KEY = 'nepa_mm_pieces'  # in it: what the folder holds
 BLOCK = 1 << 24  # bytes that are read at a time
 
@@ -38,11 +38,6 @@ class Entry(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
     pieces: list[Piece]
-
-
-def is_sharded(path: Path) -> bool:
-    """Whether it is a checkpoint in a folder."""
-    return (path / MANIFEST).is_file()
 
 
 def read_manifest(folder: Path) -> tuple[dict, list[Entry], dict[str, tuple[int, int]]]:

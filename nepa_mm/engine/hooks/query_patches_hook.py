@@ -8,9 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 
-from nepa_mm.datasets.sources.find_images import find_images
 from nepa_mm.engine.parallel.fully_sharded import whole_model
 from nepa_mm.errors import ConfigError
+from nepa_mm.find_images import find_images
 from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.registry import HOOKS
 from nepa_mm.visualization import draw_query_patches

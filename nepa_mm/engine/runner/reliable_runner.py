@@ -14,8 +14,9 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
-from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole, read_meta, remove_temporaries
+from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole, remove_temporaries
 from nepa_mm.checkpoints.storage.files import is_safetensors
+from nepa_mm.checkpoints.storage.pickled import read_meta
 from nepa_mm.datasets import DrawSampler, SeededDataset
 from nepa_mm.datasets.transforms.load_image import with_own_loader
 from nepa_mm.engine.hooks.checkpoint_hooks import STOPPED

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES, names_under, say_left_out, shown
 from nepa_mm.errors import DataError
+from nepa_mm.find_images import IMAGE_SUFFIXES, names_under, say_left_out, shown
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.launch.config_parts import FOLDERS, SPLITS, datasets_of
 

@@ -2,8 +2,8 @@
 import os
 from pathlib import Path
 
-from nepa_mm.datasets.sources.find_images import files_under, names_under, say_left_out
 from nepa_mm.errors import ConfigError, DataError, first_line
+from nepa_mm.find_images import files_under, names_under, say_left_out
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.launch.config_parts import steps_of
 

@@ -2,10 +2,9 @@
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.device import get_device
 
-from nepa_mm.checkpoints import path_of
-from nepa_mm.checkpoints.storage.sharded_files import is_sharded
+from nepa_mm.checkpoints.schemes import path_of
+from nepa_mm.checkpoints.storage.names import is_sharded
 from nepa_mm.errors import CheckpointError, ConfigError
 from nepa_mm.launch.config_parts import SPLITS, value_at
 
@@ -24,7 +23,10 @@ def check_checkpoints(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
 
 def check_device(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
     """mmengine's mixed precision scales gradients on a GPU alone."""
-    kind, device = value_at(cfg, 'optim_wrapper.type'), get_device()
-    if 'train' in splits and kind in ('AmpOptimWrapper', 'mmengine.AmpOptimWrapper') and device in ('cpu', 'mps'):
+    kind = value_at(cfg, 'optim_wrapper.type')
+    if 'train' not in splits or kind not in ('AmpOptimWrapper', 'mmengine.AmpOptimWrapper'):
+        return
+    from mmengine.device import get_device  # with torch, which takes seconds
+    if get_device() in ('cpu', 'mps'):
         raise ConfigError(f'{kind!r} needs a GPU, and there is none', 'optim_wrapper.type',
                           'train in bfloat16 by --amp (nepa_mm.Bf16OptimWrapper), which a CPU does too, or take OptimWrapper')

@@ -143,16 +143,16 @@ def test_tool_refuses(tmp_path, monkeypatch):
     torch.save(dict(model=Harmful()), 'harmful.pth')
     torch.save([1], 'list.pth')
     save_file({'blocks.0.norm1.weight': torch.ones(2), 'head.weight': torch.ones(2)}, 'vit.safetensors')
-    main = runpy.run_path(str(TOOL))['main']
+    tool = runpy.run_path(str(TOOL))
     for src, dst, message in [('gone.pth', 'new.pth', r'^there is no such checkpoint \| gone.pth'),
                               ('vit.safetensors', 'list.pth', r"exists and would be written over \| list.pth"),
                               ('harmful.pth', 'new.pth', r"would run posix.mkdir as it loads.* \| harmful.pth"),
                               ('list.pth', 'new.pth', r"holds a list, not a dict of weights \| list.pth")]:
         monkeypatch.setattr(sys, 'argv', ['tool', src, dst])
         with pytest.raises(CheckpointError, match=message) as error:
-            main()
+            tool['main'](tool['parse_args']())
         assert '\n' not in str(error.value)
     assert sorted(os.listdir()) == ['harmful.pth', 'list.pth', 'vit.safetensors']  # nothing written, nothing run
     monkeypatch.setattr(sys, 'argv', ['tool', 'vit.safetensors', 'new.pth'])
-    main()
+    tool['main'](tool['parse_args']())
     assert list(torch.load('new.pth', weights_only=True)['state_dict']) == ['backbone.layers.0.ln1.weight']

@@ -10,12 +10,12 @@ import torch
 from nepa_mm.checkpoints.storage import durable
 from nepa_mm.checkpoints.storage.durable import (
     check_whole,
-    checkpoints_in,
     newest_whole,
     remove_temporaries,
     size_of,
     write_checkpoint,
 )
+from nepa_mm.checkpoints.storage.found import checkpoints_in
 from nepa_mm.errors import CheckpointError, StorageError
 
 

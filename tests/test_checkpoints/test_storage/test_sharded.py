@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from nepa_mm.checkpoints.convert import gather, mm_to_hf, publish
-from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole, read_meta, remove_temporaries
+from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole, remove_temporaries
 from nepa_mm.checkpoints.storage.files import read_checkpoint
+from nepa_mm.checkpoints.storage.pickled import read_meta
 from nepa_mm.checkpoints.storage.sharded_files import KEY, MANIFEST
 from nepa_mm.errors import CheckpointError
 from tiny import ROOT, TINY

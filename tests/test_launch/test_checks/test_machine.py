@@ -3,7 +3,6 @@ import pytest
 from mmengine.config import Config
 
 from nepa_mm.errors import CheckpointError, ConfigError
-from nepa_mm.launch.checks import machine
 from nepa_mm.launch.checks.machine import check_checkpoints, check_device
 
 
@@ -33,12 +32,12 @@ def test_a_missing_checkpoint_names_key_and_path(tmp_path):
 @pytest.mark.parametrize('kind', ['AmpOptimWrapper', 'mmengine.AmpOptimWrapper'])
 def test_mixed_precision_of_mmengine_needs_a_gpu(kind, monkeypatch):
     cfg = Config(dict(optim_wrapper=dict(type=kind, optimizer=dict(type='AdamW'))))
-    monkeypatch.setattr(machine, 'get_device', lambda: 'cpu')
+    monkeypatch.setattr('mmengine.device.get_device', lambda: 'cpu')
     with pytest.raises(ConfigError, match=rf"^'{kind}' needs a GPU, and there is none \| optim_wrapper.type \| .*--amp"):
         check_device(cfg, ('train', ))
     check_device(cfg, ('test', ))
     for fine in ('OptimWrapper', 'nepa_mm.Bf16OptimWrapper', 'own.AmpOptimWrapper', None):
         check_device(Config(dict(optim_wrapper=dict(type=fine))), ('train', ))
-    monkeypatch.setattr(machine, 'get_device', lambda: 'npu')
+    monkeypatch.setattr('mmengine.device.get_device', lambda: 'npu')
     check_device(cfg, ('train', ))
     check_device(Config(dict(optim_wrapper=None)))

@@ -1,8 +1,8 @@
 import pytest
 from PIL import Image
 
-from nepa_mm.datasets.sources.find_images import IMAGE_SUFFIXES, find_images
 from nepa_mm.errors import DataError
+from nepa_mm.find_images import IMAGE_SUFFIXES, find_images
 
 
 def test_folders_and_lists_of_frames_come_in_order(tmp_path):
