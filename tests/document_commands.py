@@ -1,14 +1,8 @@
-"""The commands of the documents: found in them, expanded by bash, run or parsed in processes forked from one that is ready."""
-import argparse
-import json
+"""The commands of the documents: found in them, and expanded by bash."""
 import os
 import re
-import runpy
-import signal
 import subprocess
 import sys
-import time
-import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,95 +95,3 @@ def inline_commands(root: Path, page: Path) -> list[Command]:
     text = FENCE.sub('', page.read_text())
     return [Command(Block(str(page.relative_to(root)), 0, match[1]), match[1].replace('\n', ' ').split())
             for match in INLINE.finditer(text)]
-
-
-class Forks:
-    """Runs commands of Python in processes that need not import torch, mmpretrain and mmseg anew."""
-
-    def __enter__(self) -> 'Forks':
-        env = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1]), 'OMP_NUM_THREADS': '1', 'MPLBACKEND': 'Agg'}
-        self.server = subprocess.Popen([sys.executable, '-W', 'ignore', __file__], env=env, text=True,
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.server.stdin.close()
-        self.server.wait()
-
-    def run(self, folder: Path, argv: list[str], env: dict[str, str] = {}, only_parse: bool = False) -> tuple[int, str]:
-        """Exit code and output of ``python argv`` in a folder; with ``only_parse`` the program ends once it has its arguments."""
-        log = folder / 'output.log'
-        job = dict(folder=str(folder), argv=argv, env=env, only_parse=only_parse, log=str(log))
-        self.server.stdin.write(json.dumps(job) + '\n')
-        self.server.stdin.flush()
-        return int(self.server.stdout.readline()), log.read_text()
-
-
-def serve(limit: float = 200.) -> None:
-    """Fork for each job that comes by standard input, and answer with its exit code."""
-    out = os.fdopen(os.dup(1), 'w')
-    os.dup2(2, 1)  # the hosts print as they are imported
-    import mmpretrain.models  # noqa: F401
-    import mmseg.models  # noqa: F401
-    import torch
-
-    import nepa_mm.apis  # noqa: F401
-    import nepa_mm.engine  # noqa: F401
-    torch.set_num_threads(1)
-    for line in sys.stdin:
-        job = json.loads(line)
-        child = os.fork()
-        if not child:
-            os._exit(run_job(job))
-        began, code = time.monotonic(), None
-        while code is None:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                code = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() - began > limit:
-                os.killpg(child, signal.SIGKILL)
-            else:
-                time.sleep(0.02)
-        out.write(f'{code}\n')
-        out.flush()
-
-
-def run_job(job: dict) -> int:
-    """In the child: as ``python`` would, with output to the log."""
-    os.setsid()
-    os.chdir(job['folder'])
-    os.environ.update(job['env'])
-    log = os.open(job['log'], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    for stream, target in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
-        os.dup2(target, stream)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, 'w', closefd=False), open(2, 'w', closefd=False)
-    if job['only_parse']:
-        parse = argparse.ArgumentParser.parse_args
-
-        def parse_and_stop(self, *args, **kwargs):
-            parse(self, *args, **kwargs)
-            os._exit(0)
-
-        argparse.ArgumentParser.parse_args = parse_and_stop
-    code = 0
-    try:
-        if job['argv'][0] == '-c':
-            sys.argv, sys.path[0] = ['-c'], ''
-            exec(job['argv'][1], {'__name__': '__main__'})
-        else:
-            sys.argv, sys.path[0] = job['argv'], str(Path(job['argv'][0]).resolve().parent)
-            runpy.run_path(job['argv'][0], run_name='__main__')
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        if isinstance(stop.code, str):
-            print(stop.code, file=sys.stderr)
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code
-
-
-if __name__ == '__main__':
-    serve()

@@ -1,42 +1,105 @@
-"""Scripts in processes of their own that need not import torch anew: each is forked from one that has."""
-import contextlib
-import multiprocessing
+"""Commands of Python in processes that need not import torch and the hosts anew: each is forked from one that has.
+
+The process is a command's own, with its arguments, folder, environment, streams, session, exit code and end by a signal; what it
+imported is there before. So each kind of command has a test beside that starts it as a person does.
+"""
+import json
 import os
-import runpy
+import signal
+import subprocess
 import sys
-import warnings
+import tempfile
+import time
 from pathlib import Path
 
+from tiny import ROOT
 
-def start(folder: Path, script: Path, *arguments, **env: str) -> tuple[int, str]:
-    """Exit code and output of ``python script arguments`` in a folder; that process has imported mmengine and neither host."""
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['torch', 'torchvision', 'mmengine.runner', 'mmcv', 'matplotlib'])
-    log = folder / 'output.log'
-    process = context.Process(target=run_script, args=(log, script, [str(argument) for argument in arguments], env))
-    process.start()
-    process.join(300)
-    if process.is_alive():
-        process.kill()
-        process.join()
-    return process.exitcode, log.read_text()
+TESTS = Path(__file__).parent
+ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'MPLBACKEND': 'Agg', 'PYTHONPATH': f'{ROOT}:{TESTS}:{TESTS / "test_reliability"}'}
 
 
-def run(folder: Path, script: Path, *arguments, **env: str) -> str:
-    """Output of a script, which must succeed."""
-    code, printed = start(folder, script, *arguments, **env)
+class Process:
+    """A command that runs: what :class:`subprocess.Popen` offers of it.
+
+    Args:
+        argv: As after ``python``: a script, or -c or -m, and its arguments.
+        folder: Where it runs.
+        env: Further environment variables.
+        before: Python code that its process runs first.
+        only_parse: End it once it has read its arguments.
+        terminal: Path of a terminal for its streams; by default it reads nothing and writes to files, for :meth:`communicate`.
+        imported: What is there: 'ours', all of ``nepa_mm`` and the hosts, or 'hosts', no more than mmengine.
+    """
+    servers = {}
+
+    def __init__(self, argv: list, folder: Path = ROOT, env: dict[str, str] = {}, before: str = '', only_parse: bool = False,
+                 terminal: str | None = None, imported: str = 'ours') -> None:
+        self.imported = imported
+        self.args, self.returncode, self.files = [str(part) for part in argv], None, []
+        if terminal is None:
+            self.files = [Path(tempfile.mkstemp(prefix='forked_')[1]) for _ in range(2)]
+        streams = [os.devnull, *map(str, self.files)] if terminal is None else [terminal] * 3
+        self.pid = self.ask(argv=self.args, folder=str(folder), env=env, before=before, only_parse=only_parse, streams=streams)
+
+    def ask(self, **order):
+        """The answer of the server; each process that runs tests has its own."""
+        server = self.servers.get(self.imported)
+        if server is None or server.poll() is not None:
+            command = [sys.executable, '-W', 'ignore', Path(__file__).with_name('fork_server.py'), self.imported]
+            server = self.servers[self.imported] = subprocess.Popen(
+                command, env=ENV, text=True, start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL)
+        print(json.dumps(order), file=server.stdin, flush=True)
+        return json.loads(server.stdout.readline())
+
+    def poll(self) -> int | None:
+        """The exit code, minus the signal that killed it, or None as long as it runs."""
+        if self.returncode is None:
+            self.returncode = self.ask(poll=self.pid)
+        return self.returncode
+
+    def wait(self, timeout: float = 300.) -> int:
+        """Its exit code, once it has ended; what takes longer is killed."""
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                os.killpg(self.pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            time.sleep(0.02)
+        return self.returncode
+
+    def communicate(self, timeout: float = 300.) -> tuple[str, str]:
+        """Wait for its end, and give back what it wrote."""
+        self.wait(timeout)
+        written = tuple(path.read_text() for path in self.files)
+        for path in self.files:
+            path.unlink()
+        self.files = []
+        return written
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def done(*argv, folder: Path = ROOT, timeout: float = 300., **options) -> subprocess.CompletedProcess:
+    """A command that has ended, whatever its exit code."""
+    process = Process([*argv], folder, **options)
+    out, err = process.communicate(timeout)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def start(folder: Path, *argv, imported: str = 'ours', **env: str) -> tuple[int, str]:
+    """Exit code and all that a command printed in a folder."""
+    ended = done(*argv, folder=folder, env=env, imported=imported)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def run(folder: Path, *argv, imported: str = 'ours', **env: str) -> str:
+    """What a command printed, which must succeed."""
+    code, printed = start(folder, *argv, imported=imported, **env)
     assert code == 0, printed[-3000:]
     return printed
-
-
-def run_script(log: Path, script: Path, arguments: list[str], env: dict[str, str]) -> None:
-    """Run a script in this process, in the folder of the log."""
-    os.chdir(log.parent)
-    os.environ.update(env, MPLBACKEND='Agg')
-    sys.argv = [str(script), *arguments]
-    warnings.simplefilter('ignore')
-    with log.open('w') as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
-        sys.modules['torch'].set_num_threads(1)
-        runpy.run_path(str(script), run_name='__main__')

@@ -4,24 +4,33 @@ import os
 import pty
 import struct
 import subprocess
+import sys
 import termios
 
 import pyte
+from forks import Process
 
 from tiny import ROOT
 
 
 class Terminal:
-    """A terminal of so many columns and lines in which a command runs; ``screen`` is what it shows, ``text`` what it was sent."""
+    """A terminal of so many columns and lines in which a command runs; ``screen`` is what it shows, ``text`` what it was sent.
 
-    def __init__(self, *command, columns=100, lines=40, **env):
+    With ``forked`` a command of Python is forked from one that has done its imports.
+    """
+
+    def __init__(self, *command, columns=100, lines=40, forked=False, **env):
         self.screen = pyte.HistoryScreen(columns, lines, history=1000)
         self.stream, self.text = pyte.ByteStream(self.screen), ''
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', lines, columns, 0, 0))
-        env = {**os.environ, 'TERM': 'xterm', 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), **env}
-        self.process = subprocess.Popen([str(part) for part in command], cwd=ROOT, env=env, stdin=slave, stdout=slave,
-                                        stderr=slave)
+        env = {'TERM': 'xterm', 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), **env}
+        if forked:
+            assert command[:3] == (sys.executable, '-W', 'ignore')
+            self.process = Process(command[3:], ROOT, env, terminal=os.ttyname(slave))
+        else:
+            self.process = subprocess.Popen([str(part) for part in command], cwd=ROOT, env={**os.environ, **env}, stdin=slave,
+                                            stdout=slave, stderr=slave)
         os.close(slave)
 
     def read(self):

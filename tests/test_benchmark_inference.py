@@ -18,7 +18,7 @@ def test_it_takes_turns_with_timm_and_mmpretrain(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', [
         '', str(tmp_path / 'images'), '--archs', 'tiny', '--turns', '1', '--turn-images', '2', '--batch-size', '2', '--images',
         '60', '--workers', '0', '--device', 'cpu', '--json', str(tmp_path / 'inference.json')])
-    benchmark.main()
+    benchmark.main(benchmark.parse_args())
     found = json.loads((tmp_path / 'inference.json').read_text())
     assert {name: each['images'] for name, each in found['main'].items()} == {
         'features': 50, 'classes': 50, 'features, mmpretrain': 20, 'classes, mmpretrain': 20}

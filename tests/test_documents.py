@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from document_commands import Block, Command, Forks, blocks_of, inline_commands
+from document_commands import Block, Command, blocks_of, inline_commands
+from forks import done
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier, LinearClsHead
@@ -28,6 +29,7 @@ ELSEWHERE = {
     'tools/analysis_tools/benchmark.py': 'test_benchmark.py',
     'tools/analysis_tools/benchmark_inference.py': 'test_benchmark_inference.py',
     'tools/analysis_tools/benchmark_loader.py': 'test_benchmark_loader.py',
+    'tools/analysis_tools/benchmark_startup.py': 'test_benchmark_startup.py',
     'tools/analysis_tools/compare_curves.py': 'test_benchmark_loader.py',
     'tools/analysis_tools/dry_run.py': 'test_dry_run.py',
     'tools/analysis_tools/measure_segmentation.py': 'test_measure_segmentation.py',
@@ -60,12 +62,6 @@ SIZES = dict(
     patch_size=7, qk_norm=True)
 # 12 blocks, as ViT-B has them: the documents look into the sixth and the last
 DEEP = dict(arch=dict(embed_dims=16, num_layers=12, num_heads=2, feedforward_channels=32), img_size=70, patch_size=7)
-
-
-@pytest.fixture(scope='module')
-def forks():
-    with Forks() as forks:
-        yield forks
 
 
 @pytest.fixture
@@ -156,7 +152,7 @@ def elsewhere(command: Command) -> str | None:
 
 
 @pytest.mark.parametrize('block', [block for block in BLOCKS if not block.needs], ids=str)
-def test_commands_run(block: Block, work, forks):
+def test_commands_run(block: Block, work):
     """In order, in one folder, as a reader would; those of a page use what those above have made."""
     for command in block.commands(work):
         if command.argv[0] == 'make' or elsewhere(command):
@@ -170,7 +166,8 @@ def test_commands_run(block: Block, work, forks):
         if command.script == 'tools/train.py':
             arguments += ['--cfg-options', *next(options for name, options in SHORT.items() if name in command.argv[2])]
         made_before = files(work)
-        code, printed = forks.run(work, arguments, command.env)
+        ended = done(*arguments, folder=work, env=command.env)
+        code, printed = ended.returncode, ended.stdout + ended.stderr
         if code and (absent := ABSENT.search(printed)):
             pytest.skip(absent[0])
         assert code == 0, f'{command}\n{printed[-3000:]}'
@@ -182,11 +179,11 @@ def test_commands_run(block: Block, work, forks):
 
 
 def files(folder: Path) -> set[Path]:
-    return {path for path in folder.rglob('*') if path.name != 'output.log'}
+    return {path for path in folder.rglob('*') }
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_are_right(page: Path, forks, tmp_path):
+def test_commands_are_right(page: Path, tmp_path):
     """What can be told of all commands without running them: scripts, configs, options and keys are there."""
     (tmp_path / 'tools').symlink_to(ROOT / 'tools')
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
@@ -199,10 +196,10 @@ def test_commands_are_right(page: Path, forks, tmp_path):
             for extra in re.findall(r'\.\[(.*)\]', ' '.join(command.argv)):
                 assert re.search(rf'^{extra} =$', (ROOT / 'setup.cfg').read_text(), re.M), command
         elif command.script:
-            check_script(command, forks, tmp_path)
+            check_script(command, tmp_path)
 
 
-def check_script(command: Command, forks: Forks, folder: Path) -> None:
+def check_script(command: Command, folder: Path) -> None:
     """The script is there and takes the arguments, configs are there and have the keys."""
     script, arguments = command.argv[1], command.argv[2:]
     assert (ROOT / script).is_file(), command
@@ -220,7 +217,8 @@ def check_script(command: Command, forks: Forks, folder: Path) -> None:
         script, arguments = tool, own + arguments[count:]
         if 'dist_run.py' in text:  # the launcher's own
             _, arguments = runpy.run_path(str(ROOT / 'tools/dist_run.py'))['taken_out'](arguments)
-    code, printed = forks.run(folder, [script, *arguments], command.env, only_parse=True)
+    ended = done(script, *arguments, folder=folder, env=command.env, only_parse=True)
+    code, printed = ended.returncode, ended.stdout + ended.stderr
     if 'site-packages' in script and re.search(r'^(ModuleNotFound|Import)Error: ', printed, re.M):
         return  # a host's tool that asks for a package which the tests do without
     assert code == 0, f'{command}\n{printed[-2000:]}'

@@ -2,18 +2,20 @@
 import json
 import pickle
 import re
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import forks
 import matplotlib
 import numpy as np
 import pytest
-from forks import run, start
 from PIL import Image
 
 from nepa_mm.doctor.installed import distributions
 from tiny import ROOT
 
+run, start = partial(forks.run, imported='hosts'), partial(forks.start, imported='hosts')
 SPECS = {host: find_spec(host) for host in ('mmpretrain', 'mmseg')}
 HOSTS = {host: Path(spec.origin).parent / '.mim/tools' for host, spec in SPECS.items() if spec}
 pytestmark = pytest.mark.skipif(not all(folder.is_dir() for folder in HOSTS.values()) or len(HOSTS) < 2,

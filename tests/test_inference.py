@@ -1,13 +1,12 @@
 """The hosts' inferencers on our models, from Python, and the commands of tools/inference."""
 import json
-import os
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import forks
 import mmpretrain
 import numpy as np
 import pytest
@@ -180,9 +179,7 @@ def test_features_of_a_pretraining_on_grey_images(tmp_path):
 
 
 def tool(name, *arguments):
-    command = [sys.executable, '-W', 'ignore', f'tools/inference/{name}.py', *map(str, arguments)]
-    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-    return subprocess.run(command, cwd=ROOT, env=env, text=True, capture_output=True, timeout=300)
+    return forks.done(f'tools/inference/{name}.py', *arguments)
 
 
 def errors(done):

@@ -1,8 +1,7 @@
 """What tools/analysis_tools/measure_reliability.py measures, on the demo's model; its figures decide nothing here."""
 import json
-import subprocess
-import sys
 
+import forks
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS
@@ -15,9 +14,9 @@ CONFIG = ROOT / 'configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.p
 
 
 def test_ratios_of_steps_and_saves(tmp_path):
-    command = [sys.executable, '-W', 'ignore', TOOL, CONFIG, '--batch-size', '2', '--steps', '2', '--repeats', '3',
-               '--folder', tmp_path, '--json', tmp_path / 'cost.json']
-    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, timeout=600, check=True)
+    done = forks.done(TOOL, CONFIG, '--batch-size', '2', '--steps', '2', '--repeats', '3', '--folder', tmp_path, '--json',
+                      tmp_path / 'cost.json', timeout=600)
+    assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / 'cost.json').read_text())
     assert [len(figures[name]['pairs']) for name in ('step', 'save', 'standstill', 'step_beside_save')] == [3] * 4
     assert figures['saved_bytes'] > figures['checkpoint_bytes'] and min(figures['standstill']['pairs']) > 0

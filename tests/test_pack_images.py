@@ -3,9 +3,8 @@ import errno
 import importlib.util
 import json
 import pickle
-import subprocess
-import sys
 
+import forks
 import numpy as np
 import pytest
 import torch
@@ -46,8 +45,7 @@ def src(tmp_path_factory):
 def packed(src):
     """Packed by the command, to several batches and files."""
     dst = src.parents[1] / 'packed/train'
-    code = 'import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name="__main__")'
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code, TOOL, src, dst], text=True, capture_output=True)
+    done = forks.done(TOOL, src, dst)
     assert done.returncode == 0, done.stderr
     assert f'{dst}: 7 images of 3 classes, 0.00 GB in 1 files' in done.stdout and 'Packing 7 images' in done.stdout
     assert f"nepa_mm: '{src}': 1 of 8 files are left out, for they end as no image does (.txt 1)" in done.stderr

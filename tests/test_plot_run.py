@@ -1,10 +1,9 @@
 """The real command, on a log of known numbers."""
 import json
-import os
 import runpy
-import subprocess
 import sys
 
+import forks
 import pytest
 from PIL import Image
 
@@ -12,8 +11,7 @@ from tiny import ROOT, WARNED
 
 
 def plot(*arguments):
-    command = [sys.executable, '-W', 'ignore', 'tools/analysis_tools/plot_run.py', *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, 'PYTHONPATH': str(ROOT)}, text=True, capture_output=True)
+    return forks.done('tools/analysis_tools/plot_run.py', *arguments)
 
 
 @pytest.fixture(scope='module')

@@ -1,10 +1,9 @@
 """The one-liners of README, run as they stand there but for the weights, which are a tiny model's; its config, built."""
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import forks
 import mmseg
 import numpy as np
 import pytest
@@ -48,7 +47,7 @@ def hub(tmp_path_factory):
 @pytest.mark.parametrize('code, says', zip(ONE_LINERS, [r'tensor\(\[', '(tench|goldfish)$'], strict=True))
 def test_one_liner(code, says, hub):
     # hf:ORG/NAME is a folder here
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=hub, text=True, capture_output=True)
+    done = forks.done('-c', code, folder=hub)
     assert done.returncode == 0, done.stderr
     assert re.search(says, done.stdout.strip()), done.stdout
 

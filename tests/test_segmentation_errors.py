@@ -1,11 +1,11 @@
 """What the tools say to bad segmentation data, models and checkpoints: one line with file, value and config key."""
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
 import cv2
+import forks
 import numpy as np
 import pytest
 import torch
@@ -90,8 +90,7 @@ def test_a_loader_s_process_says_the_same(camvid):
     cfg.train_dataloader.update(num_workers=1)
     for path in (folder / 'data/annotations/training').iterdir():
         path.write_bytes(b'no image')
-    line = [sys.executable, '-W', 'ignore', *command('train', folder, cfg)]
-    process = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    process = forks.done(*command('train', folder, cfg), timeout=600)
     assert process.returncode == 3 and re.fullmatch(
         r'nepa_mm: error: it cannot be read as a label map \(UnidentifiedImageError: cannot identify image file .*\) \| '
         rf"seg_map_path='{folder}/data/annotations/training/\w+.png' \(train_dataloader.dataset.data_prefix.seg_map_path\) \| "

@@ -8,6 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import forks
 import pytest
 import torch
 from PIL import Image
@@ -35,7 +36,9 @@ def run(*command, cwd=ROOT):
 
 
 def python(script, *args, cwd=ROOT):
-    return run(sys.executable, '-W', 'ignore', ROOT / script, *args, cwd=cwd)
+    done = forks.done(ROOT / script, *args, folder=cwd, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
 
 
 @pytest.fixture(scope='session')
@@ -142,12 +145,11 @@ def test_a_converted_checkpoint_starts_fine_tuning_and_segmentation(demo, tmp_pa
         assert f'{address}: 61 of 61 backbone tensors loaded; {created}; ignored: nothing' in said
 
     # Evaluation creates nothing.
-    process = start(
-        sys.executable, '-W', 'ignore', 'tools/test.py', next((out / 'finetune').glob('*.py')), tmp_path / 'nepa.safetensors',
-        '--work-dir', tmp_path / 'test', '--cfg-options', f'test_dataloader.dataset.data_root={shapes}/imagenet')
-    message = process.communicate(timeout=600)[1]
-    assert process.returncode == 4
-    assert 'error: a test needs every weight, and these would be created: 8 affine QK-norm weights' in message
+    done = forks.done(
+        'tools/test.py', next((out / 'finetune').glob('*.py')), tmp_path / 'nepa.safetensors', '--work-dir', tmp_path / 'test',
+        '--cfg-options', f'test_dataloader.dataset.data_root={shapes}/imagenet')
+    assert done.returncode == 4
+    assert 'error: a test needs every weight, and these would be created: 8 affine QK-norm weights' in done.stderr
 
 
 def test_bad_input_ends_in_one_line(demo, tmp_path):
@@ -170,8 +172,7 @@ def test_bad_input_ends_in_one_line(demo, tmp_path):
     processes = {}
     for i, (config, *options) in enumerate(cases):
         work_dir = [] if options[-1].startswith('work_dir') else ['--work-dir', tmp_path / str(i)]
-        command = (sys.executable, '-W', 'ignore', 'tools/train.py', config, *work_dir, '--cfg-options', *options)
-        processes[(config, *options)] = start(*command)
+        processes[(config, *options)] = forks.Process(['tools/train.py', config, *work_dir, '--cfg-options', *options])
     for case, (code, message) in cases.items():
         _, err = processes[case].communicate(timeout=600)
         last = err.strip().splitlines()[-1]

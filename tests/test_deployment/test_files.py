@@ -1,9 +1,9 @@
 """What is exported gives torch's numbers, for batches and sizes that were not traced."""
 import json
-import subprocess
 import sys
 from zipfile import ZipFile
 
+import forks
 import numpy as np
 import pytest
 import torch
@@ -274,8 +274,7 @@ model = dict(
 
 
 def tool(folder, name, *args):
-    return subprocess.run([sys.executable, '-W', 'ignore', ROOT / f'tools/deployment/{name}.py', *args], cwd=folder, text=True,
-                          capture_output=True)
+    return forks.done(ROOT / f'tools/deployment/{name}.py', *args, folder=folder)
 
 
 @writes_onnx

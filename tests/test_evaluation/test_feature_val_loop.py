@@ -1,6 +1,6 @@
 import json
-import sys
 
+import forks
 import numpy as np
 import pytest
 import torch
@@ -147,9 +147,8 @@ val_dataloader.update(batch_size=2)
 train_dataloader.update(batch_size=1)
 train_cfg.update(max_epochs=1)
 ''')
-    commands = dict(one=(sys.executable, '-W', 'ignore', ROOT / 'tools/train.py', config),
-                    two=('bash', ROOT / 'tools/dist_train.sh', config, 2))
-    processes = [start(*command, '--work-dir', tmp_path / name, cwd=tmp_path) for name, command in commands.items()]
+    processes = [forks.Process([ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'one'], tmp_path),
+                 start('bash', ROOT / 'tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two', cwd=tmp_path)]
     for process in processes:
         out, err = process.communicate(timeout=600)
         assert process.returncode == 0, out[-3000:] + err[-3000:]

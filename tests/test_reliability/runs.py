@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from forks import ENV, Process
 from PIL import Image
 
 from nepa_mm.checkpoints.storage.durable import check_whole
@@ -63,7 +63,6 @@ LOOPS = {
     'mmengine-iter': dict(
         loop='IterBasedTrainLoop', length='max_iters=15', sampler='InfiniteSampler', interval=4, by_epoch=False),
 }
-ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{ROOT}:{Path(__file__).parent}'}
 
 
 def write_config(folder: Path, kind: str = 'epoch', images: int = 20) -> Path:
@@ -78,44 +77,7 @@ def write_config(folder: Path, kind: str = 'epoch', images: int = 20) -> Path:
     return config
 
 
-class Training:
-    """A process of ``warm_train.py`` that trains; what :class:`subprocess.Popen` offers of it."""
-    server = None
-
-    def __init__(self, command: list[str], folder: Path, env: dict[str, str], before: str) -> None:
-        self.files = [Path(tempfile.mkstemp(prefix='training_', dir=folder)[1]) for _ in range(2)]
-        self.returncode = None
-        out, err = map(str, self.files)
-        self.pid = self.ask(command=command, folder=str(folder), env=env, before=before, out=out, err=err)
-
-    @classmethod
-    def ask(cls, **order):
-        """The server's answer."""
-        if cls.server is None or cls.server.poll() is not None:
-            command = [sys.executable, '-W', 'ignore', Path(__file__).with_name('warm_train.py')]
-            cls.server = subprocess.Popen(command, env=ENV, text=True, start_new_session=True, stdin=subprocess.PIPE,
-                                          stdout=subprocess.PIPE)
-        print(json.dumps(order), file=cls.server.stdin, flush=True)
-        return json.loads(cls.server.stdout.readline())
-
-    def poll(self) -> int | None:
-        """The exit code, minus the signal that killed it, or None as long as it runs."""
-        if self.returncode is None:
-            self.returncode = self.ask(poll=self.pid)
-        return self.returncode
-
-    def communicate(self, timeout: float = 300.) -> tuple[str, str]:
-        """Wait for its end, and give back what it wrote."""
-        end = time.monotonic() + timeout
-        while self.poll() is None:
-            if time.monotonic() > end:
-                os.killpg(self.pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired('tools/train.py', timeout)
-            time.sleep(0.02)
-        return tuple(path.read_text() for path in self.files)
-
-
-def start(config: Path, folder: Path, *arguments, before: str = '', env: dict[str, str] = {}, **options) -> Training:
+def start(config: Path, folder: Path, *arguments, before: str = '', env: dict[str, str] = {}, **options) -> Process:
     """``tools/train.py`` in a process group of its own.
 
     Args:
@@ -126,7 +88,7 @@ def start(config: Path, folder: Path, *arguments, before: str = '', env: dict[st
         env: Further environment variables.
         **options: Settings for ``--cfg-options``, a dot in their keys written as __.
     """
-    return Training(command(config, folder, *arguments, **options), config.parent, env, before)
+    return Process(command(config, folder, *arguments, **options), config.parent, env, before)
 
 
 def command(config: Path, folder: Path, *arguments, **options) -> list[str]:
@@ -137,12 +99,12 @@ def command(config: Path, folder: Path, *arguments, **options) -> list[str]:
 
 
 def start_cold(config: Path, folder: Path, *arguments, **options) -> subprocess.Popen:
-    """The same without :class:`Training`: a new interpreter."""
+    """The same in a new interpreter."""
     return subprocess.Popen([sys.executable, '-W', 'ignore', *command(config, folder, *arguments, **options)], cwd=folder.parent,
                             env=ENV, text=True, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def finish(process: Training | subprocess.Popen, code: int = 0) -> str:
+def finish(process: Process | subprocess.Popen, code: int = 0) -> str:
     """Wait for its end, check the exit code and give back what it wrote to standard error."""
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, f'{process.returncode}\n{out[-3000:]}\n{err[-3000:]}'
@@ -194,7 +156,7 @@ def assert_resumes(config: Path, folder: Path, whole: Path, *arguments) -> str:
     return max(folder.glob('*/*.log')).read_text()
 
 
-def kill_at(process: Training | subprocess.Popen, folder: Path, step: int, number: int = signal.SIGKILL) -> None:
+def kill_at(process: Process | subprocess.Popen, folder: Path, step: int, number: int = signal.SIGKILL) -> None:
     """Signal a training once it has logged a step."""
     while not any(record['step'] >= step for record in losses(folder)):
         assert process.poll() is None, process.communicate()

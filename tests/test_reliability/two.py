@@ -6,7 +6,7 @@ import runs
 
 
 def start_two(config: Path, folder: Path, *arguments, env: dict[str, str] = {}, befores: tuple[str, str] = ('', ''),
-              **options) -> list[runs.Training]:
+              **options) -> list[runs.Process]:
     """``tools/train.py`` once for each of ``befores``, with the arguments of :func:`runs.start`."""
     port, count = str(free_port()), len(befores)
     return [runs.start(config, folder, '--launcher', 'pytorch', *arguments, **{'before': befores[rank], **options}, env=dict(

@@ -1,4 +1,4 @@
-"""Checkpoints of a running training: complete on disk or not there, checked before they count, found again."""
+"""Checkpoints of a running training: complete on disk or not there, checked before they count."""
 import os
 import shutil
 import struct

@@ -2,9 +2,9 @@
 import json
 import os
 import re
-import subprocess
 import sys
 
+import forks
 import numpy as np
 import pytest
 from PIL import Image
@@ -111,11 +111,10 @@ def test_what_the_display_says_is_only_in_the_log_file_and_the_rest_scrolls_abov
 
 
 def test_a_pipe_a_dumb_terminal_and_one_switched_off_get_plain_lines(config, tmp_path):
-    done = subprocess.run([str(part) for part in train(config, tmp_path / 'pipe')], cwd=ROOT, text=True, capture_output=True,
-                          env={**os.environ, 'FORCE_COLOR': '1', 'PYTHONPATH': str(ROOT)}, timeout=300)
+    done = forks.done(*train(config, tmp_path / 'pipe')[3:], env={'FORCE_COLOR': '1'})
     assert done.returncode == 0 and len(LINE.findall(done.stdout)) == 4
-    dumb = Terminal(*train(config, tmp_path / 'dumb'), TERM='dumb')
-    off = Terminal(*train(config, tmp_path / 'off', 'default_hooks.progress.enable=False'))
+    dumb = Terminal(*train(config, tmp_path / 'dumb'), TERM='dumb', forked=True)
+    off = Terminal(*train(config, tmp_path / 'off', 'default_hooks.progress.enable=False'), forked=True)
     for terminal in (dumb, off):
         terminal.run()
         assert terminal.code == 0 and len(LINE.findall(terminal.text)) == 4
@@ -134,13 +133,13 @@ def test_an_error_stands_above_the_display_and_training_survives_the_terminal(co
         (tmp_path / 'data' / name).mkdir(parents=True)
         (tmp_path / 'data' / name / 'broken.png').write_bytes(b'no image')
     broken = Terminal(*train(config, tmp_path / 'broken', f'train_dataloader.dataset.data_root={tmp_path}/data',
-                             'auto_scale_lr.base_batch_size=2'), columns=300)
+                             'auto_scale_lr.base_batch_size=2'), columns=300, forked=True)
     list(broken.screens())
     lines = '\n'.join(broken.scrolled())
     assert broken.code == 3 and 'cannot be read as an image' in lines, lines
     assert lines.rindex('nepa_mm: error: it cannot be read as an image') < lines.rindex('step 0/2')
 
-    lost = Terminal(*train(config, tmp_path / 'lost'))
+    lost = Terminal(*train(config, tmp_path / 'lost'), forked=True)
     for screen in lost.screens():
         if any('step 2/20' in line for line in screen):
             break
@@ -150,7 +149,7 @@ def test_an_error_stands_above_the_display_and_training_survives_the_terminal(co
 
 def test_a_test_shows_its_own_bar(watched, config, tmp_path):
     command = [sys.executable, '-W', 'ignore', 'tools/test.py', config, watched[2] / 'epoch_2.pth', '--work-dir', tmp_path]
-    terminal = Terminal(*command)
+    terminal = Terminal(*command, forked=True)
     screens = list(terminal.screens())
     assert terminal.code == 0 and any('accuracy/top1: ' in line for line in terminal.scrolled())
     assert any(re.search(r'  test \d+/20 ', drawn(screen)) for screen in screens) and 'epoch' not in drawn(terminal.lines())
