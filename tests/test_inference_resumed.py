@@ -173,6 +173,9 @@ def test_where_no_image_can_be_used_nothing_is_written(models, images, tmp_path,
     command = ['extract_features', images / '4b.png', *arguments('extract_features', models, images, tmp_path)[1:], {}]
     assert forked(command) == [3] and os.listdir(tmp_path) == []
     assert '1 of 1 images failed' in capfd.readouterr().err
+    (tmp_path / 'empty').mkdir()
+    assert forked(['extract_features', tmp_path / 'empty', *command[2:]]) == [3] and os.listdir(tmp_path) == ['empty']
+    assert 'it holds no image' in capfd.readouterr().err
 
 
 def test_several_processes_need_a_file(models, images, capfd):

@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--only', nargs='+', choices=['main', 'timm', 'faster'], default=['main', 'timm', 'faster'])
     parser.add_argument('--images', type=int, default=10_000, help='of main, taken again where there are fewer; default: 10000')
     parser.add_argument('--archs', nargs='+', default=['tiny', 'base'], help='of timm and faster; default: tiny base')
-    parser.add_argument('--turns', type=int, default=5, help='of timm and faster; default: 5')
+    parser.add_argument('--turns', type=int, default=8, help='of timm and faster; default: 8')
     parser.add_argument('--turn-images', type=int, default=64, help='images of a turn, of base an eighth on a CPU; default: 64')
     parser.add_argument('--batch-size', type=int, default=64, help='most images at once; default: 64')
     parser.add_argument('--workers', type=int, default=2, help='default: 2')
@@ -188,12 +188,14 @@ def measure_timm(paths: list[Path], args: argparse.Namespace) -> dict[str, dict]
         model = classifier(STUB if is_stub else arch, args.device)
         count, batch = (min(len(paths), 4 * args.turn_images), args.batch_size) if is_stub else turns_of(arch, len(paths), args)
         run = inference(model, batch, args.workers)
-        times = dict(ours=[], timm=[])
+        sides = dict(ours=(ours, run, paths[:count]),
+                     timm=(like_timm, model, args.data, count, batch, args.workers, args.device))
+        times = {name: [] for name in sides}
         for turn in range(args.turns + 1):
-            each = dict(ours=timed(ours, run, paths[:count]),
-                        timm=timed(like_timm, model, args.data, count, batch, args.workers, args.device))
-            for name in times if turn else ():
-                times[name].append(each[name])
+            for name in sorted(sides, reverse=turn % 2 == 1):  # each is the first in half of the turns
+                took = timed(*sides[name])
+                if turn:  # the first is to warm up
+                    times[name].append(took)
         result[arch] = dict(images=count, batch_size=batch, ours=statistics.median(times['ours']) / count,
                             timm=statistics.median(times['timm']) / count, ours_of_timm=ratios(times['ours'], times['timm']))
     return result
