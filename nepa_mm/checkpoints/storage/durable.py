@@ -100,6 +100,8 @@ def check_whole(path: Path) -> None:
         CheckpointError: If a byte of the weights differs, or a file is cut, empty, unreadable or no such file.
     """
     if path.is_dir():
+        if not (path / MANIFEST).is_file():
+            raise CheckpointError(f'a folder without {MANIFEST}', str(path), REMEDY)
         check_file(path / MANIFEST)
         with naming(path / MANIFEST):
             wrong = wrong_files(path)

@@ -97,7 +97,7 @@ def test_one_that_the_system_does_not_read_is_named(tmp_path):
     (tmp_path / 'epoch_2.pth').mkdir()
     warnings = []
     assert newest_whole([tmp_path], warnings.append).name == 'epoch_1.pth'
-    assert warnings == ['epoch_2.pth: it cannot be read (Is a directory); resuming from epoch_1.pth, the newest that is whole']
+    assert warnings == ['epoch_2.pth: a folder without manifest.pth; resuming from epoch_1.pth, the newest that is whole']
     with pytest.raises(CheckpointError, match='No such file'):
         check_whole(tmp_path / 'epoch_3.pth')
 
