@@ -34,9 +34,14 @@ def wait_for_order() -> dict:
             pid, status = os.waitpid(order['poll'], os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if pid else None
         else:
+            ready, opened = os.pipe()
             answer = os.fork()
             if not answer:
-                return order
+                os.close(ready)
+                return dict(order, opened=opened)
+            os.close(opened)
+            os.read(ready, 1)  # until it has opened its streams: a terminal that nobody holds would be taken for one at its end
+            os.close(ready)
         print(json.dumps(answer), flush=True)
     sys.exit()
 
@@ -74,8 +79,9 @@ order = wait_for_order()
 os.setsid()
 os.chdir(order['folder'])
 os.environ.update(order['env'])
-for number, path in enumerate(order['streams']):  # the first terminal that the leader of a session opens is its own
-    os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
+for number, path in enumerate(order['streams']):  # a terminal is not made its own, which would send it signals
+    os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOCTTY), number)
+os.close(order['opened'])
 sys.stdin, sys.stdout, sys.stderr = open(0), open(1, 'w', closefd=False), open(2, 'w', closefd=False)
 code = 0
 try:
