@@ -7,6 +7,7 @@ ARCHS = {
     'base': dict(embed_dims=768, num_layers=12, num_heads=12, feedforward_channels=3072),
     'large': dict(embed_dims=1024, num_layers=24, num_heads=16, feedforward_channels=4096),
     'huge': dict(embed_dims=1280, num_layers=32, num_heads=16, feedforward_channels=5120),
+    'giant': dict(embed_dims=1408, num_layers=40, num_heads=16, feedforward_channels=6144),  # ViT-g, arXiv 2106.04560
 }
 # The arguments of NEPAViT that make a model, as it has them by default; a test compares them.
 DEFAULTS = dict(

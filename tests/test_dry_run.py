@@ -37,15 +37,6 @@ def test_days_and_images():
     assert TOOL['schedule'](cfg, 3, 100)[:2] == (1, 3 * 512)
 
 
-def test_what_is_shared_out():
-    def shares(**wrapper):
-        return [TOOL['sharding'](Config(dict(model_wrapper_cfg=wrapper)), 8)[part]
-                for part in ('parameters', 'gradients', 'optimizer state', 'average')]
-
-    assert shares() == [1, 1, 1, 1] and shares(type='nepa_mm.FullyShardedDataParallel') == [8, 8, 8, 8]
-    assert shares(type='nepa_mm.FullyShardedDataParallel', replicas=2) == [4, 4, 4, 4]
-
-
 def test_an_old_torch_is_refused(monkeypatch):
     cfg = Config.fromfile(PRETRAIN)
     cfg.model.backbone.arch = dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=256)
@@ -68,7 +59,17 @@ def test_the_table_follows_from_counts():
     assert parts['batch'] == pytest.approx(4 * 3 * 224**2, rel=1e-3)
     apart = sum(amount for part, amount in parts.items() if part not in ('peak', 'gradients'))
     assert apart <= parts['peak'] <= apart + parts['gradients']
-    assert TOOL['table'](figures).row_count == 13
+    assert TOOL['table'](figures).row_count == 5 and TOOL['memory_table'](figures).row_count == 10
+    by_way = figures['memory_gib_by_way']
+    assert list(by_way) == ['DDP', 'FSDP2, no reshard', 'FSDP2'] and figures['memory_gib'] == by_way['DDP']
+    assert figures['fits'] == dict.fromkeys(by_way, True)
+    assert by_way['FSDP2']['optimizer state'] == pytest.approx(by_way['DDP']['optimizer state'] / 2)
+    cfg.model_wrapper_cfg = dict(type='nepa_mm.FullyShardedDataParallel', blocks=['Block'], param_dtype='bfloat16', replicas=2)
+    figures = TOOL['dry_run'](cfg, gpus=4, mfu=0.5, device='H100', images=1000, gpus_of_machine=2)
+    by_way = figures['memory_gib_by_way']
+    assert list(by_way) == ['HSDP', 'DDP', 'FSDP2, no reshard', 'FSDP2']
+    assert by_way['HSDP']['optimizer state'] == by_way['FSDP2']['optimizer state'] * 2 == by_way['DDP']['optimizer state'] / 2
+    assert by_way['HSDP']['gathered parameters'] == by_way['FSDP2']['gathered parameters'] / 2
 
 
 def test_a_contradictory_config_is_refused_though_its_data_and_checkpoints_are_not_here(monkeypatch, capsys):

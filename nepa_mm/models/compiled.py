@@ -52,12 +52,15 @@ def is_disabled() -> bool:
     return os.environ.get('TORCH_COMPILE_DISABLE') == '1'
 
 
-def check_with_cp() -> None:
-    """Refuse to compile what is computed again in the backward pass where torch cannot.
+def check_with_cp(with_cp: bool | int, compile: bool) -> None:
+    """Refuse what is no number of blocks, and to compile what is computed again in the backward pass where torch cannot.
 
     Torch 2.4 traces a function with the checkpoint's hooks on, which then keep what was only traced.
     """
-    if torch.__version__ < (2, 5) and not is_disabled():
+    if not isinstance(with_cp, int) or with_cp < 0:
+        raise ConfigError(f'{with_cp!r} is no number of blocks', 'with_cp',
+                          'give True for all blocks, n for every n-th, or False')
+    if compile and with_cp and torch.__version__ < (2, 5) and not is_disabled():
         raise ConfigError(f'True together with with_cp=True fails in torch {torch.__version__}', 'compile',
                           'set model.backbone.compile=False, model.backbone.with_cp=False or TORCH_COMPILE_DISABLE=1, or use a '
                           'later torch')

@@ -60,7 +60,7 @@ class NEPAViT(PretrainedBackbone):
         frozen_stages: -1 trains all; 0 freezes the patch embedding alone; n also [CLS], position embedding and the first n
             blocks; n = num_layers the whole backbone. Frozen blocks stay in evaluation mode: no stochastic depth, and RoPE's
             coordinates as they are. (The release's ``freeze_vit`` stops gradients alone, and leaves ``fc_norm`` to train.)
-        with_cp: Recompute activations of the blocks in the backward pass to save memory.
+        with_cp: Recompute activations of the blocks in the backward pass to save memory; n for those of every n-th block.
         compile: Run the blocks through ``torch.compile`` while training; needs a C++ compiler.
         **kwargs: ``init_cfg`` and ``allow_unmatched`` of :class:`PretrainedBackbone`.
 
@@ -89,7 +89,7 @@ class NEPAViT(PretrainedBackbone):
                  drop_path_rate: float = 0.,
                  norm_eps: float = 1e-12,
                  frozen_stages: int = -1,
-                 with_cp: bool = False,
+                 with_cp: bool | int = False,
                  compile: bool = False,
                  **kwargs) -> None:
         super().__init__(**kwargs)
@@ -116,8 +116,7 @@ class NEPAViT(PretrainedBackbone):
                               f'-1 freezes nothing, 0 the patch embedding, n the first n of {self.num_layers} blocks as well')
         self.frozen_stages, self.is_frozen = frozen_stages, frozen_stages == self.num_layers
         warn_of_blind_outputs(causal, out_type)
-        if compile and with_cp:
-            check_with_cp()
+        check_with_cp(with_cp, compile)
 
         # What it is made of
         self.patch_embed = nn.Conv2d(in_channels, self.embed_dims, patch_size, stride=patch_size)
@@ -188,7 +187,7 @@ class NEPAViT(PretrainedBackbone):
                              for table in (rope, frozen_rope))
         for i, layer in enumerate(self.layers):
             rotations = frozen_rope if i < self.frozen_stages else rope
-            if self.with_cp and self.training:
+            if self.with_cp and self.training and i % self.with_cp == 0:
                 x = checkpoint(layer, x, rotations, self.causal, use_reentrant=False)
             else:
                 x = layer(x, rotations, self.causal)

@@ -20,7 +20,8 @@ def tiny(**kwargs):
     return randomize(NEPAViT(**{**TINY, **kwargs})).eval()
 
 
-@pytest.mark.parametrize('arch, millions', [('tiny', 5.5), ('small', 21.5), ('base', 85.5), ('large', 303.0), ('huge', 630.5)])
+@pytest.mark.parametrize('arch, millions', [
+    ('tiny', 5.5), ('small', 21.5), ('base', 85.5), ('large', 303.0), ('huge', 630.5), ('giant', 1011.0)])
 def test_parameters_of_each_arch(arch, millions):
     with torch.device('meta'):
         model = NEPAViT(arch)
@@ -233,14 +234,19 @@ def test_frozen_stages(frozen_stages, expected):
     assert any(module.training for module in model.modules()) == (frozen_stages < 3)
 
 
-def test_with_cp_gives_the_same_gradients():
+@pytest.mark.parametrize('with_cp, recomputed', [(False, 0), (True, 3), (1, 3), (2, 2), (3, 1)])
+def test_with_cp_gives_the_same_gradients(with_cp, recomputed):
     x = torch.randn(2, 3, 28, 28)
-    plain, saving = tiny(rope=dict(rescale=None)), tiny(rope=dict(rescale=None), with_cp=True)
+    plain, saving = tiny(rope=dict(rescale=None)), tiny(rope=dict(rescale=None), with_cp=with_cp)
     saving.load_state_dict(plain.state_dict())
+    passes = []
+    for layer in saving.layers:
+        layer.register_forward_pre_hook(lambda *args: passes.append(1))
     for model in (plain, saving):
         model.train()(x)[0].square().sum().backward()
     for (name, one), other in zip(plain.named_parameters(), saving.parameters()):
         torch.testing.assert_close(one.grad, other.grad, msg=name)
+    assert len(passes) == 3 + recomputed
 
 
 def test_drop_path_rises_linearly_and_acts_in_training_alone():
@@ -293,6 +299,7 @@ def test_layer_depth_is_the_release_s():
     (dict(qk_norm='rms'), r"'rms' is unknown \| qk_norm"),
     (dict(act='swish2'), r"'swish2' is unknown \| act \| choose from"),
     (dict(arch=None), r'None is unknown \| arch'),
+    (dict(with_cp=-1), r'-1 is no number of blocks \| with_cp'),
     (dict(patch_size=0), r'0 is no side.* \| patch_size'),
     (dict(patch_size=(7, 7)), r'\(7, 7\) is no side.* \| patch_size'),
     (dict(frozen_stages=4), r'4 is not in \[-1, 3\] \| frozen_stages'),

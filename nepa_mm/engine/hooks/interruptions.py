@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from traceback import walk_stack, walk_tb
@@ -25,6 +26,7 @@ from nepa_mm.registry import HOOKS
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 STOP_AFTER = 'nepa_mm/stop_after'  # in the store that the processes share
+VALIDATED = 'nepa_mm/validated'  # there as well: how often a process has come to the end of a validation
 BAD_IMAGES = 'bad_images'  # in the message hub, and so in checkpoints: paths of those that were left out
 
 
@@ -43,7 +45,7 @@ class StopOnSignalHook(Hook):
     priority = 'LOWEST'  # the averages, rates and checkpoints of the step are done
 
     def __init__(self) -> None:
-        self.received, self.previous, self.store, self.interrupts = None, {}, None, 0
+        self.received, self.previous, self.store, self.interrupts, self.validations = None, {}, None, 0, 0
 
     def before_train(self, runner: Runner) -> None:
         self.runner, self.store = runner, shared_store(runner)
@@ -68,8 +70,20 @@ class StopOnSignalHook(Hook):
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         # Processes validate each at its own pace, and all have the same weights: none waits for another.
-        if self.previous and self.all_received(float('inf')):
+        if self.previous and (self.all_received(float('inf')) or self.is_left_by_others(runner, batch_idx)):
             self.stop(runner, dict(epoch=runner.epoch, iter=runner.iter))
+
+    def is_left_by_others(self, runner: Runner, batch_idx: int) -> bool:
+        """Wait after a process's last batch, where all must save together, for those that may be signalled before theirs."""
+        if not getattr(runner, 'is_sharded', False) or batch_idx + 1 < len(runner.val_loop.dataloader):
+            return False
+        self.validations += 1
+        self.store.add(VALIDATED, 1)
+        while self.store.add(VALIDATED, 0) < self.validations * runner.world_size:
+            if self.store.check([STOP_AFTER]):  # by one that has not come here
+                return self.all_received(float('inf'))
+            time.sleep(0.01)
+        return False
 
     def stop(self, runner: Runner, meta: dict) -> None:
         """Save and leave; nothing but a second Ctrl-C interrupts that."""
