@@ -51,8 +51,8 @@ def test_builds(path, scope):
     cfg.model.backbone.init_cfg = None
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
-    arch = re.search('vit-(base|large|huge|tiny|mini|micro)', path.name)[1]
-    assert model.backbone.embed_dims == dict(base=768, large=1024, huge=1280, tiny=192, mini=128, micro=64)[arch]
+    arch = re.search('vit-(base|large|huge|giant|tiny|mini|micro)', path.name)[1]
+    assert model.backbone.embed_dims == dict(base=768, large=1024, huge=1280, giant=1408, tiny=192, mini=128, micro=64)[arch]
     assert depth(path) <= 2 and '_delete_' not in whole_text(path)
 
 

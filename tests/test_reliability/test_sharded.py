@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from forks import Process
 from test_two_processes import assert_both_resume
 
 from nepa_mm.checkpoints.storage.files import read_checkpoint
-from runs import SLOWLY, VALIDATION, Training, at, finish, kill_at, last_line, losses, only_step, train, write_config
+from runs import SLOWLY, VALIDATION, at, finish, kill_at, last_line, losses, only_step, train, write_config
 from tiny import ROOT
 from two import start_two, train_two
 
@@ -124,7 +125,7 @@ def test_a_validation_is_that_of_the_average_in_the_file(tmp_path):
     logged = [json.loads(line) for path in run.glob('*/vis_data/scalars.json') for line in path.read_text().splitlines()]
     accuracy = [line['accuracy/top1'] for line in logged if 'accuracy/top1' in line]
     command = [ROOT / 'tools/test.py', config, run / 'epoch_3.pth', '--work-dir', tmp_path / 'test']
-    out, err = Training([str(part) for part in command], tmp_path, {}, '').communicate()
+    out, err = Process(command, tmp_path).communicate()
     assert len(accuracy) == 3 and f'accuracy/top1: {accuracy[-1]:.4f}' in out, f'{accuracy} {out[-2000:]} {err[-2000:]}'
     checkpoint = read_checkpoint(run / 'epoch_3.pth')
     weight = 'head.fc.weight'

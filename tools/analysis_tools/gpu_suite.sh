@@ -5,7 +5,7 @@
 #
 # --data: a folder of JPEGs; without it base and large are measured on ready batches alone. --peer-path: a checkout of the authors'
 # code; without it nothing takes turns with ours. A step that fails or takes too long stops no other; the exit code is the number
-# of those. Steps, in this order: base, large, tests, tokens, batch, segmentation, inference (with --data alone).
+# of those. Steps, in this order: base, large, tests, tokens, batch, segmentation, inference (with --data alone), sharding.
 #
 # The machine needs Python with torch. What else is missing is installed from wheels: from .whl into .site, and from .whl-peer, for
 # the peer alone, into .site-peer. The authors' code needs an older transformers than most machines have:
@@ -14,7 +14,7 @@
 # SUITE_TINY=1 shrinks everything to a trial of the script itself on a CPU.
 set -uo pipefail
 
-out="" data="" peer_path="" peer_python="" only=base,large,tests,tokens,batch,segmentation,inference
+out="" data="" peer_path="" peer_python="" only=base,large,tests,tokens,batch,segmentation,inference,sharding
 budget=${SUITE_SECONDS:-470} patience=1
 while [ $# -gt 0 ]; do
     [ $# -gt 1 ] || { echo "gpu_suite.sh: error: $1 needs a value" >&2; exit 2; }
@@ -79,6 +79,7 @@ if [ "${SUITE_TINY:-0}" = 1 ]; then
     large=("${base[@]}") tokens=("${base[@]}" --points 32 64) batch=("${base[@]}" --points 1 2) workers=0
     segmentor=configs/segmentation/nepa_vit-mini-p8_upernet_1xb8-300i_shapes-76x76.py
     inference=(--archs tiny --turns 1 --turn-images 2 --batch-size 2 --images 20 --workers 1)
+    sharding=("$pretrain-mini-p8_1xb64-coslr-18e_shapes-64px.py" --batch-size 2 --steps 1) gpus=2
 else
     recipe=$pretrain-base-p14_8xb512-amp-coslr-1600e_in1k.py
     base=("$recipe" --batch-size 256 --iterations 30 --repeats 2)
@@ -87,6 +88,9 @@ else
     batch=("$recipe" --points 64 256 512 --iterations 20 --repeats 1) workers=$(nproc)
     segmentor=configs/segmentation/nepa_vit-base-p14_upernet_8xb2-amp-160k_ade20k-512x512.py
     inference=(--archs base --turns 2 --turn-images 4096 --batch-size 128 --images 4096 --workers "$(nproc)")
+    sharding=("$pretrain-large-p14_8xb256-amp-coslr-800e_in1k.py" --batch-size 64 --steps 10)
+    gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
+    [ "$gpus" -gt 0 ] || gpus=1
 fi
 source=(--synthetic) peer=() more=()
 [ -n "$data" ] && source=(--data "$data") more=(--cfg-options "train_dataloader.num_workers=$workers")
@@ -110,6 +114,9 @@ if [ -n "$data" ]; then
     step inference 90 "$python" -W ignore tools/analysis_tools/benchmark_inference.py "$data" "${inference[@]}" \
         --json "$out/inference_gpu.json"
 fi
+# Two GPUs or more; with one, FSDP2 has one piece
+step sharding 90 "$python" -W ignore tools/analysis_tools/measure_sharding.py "${sharding[@]}" --processes "$gpus" --turns 1 \
+    --json "$out/sharding.json"
 
 echo
 echo "Figures are in $out; $((SECONDS - begin)) s in all"

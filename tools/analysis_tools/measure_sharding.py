@@ -1,11 +1,11 @@
 """Memory and time of a training step in two processes or more, for each way to lay a model out on them, taken in turns.
 
-    python tools/analysis_tools/measure_sharding.py CONFIG --batch-size 1 --json docs/performance/cpu_sharding.json
+    python tools/analysis_tools/measure_sharding.py CONFIG --batch-size 1 --json FILE
 
-The ways are DDP, FSDP2 with and without reshard, and FSDP1, which PyTorch has deprecated. On CPUs memory is the most that a
-process has held (resident set), Python and its libraries included, and time that of the processor, which no other work on the
-machine prolongs; on GPUs it is what was allocated, and the time that passed. A step has the optimizer and the average of the
-config, and the check for divergence.
+The ways are DDP, FSDP1, which PyTorch has deprecated, and FSDP2: as it is, gathering bfloat16, and without reshard. On CPUs
+memory is the most that a process has held (resident set), Python and its libraries included, time is the processor's, which no
+other work on the machine prolongs; on GPUs it is what was allocated, and the time that passed. A step has the optimizer and the
+average of the config, and the check for divergence.
 """
 import argparse
 import json
@@ -29,11 +29,12 @@ from torch import nn
 from nepa_mm.analysis.cost.made_up_batch import made_up_batch
 from nepa_mm.analysis.cost.training_step import TrainingStep, averaging, ema_hooks, without_checkpoints
 from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.arguments import Options
 from nepa_mm.engine import StopOnDivergenceHook
 from nepa_mm.errors import ProcessError, one_line_errors
-from nepa_mm.launch.read_config import Options, read_config
+from nepa_mm.launch.read_config import read_config
 
-WAYS = ('DDP', 'FSDP1', 'FSDP2', 'FSDP2, no reshard')
+WAYS = ('DDP', 'FSDP1', 'FSDP2', 'FSDP2, bfloat16', 'FSDP2, no reshard')
 
 
 def wrapped(way: str, model: nn.Module) -> nn.Module:
@@ -46,7 +47,7 @@ def wrapped(way: str, model: nn.Module) -> nn.Module:
     settings = dict(type=f'nepa_mm.{"Static" if on_gpu else "CPU"}DistributedDataParallel', module=model)
     if way != 'DDP':
         settings.update(type='nepa_mm.FullyShardedDataParallel', blocks=[kind.__name__ for kind in blocks],
-                        reshard_after_forward='no reshard' not in way)
+                        reshard_after_forward='no reshard' not in way, param_dtype='bfloat16' if 'bfloat16' in way else None)
     built = MODEL_WRAPPERS.build(settings)
     if way != 'DDP':
         built.shard()

@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -115,12 +116,66 @@ if dist.get_rank() == 0:
 dist.destroy_process_group()
 '''
 
+SEGMENTOR = '''
+import copy, json, sys
+import torch, torch.distributed as dist
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODEL_WRAPPERS, MODELS
+from nepa_mm.analysis.cost.made_up_batch import made_up_batch
+from nepa_mm.analysis.cost.training_step import without_checkpoints
+from nepa_mm.engine.parallel.pieces import whole
+
+torch.set_num_threads(1)
+dist.init_process_group('gloo')
+cfg = without_checkpoints(Config.fromfile('configs/segmentation/nepa_vit-large-p14_upernet_8xb2-amp-160k_ade20k-512x512-fsdp.py'))
+cfg.model.backbone.update(arch=dict(embed_dims=32, num_layers=4, num_heads=2, feedforward_channels=32), out_indices=[0, 1, 2, 3])
+cfg.model.neck.embed_dim = cfg.model.auxiliary_head.in_channels = 32
+cfg.model.decode_head.update(in_channels=[32] * 4, channels=16)
+torch.manual_seed(0)
+model = revert_sync_batchnorm(MODELS.build(cfg.model)).train()
+batch = made_up_batch(cfg, 2)
+batch['inputs'] = [image.roll(dist.get_rank() + 1, 0) for image in batch['inputs']]
+
+def gradients(model, forward):
+    torch.manual_seed(1)  # dropout and stochastic depth
+    loss, _ = model.parse_losses(forward(model.data_preprocessor(copy.deepcopy(batch), True)))
+    loss.backward()
+    return {name: whole(p.grad) for name, p in model.named_parameters() if p.grad is not None}
+
+wrapped = MODEL_WRAPPERS.build(dict(cfg.model_wrapper_cfg, module=copy.deepcopy(model)))
+wrapped.shard()
+ours = gradients(wrapped.module, lambda data: wrapped._run_forward(data, 'loss'))
+plain = gradients(model, lambda data: model(**data, mode='loss'))
+off, largest = 0., 0.
+for name, gradient in plain.items():
+    dist.all_reduce(gradient)
+    largest = max(largest, gradient.abs().max().item())
+    off = max(off, ((ours[name] - gradient / 2).abs().max() / (gradient.abs().max() / 2 + 1e-6)).item())
+result = dict(off=off, largest=largest, parts=sorted({name.split('.')[0] for name in ours}), same=ours.keys() == plain.keys())
+if dist.get_rank() == 0:
+    json.dump(result, open(sys.argv[1], 'w'))
+dist.destroy_process_group()
+'''
+
+
+def run_two(script: str, folder: Path) -> dict:
+    """What the first of two processes of a script writes."""
+    (folder / 'script.py').write_text(script)
+    subprocess.run([sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
+                    folder / 'script.py', folder / 'result.json'], check=True, cwd=ROOT, timeout=300)
+    return json.loads((folder / 'result.json').read_text())
+
+
+@pytest.mark.slow
+def test_a_segmentor_has_the_gradients_of_all_processes(tmp_path):
+    result = run_two(SEGMENTOR, tmp_path)
+    assert result['same'] and result['parts'] == ['auxiliary_head', 'backbone', 'decode_head', 'neck']
+    assert result['off'] < 1e-4 and result['largest'] > 1e-3
+
 
 def test_two_processes_with_half_of_the_parameters_each_learn_what_one_does(tmp_path):
-    (tmp_path / 'script.py').write_text(f'TINY = {TINY}\n{SCRIPT}')
-    subprocess.run([sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
-                    tmp_path / 'script.py', tmp_path / 'result.json'], check=True, cwd=ROOT, timeout=300)
-    result = json.loads((tmp_path / 'result.json').read_text())
+    result = run_two(f'TINY = {TINY}\n{SCRIPT}', tmp_path)
     assert result['clipped'] and result['steps'] == 3
     for way in ('full', 'average', 'norms', 'grad_only', 'replicas', 'recomputed', 'compiled'):
         assert result[way] < 1e-6, way
