@@ -2,6 +2,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -133,7 +134,8 @@ def test_groups_that_hold_the_same_write_it_once(written, tmp_path):
 
 def test_all_processes_hear_that_one_could_not_write(written):
     said = [json.loads((written / f'said_{rank}.json').read_text()) for rank in range(3)]
-    assert [each['full'] for each in said] == [said[0]['full']] * 3 and [each['other'] for each in said] == [said[0]['other']] * 3
+    for kind in ('full', 'other'):  # each looks for itself how much is free, which other programs change
+        assert len({re.sub('[0-9,]+ are free', '', each[kind]) for each in said}) == 1
     assert 'it cannot be written: it needs ' in said[0]['full'] and f' | {written}/iter_4.pth | make room' in said[0]['full']
     assert 'it was written, but is not what was read back' in said[0]['other']
 
