@@ -196,7 +196,7 @@ def test_names_copies_and_pickles(backend):
 def test_without_a_compiler_one_line_says_so(backend, monkeypatch):
     monkeypatch.setenv('PATH', '/nowhere')
     model = nepa()
-    with pytest.raises(ConfigError, match=r'^True needs a C.. compiler, .* \| compile \| '
+    with pytest.raises(ConfigError, match=r'^it needs a C.. compiler, .* \| compile \| '
                                           r'install it or set TORCH_COMPILE_DISABLE=1$'):
         model.loss(IMAGES)
     model.eval().loss(IMAGES)

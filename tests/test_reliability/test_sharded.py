@@ -14,7 +14,7 @@ from runs import SLOWLY, VALIDATION, at, finish, kill_at, last_line, losses, onl
 from tiny import ROOT
 from two import start_two, train_two
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(torch.__version__ < (2, 6), reason='FSDP2 needs torch 2.6')]
 SHARDED = "model_wrapper_cfg = dict(type='nepa_mm.FullyShardedDataParallel')\n"
 TEST = 'test_cfg, test_dataloader, test_evaluator = val_cfg, val_dataloader, val_evaluator\n'
 SLOW_VALIDATION = '''import interrupt, time

@@ -2,6 +2,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from nepa_mm import get_model
 from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole
@@ -10,7 +11,7 @@ from nepa_mm.checkpoints.storage.sharded_files import is_sharded
 from runs import assert_equal, assert_same_end, at, finish, loss_of_steps, train, write_config
 from two import start_two, train_two
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(torch.__version__ < (2, 6), reason='FSDP2 needs torch 2.6')]
 
 IN_PIECES = '''
 custom_imports = dict(imports='faults')

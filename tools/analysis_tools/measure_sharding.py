@@ -18,6 +18,34 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
+from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.arguments import Options, require_config
+from nepa_mm.errors import ProcessError, one_line_errors
+
+WAYS = ('DDP', 'FSDP1', 'FSDP2', 'FSDP2, bfloat16', 'FSDP2, no reshard')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', metavar='CONFIG', help='config file, of a backbone with layers')
+    parser.add_argument('--ways', nargs='+', choices=WAYS, default=list(WAYS), help='those that take turns')
+    parser.add_argument('--processes', type=int, default=2, help='processes')
+    parser.add_argument('--batch-size', type=int, default=1, help='images of each process')
+    parser.add_argument('--steps', type=int, default=3, help='steps of a turn')
+    parser.add_argument('--turns', type=int, default=3, help='turns')
+    parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
+    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
+    parser.add_argument('--way', help=argparse.SUPPRESS)  # of a process that this command started
+    parser.add_argument('--out', type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    require_config(args.config)
+    return args
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
@@ -28,13 +56,8 @@ from torch import nn
 
 from nepa_mm.analysis.cost.made_up_batch import made_up_batch
 from nepa_mm.analysis.cost.training_step import TrainingStep, averaging, ema_hooks, without_checkpoints
-from nepa_mm.analysis.runs.json_file import JsonFile
-from nepa_mm.arguments import Options
 from nepa_mm.engine import StopOnDivergenceHook
-from nepa_mm.errors import ProcessError, one_line_errors
 from nepa_mm.launch.read_config import read_config
-
-WAYS = ('DDP', 'FSDP1', 'FSDP2', 'FSDP2, bfloat16', 'FSDP2, no reshard')
 
 
 def wrapped(way: str, model: nn.Module) -> nn.Module:
@@ -110,19 +133,7 @@ def measured(ways: list[str], arguments: list[str], processes: int, turns: int) 
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', metavar='CONFIG', help='config file, of a backbone with layers')
-    parser.add_argument('--ways', nargs='+', choices=WAYS, default=list(WAYS), help='those that take turns')
-    parser.add_argument('--processes', type=int, default=2, help='processes')
-    parser.add_argument('--batch-size', type=int, default=1, help='images of each process')
-    parser.add_argument('--steps', type=int, default=3, help='steps of a turn')
-    parser.add_argument('--turns', type=int, default=3, help='turns')
-    parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
-    parser.add_argument('--way', help=argparse.SUPPRESS)  # of a process that this command started
-    parser.add_argument('--out', type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+def main(args: argparse.Namespace) -> None:
     cfg = without_checkpoints(read_config(args.config, args.cfg_options))
     if args.way:
         dist.init_process_group('nccl' if torch.cuda.is_available() else 'gloo')
@@ -143,4 +154,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with one_line_errors():
-        main()
+        main(args)

@@ -20,6 +20,8 @@ from nepa_mm.checkpoints.storage.sharded_files import KEY, MANIFEST
 from nepa_mm.errors import CheckpointError
 from tiny import ROOT, TINY
 
+pytestmark = pytest.mark.skipif(torch.__version__ < (2, 6), reason='FSDP2 needs torch 2.6')
+
 SCRIPT = '''
 import json, os, sys
 from pathlib import Path

@@ -13,6 +13,8 @@ from nepa_mm.engine.parallel import fully_sharded
 from nepa_mm.errors import ConfigError
 from tiny import ROOT, TINY
 
+pytestmark = pytest.mark.skipif(torch.__version__ < (2, 6), reason='FSDP2 needs torch 2.6')
+
 SCRIPT = '''
 import json, sys
 from functools import partial
