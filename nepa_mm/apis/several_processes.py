@@ -11,14 +11,14 @@ import torch.distributed as dist
 PATIENCE = timedelta(days=30)
 
 
-@cache
 def join_processes() -> dist.ProcessGroupGloo | None:
-    """The group of the processes that the launcher started, which all have come so far; None for one alone.
+    """The group of the processes that the launcher started, which all have come so far; None for one alone."""
+    return None if process_count() == 1 else group_of_all()
 
-    It is not PyTorch's default group: where there is one, the hosts let the first process alone draw and print.
-    """
-    if process_count() == 1:
-        return None
+
+@cache
+def group_of_all() -> dist.ProcessGroupGloo:
+    """Made once. It is not PyTorch's default group: where there is one, the hosts let the first process alone draw and print."""
     store, rank, count = next(dist.rendezvous('env://', timeout=timedelta(minutes=30)))
     return dist.ProcessGroupGloo(store, rank, count, PATIENCE)
 
