@@ -71,13 +71,6 @@ def test_two_processes_reduce_once_a_step_and_learn_what_one_does(tmp_path):
     assert result['graphs'] == 1  # buckets, smaller than a block, do not cut it
 
 
-@pytest.fixture
-def one_process(tmp_path):
-    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
-
-
 def test_sync_bn_becomes_bn_with_the_same_parameters(one_process, tmp_path):
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SyncBatchNorm(4))
     weight = model[1].weight

@@ -189,13 +189,6 @@ def test_two_processes_with_half_of_the_parameters_each_learn_what_one_does(tmp_
     assert max(result[f'norm {kind}'] for kind in ('2.0', '3.0', 'inf')) < 1e-6
 
 
-@pytest.fixture
-def one_process(tmp_path):
-    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
-
-
 def test_what_cannot_be_shared_out(one_process, monkeypatch):
     with pytest.raises(ConfigError, match=r"\['Blok'\] names no module of the model \| model_wrapper_cfg.blocks"):
         FullyShardedDataParallel(nn.Linear(1, 1), blocks=['Blok']).shard()
