@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from forks import Process
-from test_two_processes import assert_both_resume
 
 from nepa_mm.checkpoints.storage.files import read_checkpoint
 from runs import SLOWLY, VALIDATION, at, finish, kill_at, last_line, losses, only_step, train, write_config
 from tiny import ROOT
-from two import start_two, train_two
+from two import assert_both_resume, signalled_two, start_two, train_two
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(torch.__version__ < (2, 6), reason='FSDP2 needs torch 2.6')]
 SHARDED = "model_wrapper_cfg = dict(type='nepa_mm.FullyShardedDataParallel')\n"
@@ -78,11 +77,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(whole_two, tmp_path):
 def test_a_signal_saves_the_step(signalled, whole_two, tmp_path):
     config, whole = whole_two
     run = tmp_path / 'run'
-    both = start_two(config, run, before=SLOWLY)
-    kill_at(both[0], run, 2, 0)
-    for rank in signalled:
-        os.kill(both[rank].pid, signal.SIGTERM)
-    messages = [finish(process, 143) for process in both]
+    messages = [finish(process, 143) for process in signalled_two(config, run, signalled)]
     assert f'SIGTERM: stopped after step {only_step(run)}' in messages[0]
     assert_both_resume(config, run, whole)
 

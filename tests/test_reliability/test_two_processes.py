@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from runs import ENV, SLOWLY, VALIDATION, assert_same_end, at, finish, kill_at, loss_of_steps, losses, only_step, write_config
+from runs import ENV, SLOWLY, VALIDATION, at, finish, losses, only_step, write_config
 from tiny import ROOT
-from two import free_port, start_two, train_two
+from two import assert_both_resume, free_port, signalled_two, start_two, train_two
 
 pytestmark = pytest.mark.slow
 
@@ -24,20 +24,11 @@ def whole_two(tmp_path_factory):
     return config, folder / 'whole'
 
 
-def assert_both_resume(config: Path, run: Path, whole: Path) -> None:
-    train_two(config, run, '--resume')
-    assert loss_of_steps(run) == loss_of_steps(whole)
-    assert_same_end(run / 'epoch_3.pth', whole / 'epoch_3.pth')
-
-
 @pytest.mark.parametrize('signalled', [[0], [1], [0, 1]])
 def test_both_stop_at_the_same_step(signalled, whole_two, tmp_path):
     config, whole = whole_two
     run = tmp_path / 'run'
-    both = start_two(config, run, before=SLOWLY)
-    kill_at(both[0], run, 2, 0)
-    for rank in signalled:
-        os.kill(both[rank].pid, signal.SIGTERM)
+    both = signalled_two(config, run, signalled)
     began = time.monotonic()
     messages = [finish(process, 143) for process in both]
     assert time.monotonic() - began < 8  # however many loader workers there are

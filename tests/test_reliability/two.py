@@ -1,4 +1,6 @@
 """A training in two or more processes without torchrun, so that each has its own end."""
+import os
+import signal
 import socket
 from pathlib import Path
 
@@ -18,6 +20,22 @@ def train_two(config: Path, folder: Path, *arguments, code: int = 0, **options) 
     """What all wrote to standard error, once they have ended with the exit code."""
     processes = start_two(config, folder, *arguments, **options)
     return [runs.finish(process, code) for process in processes]
+
+
+def signalled_two(config: Path, folder: Path, ranks: list[int]) -> list[runs.Process]:
+    """Two processes of a slow training, of which some have a SIGTERM once the first has logged two steps."""
+    both = start_two(config, folder, before=runs.SLOWLY)
+    runs.kill_at(both[0], folder, 2, 0)
+    for rank in ranks:
+        os.kill(both[rank].pid, signal.SIGTERM)
+    return both
+
+
+def assert_both_resume(config: Path, run: Path, whole: Path) -> None:
+    """Resumed by two processes, a run ends as one that nothing interrupted."""
+    train_two(config, run, '--resume')
+    assert runs.loss_of_steps(run) == runs.loss_of_steps(whole)
+    runs.assert_same_end(run / 'epoch_3.pth', whole / 'epoch_3.pth')
 
 
 def free_port() -> int:
