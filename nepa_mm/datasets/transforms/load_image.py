@@ -8,16 +8,15 @@ import torch
 import torchvision.io  # noqa: F401, which brings torch.ops.image
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nepa_mm.errors import DataError
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.registry import TRANSFORMS
 
+from .encoded_jpeg import JPEG, orientation_of, read_header
 from .orientation import orientation_in
 
-JPEG = b'\xff\xd8\xff'
-ORIENTATIONS = (b'Exif\x00', b'tiff:Orientation')  # where a photograph may say how it is turned: in EXIF, else in XMP
 BY_PILLOW = ('color', 'grayscale', 'color_ignore_orientation', 'grayscale_ignore_orientation')  # of mmcv's colour types
 
 
@@ -133,8 +132,8 @@ def decode(content: bytes) -> np.ndarray | None:
     where a later torchvision has no decoder. Why not by torchcodec, its successor: "Tried and dropped" in docs/performance.md.
     torchvision would read EXIF in the first place for it alone, and its numbers in one type alone.
     """
-    said = header(content)
-    if said is None or (any(name in said for name in ORIENTATIONS) and is_turned(content)):
+    place, _ = read_header(content)
+    if not place or orientation_of(content, place) != 1:
         return None
     try:
         # A copy, because torch warns of bytes, which it could not write to. Channels as they are (0): CMYK shows by its four.
@@ -147,30 +146,6 @@ def decode(content: bytes) -> np.ndarray | None:
     if len(pixels) == 1:
         pixels = pixels.repeat(3, 1, 1)  # three planes, which transforms may write to one by one
     return pixels.permute(1, 2, 0).numpy()[..., ::-1]  # a view, as mmcv makes one of Pillow's
-
-
-def header(content: bytes) -> bytes | None:
-    """Bytes of a JPEG before its pixels, None if it is not one or has no such place.
-
-    A segment is a marker, 0xFF (or several) and its kind, and a length in two bytes; the last is SOS (0xDA).
-    """
-    place = 2 if content.startswith(JPEG) else len(content)
-    while content[place:place + 1] == b'\xff':
-        kind = content[place + 1:place + 2]
-        if kind == b'\xda':
-            return content[:place]
-        place += 1 if kind == b'\xff' else 2 + int.from_bytes(content[place + 2:place + 4], 'big')
-    return None
-
-
-def is_turned(content: bytes) -> bool:
-    """Whether Pillow turns an image, or cannot tell."""
-    try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
-            warnings.simplefilter('ignore')  # of damaged EXIF
-            return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
-    except Exception:  # it will say why when it decodes
-        return True
 
 
 def decode_by_pillow(content: bytes, color_type: str, where: str) -> np.ndarray:
