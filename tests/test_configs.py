@@ -173,7 +173,7 @@ def test_fine_tuning_recipe(name, base_lr, epochs, warmup, decay, drop_path, cro
         type='AdamW', lr=pytest.approx(base_lr * 1024 / 256), betas=(0.9, 0.999), weight_decay=0.05, fused=True)
     assert optim.paramwise_cfg == dict(head_lr=1e-3) and optim.type == 'nepa_mm.Bf16OptimWrapper'
     assert optim.clip_grad == dict(max_norm=1.0) and cfg.model.head.loss == dict(type='CrossEntropyLoss', use_soft=True)
-    assert cfg.model.data_preprocessor == dict(to_onehot=True, num_classes=1000)  # timm normalises
+    assert cfg.model.data_preprocessor == dict(type='nepa_mm.TimmDataPreprocessor', to_onehot=True, num_classes=1000)
     assert (schedule.decay, schedule.warmup, schedule.end) == (decay, warmup, epochs)
     assert schedule.get('layerwise_warmup', False) != paper
     assert (schedule.get('decay_end'), schedule.get('decay_anneal')) == ((1.0, 'linear') if paper else (None, None))

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.dataset import default_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope, init_default_scope
 from mmpretrain.structures import DataSample
 from PIL import Image
 from timm.data import Mixup, create_transform
 from torchvision import transforms
 
+from nepa_mm.datasets import collate_and_hold
 from tiny import ROOT, TINY
 
 CLASSES = ['a', 'b', 'c', 'd']
@@ -57,7 +57,7 @@ def test_the_first_loss_is_that_of_a_thousand_equal_classes():
         model = MODELS.build(cfg.model)
     model.init_weights()
     assert not model.head.fc.weight.any() and not model.head.fc.bias.any()
-    batch = default_collate([dict(inputs=torch.rand(3, 28, 28), data_samples=DataSample().set_gt_label(i)) for i in (3, 998)])
+    batch = collate_and_hold([dict(inputs=torch.rand(3, 28, 28), data_samples=DataSample().set_gt_label(i)) for i in (3, 998)])
     loss = model(**model.data_preprocessor(batch, training=True), mode='loss')['loss']
     assert loss.item() == pytest.approx(6.9078, abs=1e-4)  # ln 1000
 
@@ -68,7 +68,7 @@ def test_training_and_evaluation(recipe):
     model.backbone.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach().clone()))
 
     seed(0)
-    batch = default_collate([train[i] for i in range(8)])
+    batch = collate_and_hold([train[i] for i in range(8)])
     seed(5)
     data = model.train().data_preprocessor(batch, training=True)
     loss = model(**data, mode='loss')['loss']
@@ -92,7 +92,7 @@ def test_training_and_evaluation(recipe):
     logits = model.head.fc(model.backbone(expected)[-1])
     torch.testing.assert_close(loss, -(targets * logits.log_softmax(dim=-1)).sum(dim=-1).mean())
 
-    model.eval().val_step(default_collate([val[i] for i in range(8)]))
+    model.eval().val_step(collate_and_hold([val[i] for i in range(8)]))
     release = transforms.Compose([
         transforms.Resize(256, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(224), transforms.ToTensor(),
         transforms.Normalize(**normal)])

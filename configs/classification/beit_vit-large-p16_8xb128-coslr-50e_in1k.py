@@ -13,6 +13,7 @@
 _base_ = ['../_base_/recipes/vit-large_finetune_50e_in1k.py', '../_base_/datasets/imagenet_224.py']
 
 model = dict(
+    data_preprocessor=dict(timm_mean=[0.5] * 3, timm_std=[0.5] * 3),
     backbone=dict(
         type='mmpretrain.BEiTViT',
         out_type='avg_featmap',

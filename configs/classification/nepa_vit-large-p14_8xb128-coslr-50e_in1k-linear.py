@@ -30,7 +30,8 @@ train_pipeline = [
         color_jitter=None,
         interpolation='bicubic',
         mean=[0.5] * 3,
-        std=[0.5] * 3),
+        std=[0.5] * 3,
+        on_device=True),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

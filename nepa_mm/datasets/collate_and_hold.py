@@ -2,9 +2,12 @@
 from collections import deque
 
 from mmengine.dataset import default_collate
+from torch.utils.data import default_collate as torch_collate
 from torch.utils.data import get_worker_info
 
 from nepa_mm.registry import FUNCTIONS
+
+from .erased_patches import ErasedPatches
 
 HELD = deque()  # of this process: a worker serves one loader
 
@@ -18,11 +21,19 @@ def collate_and_hold(samples: list, batches: int = 2):
     has most likely let go; if it has not, nothing happens but that it does that work.
 
     Args:
-        samples: What the dataset gives.
+        samples: What the dataset gives; their ``erased`` patches, of :class:`PackTimm`, are joined to those of the batch.
         batches: How many to hold: the loader's ``prefetch_factor``. Those wait to be fetched anyway, so that at most one batch
             of each worker takes memory longer.
     """
+    erased = None
+    if isinstance(samples[0], dict) and 'erased' in samples[0]:
+        erased = [sample['erased'] for sample in samples]
+        samples = [{key: value for key, value in sample.items() if key != 'erased'} for sample in samples]
     batch = default_collate(samples)
+    if erased is not None:
+        batch['erased'] = ErasedPatches.joined(erased)
+        # Stacked as a batch of one, and so in memory that the training process shares
+        batch['erased'].values = torch_collate([batch['erased'].values])[0]
     if get_worker_info() is not None:
         HELD.append(batch)
         while len(HELD) > batches:

@@ -12,6 +12,7 @@ from .nepa import NEPA
 from .nepa_vit import NEPAViT
 from .next_embedding_loss import NextEmbeddingLoss
 from .rope2d import RoPE2D
+from .timm_preprocessor import TimmDataPreprocessor
 
 
 def __getattr__(name: str):

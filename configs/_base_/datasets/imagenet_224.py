@@ -1,6 +1,8 @@
 # ImageNet-1k for fine-tuning, with the release's own timm transforms: under one seed the pixels are the release's, bit for bit
 # (tested with timm 1.0.31; the boxes of CutMix are others before 1.0.29).
-# timm returns normalised RGB, so the model's data_preprocessor has no mean, std or to_rgb; mixup and cutmix are in the model.
+# on_device leaves timm's floats to the model's data_preprocessor, nepa_mm.TimmDataPreprocessor, whose timm_mean and timm_std are the
+# mean and std here: images stay uint8 on their way to the GPU. Mixup and cutmix are in the model.
+# Without it timm's floats come from the workers, for any data_preprocessor that does not normalise: the same numbers in more time.
 # A leaf with another test sets test_pipeline and both loaders' dataset.pipeline: crop_pct 0.875 resizes the short side to 256;
 # the release's large model has crop_pct=0.95, crop_mode='squash', which makes both sides 235.
 # For images in Hugging Face's format (val_dataloader alike): --cfg-options train_dataloader.dataset.type=nepa_mm.HFImageDataset
@@ -17,8 +19,9 @@ train_pipeline = [
         re_mode='pixel',
         re_count=1,
         mean=[0.5] * 3,
-        std=[0.5] * 3),
-    dict(type='PackInputs'),
+        std=[0.5] * 3,
+        on_device=True),
+    dict(type='nepa_mm.PackTimm'),  # PackInputs, and the erased patches
 ]
 test_pipeline = [
     dict(type='nepa_mm.LoadImage'),
@@ -29,7 +32,8 @@ test_pipeline = [
         interpolation='bicubic',
         crop_pct=0.875,
         mean=[0.5] * 3,
-        std=[0.5] * 3),
+        std=[0.5] * 3,
+        on_device=True),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
@@ -39,7 +43,7 @@ train_dataloader = dict(
     pin_memory=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='nepa_mm.collate_and_hold'),
     dataset=dict(type='ImageNet', data_root='data/imagenet', split='train', pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=128,
@@ -47,7 +51,7 @@ val_dataloader = dict(
     persistent_workers=True,
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='nepa_mm.collate_and_hold'),
     dataset=dict(type='ImageNet', data_root='data/imagenet', split='val', pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='Accuracy', topk=(1, 5))

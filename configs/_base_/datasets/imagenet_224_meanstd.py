@@ -1,4 +1,5 @@
-# imagenet_224.py normalised by ImageNet's mean and standard deviation, for weights that were pretrained so
+# imagenet_224.py normalised by ImageNet's mean and standard deviation, for weights that were pretrained so; the model's
+# data_preprocessor, of vit_classifier.py, has them too
 _base_ = './imagenet_224.py'
 
 pixels = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])

@@ -1,7 +1,8 @@
 # Classifier of the release: bidirectional, mean of patch tokens, fc_norm, affine QK-norm, patch embedding frozen, head from zero
 model = dict(
     type='ImageClassifier',
-    data_preprocessor=dict(to_onehot=True, num_classes=1000),  # timm has normalised already, see datasets/imagenet_224.py
+    # Normalises what timm's transforms leave it, by a mean and std of 0.5; see datasets/imagenet_224.py
+    data_preprocessor=dict(type='nepa_mm.TimmDataPreprocessor', to_onehot=True, num_classes=1000),
     backbone=dict(
         type='nepa_mm.NEPAViT',
         img_size=224,

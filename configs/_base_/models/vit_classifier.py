@@ -1,7 +1,12 @@
 # Classifier on mmpretrain's ViT-B/16, for other pretraining methods under NEPA's recipe; head and mixing as in nepa_classifier.py
 model = dict(
     type='ImageClassifier',
-    data_preprocessor=dict(to_onehot=True, num_classes=1000),  # timm has normalised already, see datasets/imagenet_224.py
+    data_preprocessor=dict(  # normalises what timm's transforms leave it, see datasets/imagenet_224_meanstd.py
+        type='nepa_mm.TimmDataPreprocessor',
+        timm_mean=[0.485, 0.456, 0.406],
+        timm_std=[0.229, 0.224, 0.225],
+        to_onehot=True,
+        num_classes=1000),
     backbone=dict(
         type='mmpretrain.VisionTransformer',
         arch='base',

@@ -30,6 +30,7 @@ def made_up_batch(cfg: Config, batch_size: int, img_size: int | None = None):
     while 'pipeline' not in dataset:  # ConcatDataset, RepeatDataset, ...
         dataset = dataset.datasets[0] if 'datasets' in dataset else dataset.dataset
     sample = made_up_sample(dataset)
+    sample.pop('erased', None)  # of fine-tuning's random erasing, which belongs to images of the pipeline's size
     if img_size is not None:
         if 'gt_sem_seg' in sample['data_samples']:
             raise ConfigError(f'{img_size} is not for segmentation', '--img-size',

@@ -14,8 +14,9 @@ from .machine import check_checkpoints, check_device
 from .metrics import check_best, check_metrics
 from .numbers import check_frozen, check_numbers
 from .segmentation import check_segmentor
+from .timm_pixels import check_timm_pixels
 
-SETTINGS = (check_numbers, check_frozen, check_loop, check_metrics, check_best, check_segmentor)
+SETTINGS = (check_numbers, check_frozen, check_loop, check_metrics, check_best, check_segmentor, check_timm_pixels)
 MACHINE = (check_checkpoints, check_device)
 DATA = (check_data, )
 

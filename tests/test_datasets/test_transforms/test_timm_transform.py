@@ -12,13 +12,19 @@ from PIL import Image
 from timm.data import create_transform
 from torchvision import transforms
 
-from nepa_mm.datasets import TimmTransform
+from nepa_mm.datasets import PackTimm, TimmTransform, collate_and_hold
 from nepa_mm.errors import ConfigError
+from nepa_mm.models import TimmDataPreprocessor
 from tiny import ROOT
 
 NORMAL = dict(mean=[0.5] * 3, std=[0.5] * 3)
 TRAIN = dict(input_size=224, is_training=True, auto_augment='rand-m9-mstd0.5-inc1', interpolation='bicubic', re_prob=0.25,
              re_mode='pixel', re_count=1, **NORMAL)
+
+
+def normalized(packed: dict) -> torch.Tensor:
+    """The model's input [3, H, W] of an image, after the collation and the data_preprocessor of the fine-tuning configs."""
+    return TimmDataPreprocessor()(collate_and_hold([packed]))['inputs'][0]
 
 
 @pytest.fixture
@@ -68,11 +74,12 @@ def test_training_pixels_are_timms_and_random_numbers_stay_in_step(pipelines, ph
         after = random.random(), np.random.rand(), torch.rand(1)
         seed(value)
         expected = timm(Image.open(photo).convert('RGB'))
-        assert torch.equal(packed['inputs'], expected)
+        assert packed['inputs'].dtype == torch.uint8
+        assert torch.equal(normalized(packed), expected)
         assert after == (random.random(), np.random.rand(), torch.rand(1))
         erased.add(bool((expected.abs() > 1).any()))  # only erasing, with normal noise, leaves [-1, 1]
     assert erased == {True, False}
-    assert packed['inputs'].dtype == torch.float32 and packed['data_samples'].img_shape == (224, 224)
+    assert packed['data_samples'].img_shape == (224, 224)
     assert packed['data_samples'].gt_label == 3
 
 
@@ -101,7 +108,7 @@ def test_evaluation_pixels_are_the_releases(pipelines, photo):
         expected = transforms.Compose([
             transforms.Resize(size, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(224), transforms.ToTensor(),
             transforms.Normalize(**NORMAL)])(Image.open(photo).convert('RGB'))
-        assert torch.equal(pipeline(dict(img_path=photo))['inputs'], expected)
+        assert torch.equal(normalized(pipeline(dict(img_path=photo))), expected)
 
 
 def test_a_flip_and_its_absence_both_occur(photo):
@@ -127,3 +134,28 @@ def test_unknown_arguments_are_named():
         TimmTransform(re_probe=0.25)
     with pytest.raises(ConfigError, match=r'^True is for no argument .* \| TimmTransform.separate'):
         TimmTransform(separate=True)
+
+
+@pytest.mark.parametrize('settings', [dict(normalize=False), dict(use_prefetcher=True), dict(patchify=True)])
+def test_the_device_does_what_timm_ends_in_and_nothing_else(settings):
+    with pytest.raises(ConfigError, match=r'^on_device=True leaves ToTensor, .* \| TimmTransform.on_device'):
+        TimmTransform(is_training=True, on_device=True, **settings)
+
+
+@pytest.mark.parametrize('settings', [
+    dict(TRAIN), dict(TRAIN, re_prob=1., re_mode='rand', re_count=3), dict(TRAIN, re_prob=1., re_mode='const'),
+    dict(TRAIN, interpolation='random', input_size=(3, 40, 56)), dict(TRAIN, auto_augment=None, vflip=0.5),
+    dict(TRAIN, auto_augment='augmix-m5', scale=(0.9, 1.)), dict(TRAIN, train_crop_mode='rkrc'), dict(TRAIN, no_aug=True),
+    dict(input_size=48, crop_mode='border', crop_pct=0.9, **NORMAL)])
+def test_floats_of_the_device_are_those_of_the_worker(settings, photo):
+    """Whatever timm is asked for, and the random numbers after it."""
+    timm, ours = create_transform(**settings), [TimmTransform(on_device=on_device, **settings) for on_device in (False, True)]
+    image = Image.open(photo).convert('RGB')
+    for value in range(6):
+        seed(value)
+        expected, after = timm(image), (random.random(), np.random.rand(), torch.rand(1))
+        for transform in ours:
+            seed(value)
+            packed = PackTimm()(transform(dict(img=np.array(image)[..., ::-1])))
+            assert (random.random(), np.random.rand(), torch.rand(1)) == after
+            assert torch.equal(normalized(packed), expected)

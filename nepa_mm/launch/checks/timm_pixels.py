@@ -1,0 +1,47 @@
+"""Whether what timm's transforms leave to the device is done there."""
+from mmengine.config import Config
+
+from nepa_mm.errors import ConfigError
+from nepa_mm.hosts.type_names import name_of
+from nepa_mm.launch.config_parts import SPLITS, datasets_of, steps_of
+
+DEFAULTS = dict(mean=((0.485, 0.456, 0.406), (0.5, ) * 3), std=((0.229, 0.224, 0.225), (0.5, ) * 3))  # timm's, the preprocessor's
+
+
+def check_timm_pixels(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
+    """The steps after a ``TimmTransform`` with ``on_device``: without them bytes would go on as floats, or nothing be erased.
+
+    Raises:
+        ConfigError: For another ``data_preprocessor``, another mean or std than its own, or what would lose the erased patches.
+    """
+    model = cfg.get('model') or {}
+    preprocessor, place = (model.get('data_preprocessor'), 'model.data_preprocessor') if model.get('data_preprocessor') else (
+        cfg.get('data_preprocessor') or {}, 'data_preprocessor')
+    for dataset_key, dataset in datasets_of(cfg, splits):
+        steps = list(steps_of(dataset, dataset_key))
+        for i, (key, step) in enumerate(steps):
+            if name_of(step) != 'TimmTransform' or not step.get('on_device'):
+                continue
+            if name_of(preprocessor) != 'TimmDataPreprocessor' or preprocessor.get('mean') is not None:
+                found = f'mean={preprocessor["mean"]}' if preprocessor.get('mean') is not None else repr(preprocessor.get('type'))
+                raise ConfigError(f'True leaves normalising to nepa_mm.TimmDataPreprocessor, and {place} has {found}',
+                                  f'{key}.on_device', 'set that type and no mean, or on_device=False')
+            for name, (timms, ours) in DEFAULTS.items():
+                wanted, has = step.get(name, timms), preprocessor.get(f'timm_{name}', ours)
+                if tuple(wanted) != tuple(has):
+                    raise ConfigError(f'{list(has)} differs from {list(wanted)} of {key}.{name}', f'{place}.timm_{name}',
+                                      'set both to what the weights were pretrained with')
+            if step.get('is_training') and step.get('re_prob', 0) > 0:
+                check_erased(cfg, steps[i + 1:], key)
+
+
+def check_erased(cfg: Config, steps: list, key: str) -> None:
+    """Whether the patches that a step erases come to the device."""
+    if not any(name_of(step) == 'PackTimm' for _, step in steps):
+        raise ConfigError('no nepa_mm.PackTimm follows, without which nothing would be erased', f'{key}.on_device',
+                          'end the pipeline with it, or set on_device=False')
+    loader = key.partition('.')[0]
+    collate = name_of(cfg[loader].get('collate_fn') or {})
+    if collate not in ('collate_and_hold', 'pseudo_collate'):
+        raise ConfigError(f'{collate or "none"!r} cannot join erased patches', f'{loader}.collate_fn.type',
+                          "set 'nepa_mm.collate_and_hold'")

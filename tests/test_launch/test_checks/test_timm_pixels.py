@@ -1,0 +1,34 @@
+import copy
+
+import pytest
+from mmengine.config import Config
+
+from nepa_mm.errors import ConfigError
+from nepa_mm.launch.checks.timm_pixels import check_timm_pixels
+from tiny import ROOT
+
+
+def test_recipes_agree_and_what_would_train_on_other_pixels_is_refused():
+    for path in sorted(ROOT.glob('configs/classification/*.py')):
+        check_timm_pixels(Config.fromfile(path))
+    recipe = Config.fromfile(ROOT / 'configs/classification/mae_vit-base-p16_8xb128-coslr-100e_in1k.py')
+    step = r'train_dataloader\.dataset\.pipeline\.1'
+    for change, line in (
+            (dict(model=dict(data_preprocessor=dict(type='ClsDataPreprocessor'))),
+             rf"True leaves normalising to .* has 'ClsDataPreprocessor' \| {step}\.on_device"),
+            (dict(model=dict(data_preprocessor=dict(mean=[127.5] * 3))), rf'has mean=\[127.5, .*\| {step}\.on_device'),
+            (dict(model=dict(data_preprocessor=dict(timm_std=[0.5] * 3))),
+             rf'\[0.5, 0.5, 0.5\] differs from \[0.229, 0.224, 0.225\] of {step}\.std \| model\.data_preprocessor\.timm_std'),
+            (dict(train_dataloader=dict(collate_fn=dict(type='default_collate'))),
+             r"'default_collate' cannot join erased patches \| train_dataloader\.collate_fn\.type")):
+        cfg = copy.deepcopy(recipe)
+        cfg.merge_from_dict(change)
+        with pytest.raises(ConfigError, match=line):
+            check_timm_pixels(cfg)
+    cfg = copy.deepcopy(recipe)
+    cfg.train_dataloader.dataset.pipeline[2].type = 'PackInputs'
+    with pytest.raises(ConfigError, match=rf'no nepa_mm.PackTimm follows, .* \| {step}\.on_device'):
+        check_timm_pixels(cfg)
+    check_timm_pixels(cfg, ('val', ))
+    cfg.train_dataloader.dataset.pipeline[1].on_device = False
+    check_timm_pixels(cfg)
