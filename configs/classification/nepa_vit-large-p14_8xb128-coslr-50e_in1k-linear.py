@@ -31,7 +31,8 @@ train_pipeline = [
         interpolation='bicubic',
         mean=[0.5] * 3,
         std=[0.5] * 3,
-        on_device=True),
+        on_device=True,
+        compile=True),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

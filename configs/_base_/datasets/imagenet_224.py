@@ -3,6 +3,7 @@
 # on_device leaves timm's floats to the model's data_preprocessor, nepa_mm.TimmDataPreprocessor, whose timm_mean and timm_std are the
 # mean and std here: images stay uint8 on their way to the GPU. Mixup and cutmix are in the model.
 # Without it timm's floats come from the workers, for any data_preprocessor that does not normalise: the same numbers in more time.
+# compile resizes and turns images by C that is compiled at first use, to Pillow's pixels; without a C compiler Pillow does it.
 # A leaf with another test sets test_pipeline and both loaders' dataset.pipeline: crop_pct 0.875 resizes the short side to 256;
 # the release's large model has crop_pct=0.95, crop_mode='squash', which makes both sides 235.
 # For images in Hugging Face's format (val_dataloader alike): --cfg-options train_dataloader.dataset.type=nepa_mm.HFImageDataset
@@ -20,7 +21,8 @@ train_pipeline = [
         re_count=1,
         mean=[0.5] * 3,
         std=[0.5] * 3,
-        on_device=True),
+        on_device=True,
+        compile=True),
     dict(type='nepa_mm.PackTimm'),  # PackInputs, and the erased patches
 ]
 test_pipeline = [
@@ -33,7 +35,8 @@ test_pipeline = [
         crop_pct=0.875,
         mean=[0.5] * 3,
         std=[0.5] * 3,
-        on_device=True),
+        on_device=True,
+        compile=True),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(

@@ -1,23 +1,25 @@
 """timm's image augmentation as a transform of mm pipelines."""
 import inspect
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 from mmcv.transforms import BaseTransform
 from PIL import Image
 from timm.data import auto_augment, create_transform
 from timm.data.random_erasing import RandomErasing
-from timm.data.transforms import MaybeToTensor, RandomResizedCropAndInterpolation
+from timm.data.transforms import MaybeToTensor
 from torchvision.transforms import Normalize
-from torchvision.transforms.functional import resize
 
 from nepa_mm.datasets.erased_patches import RecordedErasing
 from nepa_mm.errors import ConfigError
 from nepa_mm.registry import TRANSFORMS
 
+from .pillow_kernels import by_kernel, library
+from .timm_crops import crop_of, part_of
+
 NORMALIZING = [MaybeToTensor, Normalize]
+AFFINE = (auto_augment.shear_x, auto_augment.shear_y, auto_augment.translate_x_rel, auto_augment.translate_y_rel,
+          auto_augment.translate_x_abs, auto_augment.translate_y_abs, auto_augment.rotate)
 
 
 @TRANSFORMS.register_module()
@@ -28,14 +30,16 @@ class TimmTransform(BaseTransform):
     nothing may follow but ``PackInputs``, and the model's ``data_preprocessor`` must have no ``mean``, ``std`` or ``to_rgb``,
     which would normalise and swap again.
 
-    With ``on_device`` it leaves what is done on floats to the model's ``nepa_mm.TimmDataPreprocessor``, which gives the same floats:
-    timm's ToTensor, Normalize, and the writing of RandomErasing. The image stays uint8 RGB until it is there. Where training
+    With ``on_device`` it leaves timm's ToTensor, Normalize and the writing of RandomErasing to the model's
+    ``nepa_mm.TimmDataPreprocessor``, which gives the same floats: the image stays uint8 RGB until it is there. Where training
     erases, ``nepa_mm.PackTimm`` follows, and the loader has ``collate_fn=dict(type='nepa_mm.collate_and_hold')``.
 
     Random numbers are drawn from ``random``, ``numpy.random`` and ``torch``, in timm's order, by timm's own code.
 
     Args:
         on_device: See above.
+        compile: Resize, shear, move and rotate by C of ours that gives Pillow's pixels in less time. It is compiled at first use,
+            once for a machine; without a C compiler a line says so, and Pillow does it.
         **kwargs: Arguments of ``create_transform``: ``input_size``, ``is_training``, ``mean``, ``std`` (of pixels in [0, 1]),
             ``interpolation``; in training ``auto_augment``, ``re_prob``, ``re_mode``, ...; in evaluation ``crop_pct``:
             the short side is resized to floor(``input_size`` / ``crop_pct``), 256 for 0.875; with ``crop_mode='squash'`` both
@@ -46,30 +50,42 @@ class TimmTransform(BaseTransform):
             ``on_device``, for what does not end in ToTensor and Normalize.
     """
 
-    def __init__(self, on_device: bool = False, **kwargs) -> None:
+    def __init__(self, on_device: bool = False, compile: bool = False, **kwargs) -> None:
         known = set(inspect.signature(create_transform).parameters) - {'separate'}
         for key, value in kwargs.items():
             if key not in known:
                 raise ConfigError(f'{value!r} is for no argument of timm.data.create_transform', f'TimmTransform.{key}',
                                   f'choose from {sorted(known)}')
         self.timm, self.on_device = create_transform(**kwargs), on_device
+        kernels = library() if compile else None  # compiled here, before there are workers
         for step in self.timm.transforms:
             for op in [*getattr(step, 'ops', []), *sum(getattr(step, 'policy', []), [])]:  # RandAugment's, AutoAugment's
                 if op.aug_fn is auto_augment.posterize:
                     op.aug_fn = posterize
+                elif op.aug_fn in AFFINE and kernels:
+                    op.aug_fn = by_kernel(op.aug_fn)
+        self.crop = crop_of(self.timm.transforms, compile)
         kinds = [type(step) for step in self.timm.transforms]
         self.end = kinds.index(MaybeToTensor) if on_device and MaybeToTensor in kinds else len(kinds)  # of the steps done here
         if on_device and kinds[self.end:] not in (NORMALIZING, [*NORMALIZING, RandomErasing]):
             raise ConfigError('on_device=True leaves ToTensor, Normalize and RandomErasing to the device, and timm ends in '
                               f'{", ".join(kind.__name__ for kind in kinds[-2:])}', 'TimmTransform.on_device', 'set it to False')
 
-    def transform(self, results: dict) -> dict:
-        """Replace ``img``, uint8 BGR [H, W, 3] or a PIL image in RGB, by normalised float32 RGB [h, w, 3].
+    def transform(self, results: dict) -> dict | None:
+        """Replace ``img``, uint8 BGR [H, W, 3], an :class:`EncodedJpeg` or a PIL image, by normalised float32 RGB [h, w, 3].
 
         With ``on_device`` it is uint8 RGB [h, w, 3], and there is ``erased``, the :class:`ErasedPatches`, if erasing is on.
         """
-        img, done = opened(results['img'], self.timm.transforms[0])
-        for step in self.timm.transforms[done:self.end]:
+        img, done = results['img'], 0
+        if not isinstance(img, Image.Image):
+            height, width = img.shape[:2]
+            img, done = (self.crop(img), self.crop.steps) if self.crop else (part_of(img, 0, 0, width, height), 0)
+        if img is None:  # damaged, and LoadImage was told to leave such out
+            return None
+        steps = self.timm.transforms[done:self.end]
+        if steps and not isinstance(img, Image.Image):
+            img = Image.fromarray(np.ascontiguousarray(img))
+        for step in steps:
             img = step(img)
         if not self.on_device:
             # Channels last, as other transforms leave an image and mmpretrain's browse_dataset draws one; PackInputs turns it
@@ -77,28 +93,12 @@ class TimmTransform(BaseTransform):
         else:
             results['img'] = np.ascontiguousarray(np.asarray(img).transpose(2, 0, 1)).transpose(1, 2, 0)  # as PackInputs likes it
             for step in self.timm.transforms[self.end + len(NORMALIZING):]:  # RandomErasing
-                results['erased'] = step(RecordedErasing((3, img.height, img.width))).patches()
+                results['erased'] = step(RecordedErasing((3, *results['img'].shape[:2]))).patches()
         results['img_shape'] = results['img'].shape[:2]
         return results
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.timm}{", on_device=True" if self.on_device else ""})'
-
-
-def opened(img: np.ndarray | Image.Image, crop: Callable) -> tuple[Image.Image, int]:
-    """An image of mm, uint8 BGR [H, W, 3], as Pillow's in RGB, and how many of timm's steps, which begin with ``crop``, are done.
-
-    timm's random crop is, with the same random numbers: what Pillow takes a copy of is the crop alone.
-    """
-    if isinstance(img, Image.Image):
-        return img, 0
-    if type(crop) is not RandomResizedCropAndInterpolation:
-        return Image.fromarray(np.ascontiguousarray(img[..., ::-1])), 0
-    top, left, height, width = crop.get_params(torch.empty(img.shape[:2], device='meta'), crop.scale, crop.ratio)
-    modes = crop.interpolation
-    mode = random.choice(modes) if isinstance(modes, (tuple, list)) else modes
-    region = Image.fromarray(np.ascontiguousarray(img[top:top + height, left:left + width, ::-1]))
-    return resize(region, list(crop.size), mode), 1
 
 
 def normalization(mean: Sequence[float], std: Sequence[float]) -> list:
