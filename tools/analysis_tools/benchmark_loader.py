@@ -1,4 +1,4 @@
-"""Measure what an image of pretraining costs: CPU time to decode and augment it, and to bring it to the training process.
+"""Measure what an image costs a loader: CPU time to decode and augment it, and to bring it to the training process.
 
     OMP_NUM_THREADS=1 python tools/analysis_tools/benchmark_loader.py data/imagenet/val --json loader.json
 
@@ -8,6 +8,13 @@ On the same images and crops, one thread each, image by image in turn, so that w
     mm             the same to uint8, by mmpretrain's own transforms and PackInputs
     pillow         configs/_base_/datasets/images_224.py with its switch to Pillow's resizing, bit for bit the release's pixels
     torchvision    configs/_base_/datasets/images_224.py
+
+Fine-tuning and its validation likewise, with what imagenet_224.py has timm do:
+
+    timm           timm's create_transform on Pillow's image, as the authors have it
+    before         LoadImage, a copy to Pillow, timm's create_transform, as this repository had it
+    libraries      configs/_base_/datasets/imagenet_224.py with compile=False, all by libraries
+    kernels        configs/_base_/datasets/imagenet_224.py
 
 Then the CPU time that the training process spends on an image in each form in which a worker can send it; decoding takes no part.
 Ratios are to the first row, median (lowest to highest) over five repeats with at most 250 images.
@@ -47,9 +54,13 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from nepa_mm.analysis.cost.turns import ratios
-from nepa_mm.datasets import PackPixels, collate_and_hold
+from nepa_mm.datasets import LoadImage, PackPixels, PackTimm, TimmTransform, collate_and_hold
+from nepa_mm.datasets.erased_patches import ErasedPatches
+from nepa_mm.models import TimmDataPreprocessor
+from nepa_mm.seeding import seed_all
 
-IMAGES = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets/images_224.py'
+DATASETS = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets'
+IMAGES, FINE_TUNING = DATASETS / 'images_224.py', DATASETS / 'imagenet_224.py'
 COUNT, REPEATS = 250, 5
 MM = [
     dict(type='nepa_mm.LoadImage'),
@@ -111,18 +122,62 @@ def measure_pipelines(paths: list[str], repeats: int) -> tuple[dict[str, list[fl
     return times, {name: dict(max=d.max().item(), mean=d.mean().item()) for name, d in off.items()}
 
 
+def fine_tuning(split: str) -> dict[str, Callable[[str], dict]]:
+    """Each takes a path and gives ``inputs`` [3, 224, 224] for the recipe's data preprocessor, and what goes with it."""
+    load, timm, pack = Config.fromfile(FINE_TUNING)[f'{split}_pipeline']
+    floats = TimmTransform(**{key: value for key, value in timm.items() if key not in ('type', 'on_device', 'compile')}).timm
+
+    def of(compile: bool) -> Callable[[str], dict]:
+        pipeline = Compose([load, dict(timm, compile=compile), pack])
+        return lambda path: pipeline(dict(img_path=path, gt_label=0))
+
+    def authors(path: str) -> dict:
+        with open(path, 'rb') as file:
+            return dict(inputs=floats(Image.open(file).convert('RGB')))
+
+    loader = LoadImage()
+
+    def before(path: str) -> dict:
+        img = loader(dict(img_path=path))['img']
+        return PackInputs()(dict(img=floats(Image.fromarray(np.ascontiguousarray(img[..., ::-1]))), gt_label=0))
+
+    return dict(timm=authors, before=before, libraries=of(False), kernels=of(True))
+
+
+def measure_fine_tuning(paths: list[str], repeats: int, split: str) -> tuple[dict, dict]:
+    """As :func:`measure_pipelines`; differences are those of the model's inputs, in steps of 255."""
+    each, preprocessor = fine_tuning(split), TimmDataPreprocessor()
+    names = list(each)
+    times, off = {name: [0.] * repeats for name in names}, {name: [] for name in names[1:]}
+    for repeat in range(-1, repeats):  # the first is to warm up, and compares
+        for i, path in enumerate(paths):
+            floats = {}
+            for name in names[i % len(names):] + names[:i % len(names)]:
+                seed_all('benchmark', repeat, i)
+                begin = time.thread_time()
+                sample = each[name](path)
+                times[name][repeat] += (time.thread_time() - begin) / len(paths) * 1e6 if repeat >= 0 else 0
+                if repeat < 0:
+                    floats[name] = preprocessor(collate_and_hold([sample]))['inputs'][0]
+            for name, found in off.items() if repeat < 0 else ():
+                difference = (floats[name] - floats['timm']).abs() * 127.5
+                found.append((difference.max().item(), difference.mean().item()))
+    return times, {name: dict(zip(('max', 'mean'), np.max(found, axis=0).tolist())) for name, found in off.items()}
+
+
 class Packed(Dataset):
     """Copies of one image, packed as a pipeline ends."""
 
-    def __init__(self, pack, dtype: type) -> None:
+    def __init__(self, pack, dtype: type, erased: ErasedPatches | None = None) -> None:
         self.pack, self.image = pack, np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8).astype(dtype)
+        self.erased = {} if erased is None else dict(erased=erased)
 
     def __len__(self) -> int:
         return 1 << 20
 
     def __getitem__(self, i: int) -> dict:
         return self.pack(dict(img=self.image, img_path=f'data/imagenet/train/n01440764/n01440764_{i}.JPEG', sample_idx=i,
-                              ori_shape=(500, 375), img_shape=(224, 224)))
+                              ori_shape=(500, 375), img_shape=(224, 224), gt_label=i % 1000, **self.erased))
 
 
 def stacked(batch: dict) -> torch.Tensor:
@@ -132,18 +187,21 @@ def stacked(batch: dict) -> torch.Tensor:
 
 def measure_transport(repeats: int, batch_size: int = 256, count: int = 5) -> dict[str, list[float]]:
     """Microseconds of CPU that the training process, with one worker, spends on an image in each repeat."""
+    # What the recipe erases of an image in the mean: one in four, by 18 %
+    patches = ErasedPatches([(0, 47, 0, 47)], torch.zeros(3 * 47 * 47))
     forms = {
         'float32, PackInputs, pseudo_collate': (PackInputs(), np.float32, pseudo_collate),
         'float32, PackInputs, default_collate': (PackInputs(), np.float32, default_collate),
         'uint8, PackInputs, pseudo_collate': (PackInputs(), np.uint8, pseudo_collate),
         'uint8, PackInputs, default_collate': (PackInputs(), np.uint8, default_collate),
+        'uint8 and patches, PackTimm, collate_and_hold': (PackTimm(), np.uint8, collate_and_hold, patches),
         'uint8, PackPixels, default_collate': (PackPixels(), np.uint8, default_collate),
         'uint8, PackPixels, collate_and_hold': (PackPixels(), np.uint8, collate_and_hold)}
     times = {name: [] for name in forms}
     for _ in range(repeats):
-        for name, (pack, dtype, collate) in forms.items():
+        for name, (pack, dtype, collate, *erased) in forms.items():
             # One loader at a time: unstacked, each image in flight holds an open file.
-            batches = iter(DataLoader(Packed(pack, dtype), batch_size, num_workers=1, collate_fn=collate))
+            batches = iter(DataLoader(Packed(pack, dtype, *erased), batch_size, num_workers=1, collate_fn=collate))
             stacked(next(batches))
             begin = time.process_time()
             for _ in range(count):
@@ -174,6 +232,8 @@ def main(args: argparse.Namespace) -> None:
     times, differences = measure_pipelines(chosen, REPEATS)
     result = dict(
         pipelines=show(f'pipeline, {len(chosen)} images', times, differences),
+        fine_tuning=show('fine-tuning', *measure_fine_tuning(chosen, REPEATS, 'train')),
+        validation=show('validation', *measure_fine_tuning(chosen, REPEATS, 'test')),
         transport=show('from worker to training process', measure_transport(REPEATS)))
     if args.json:
         args.json.write(result)
