@@ -171,7 +171,8 @@ def test_two_training_steps_and_a_slide_mode_evaluation(data, tmp_path):
     runner.train()
     crop = tuple(cfg.model.test_cfg.crop_size)
     assert windows[:2] == [(cfg.train_dataloader.batch_size, 3, *crop)] * 2
-    assert len(windows) > 2 + 2 and set(windows[2:]) == {(1, 3, *crop)}  # several of each image
+    assert {shape[1:] for shape in windows[2:]} == {(3, *crop)} and max(shape[0] for shape in windows[2:]) in (2, 3, 4)
+    assert sum(shape[0] for shape in windows[2:]) > 2  # several of each image
     scalars = runner.message_hub.log_scalars
     assert np.isfinite(scalars['train/loss'].current()) and 0 <= scalars['val/mIoU'].current() <= 100
 

@@ -14,8 +14,10 @@ from .next_embedding_loss import NextEmbeddingLoss
 from .rope2d import RoPE2D
 from .timm_preprocessor import TimmDataPreprocessor
 
+WITH_MMSEG = ('EncoderDecoder', 'PaddedEncoderDecoder', 'SegTTAModel')
+
 
 def __getattr__(name: str):
-    if name in ('PaddedEncoderDecoder', 'SegTTAModel'):  # with mmseg, which pretraining and classification do without
+    if name in WITH_MMSEG:  # which pretraining and classification do without
         return getattr(import_module('.dense.segmentors', __name__), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,7 +1,7 @@
 # UPerNet on mmpretrain's ViT-B/16, for other pretraining methods under NEPA's recipe; heads as in nepa_upernet.py
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
-    type='EncoderDecoder',
+    type='nepa_mm.EncoderDecoder',
     data_preprocessor=dict(
         type='SegDataPreProcessor',
         mean=[123.675, 116.28, 103.53],

@@ -128,6 +128,9 @@ def check_windows(test_cfg: dict) -> None:
     if not all(0 < step <= side for step, side in zip(stride, crop)):
         raise ConfigError(f'{tuple(stride)} is not in 1 to model.test_cfg.crop_size={tuple(crop)}: larger steps leave pixels '
                           'between the windows without a prediction', 'model.test_cfg.stride', 'lower it')
+    at_once = test_cfg.get('windows_at_once', 1)
+    if not isinstance(at_once, int) or at_once < 1:
+        raise ConfigError(f'{at_once!r} is no number of windows', 'model.test_cfg.windows_at_once', 'give 1 or more')
 
 
 def check_crops(cfg: Config, patch_size: int) -> None:

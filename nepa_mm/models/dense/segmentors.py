@@ -2,7 +2,6 @@
 import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
-from mmseg.models import EncoderDecoder
 from mmseg.models import SegTTAModel as MMSegTTAModel
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
@@ -10,10 +9,12 @@ from torch import Tensor, nn
 from nepa_mm.errors import ConfigError
 from nepa_mm.registry import MODELS
 
+from .windows import EncoderDecoder
+
 
 @MODELS.register_module()
 class PaddedEncoderDecoder(EncoderDecoder):
-    """mmseg's ``EncoderDecoder`` that stretches logits over the padded image and cuts the padding off.
+    """mmseg's ``EncoderDecoder``, windows at once, that stretches logits over the padded image and cuts the padding off.
 
     A patch of 14 pixels does not divide a crop of 512. The backbone pads it to 518, on the right and at the bottom, and the
     feature map covers 37 whole patches. mmseg's would stretch it over the 512 pixels, and every pixel would read its logits up to

@@ -84,6 +84,8 @@ def test_what_works_passes(parts):
                                           r"set 'padded_featmap' for"),
     (dict(backbone=dict(out_type='avg_featmap')), r"'avg_featmap' gives no feature maps.* \| model.backbone.out_type"),
     (dict(test_cfg=dict(crop_size=None)), r"None, but mode='slide' needs a pair.* \| model.test_cfg.crop_size"),
+    (dict(test_cfg=dict(windows_at_once=0)), r'0 is no number of windows \| model.test_cfg.windows_at_once \| give 1 or more'),
+    (dict(test_cfg=dict(windows_at_once=2.5)), r'2.5 is no number of windows'),
     (dict(test_cfg=dict(stride=20)), r"20, but mode='slide' needs a pair.* \| model.test_cfg.stride"),
     (dict(test_cfg=dict(stride=(20, 29))),
      r'\(20, 29\) is not in 1 to model.test_cfg.crop_size=\(28, 28\): larger steps leave pixels between.* \| '
