@@ -35,7 +35,7 @@ def child_of(parent: Registry, name: str, *rooms: str, with_mmseg: str | None = 
 
 DATASETS = child_of(theirs.DATASETS, 'dataset', 'datasets')
 DATA_SAMPLERS = child_of(theirs.DATA_SAMPLERS, 'data sampler', 'datasets')
-TRANSFORMS = child_of(theirs.TRANSFORMS, 'transform', 'datasets')
+TRANSFORMS = child_of(theirs.TRANSFORMS, 'transform', 'datasets', with_mmseg='datasets.transforms.segmentation')
 FUNCTIONS = child_of(theirs.FUNCTIONS, 'function', 'datasets')
 BATCH_AUGMENTS = child_of(MMPRETRAIN_BATCH_AUGMENTS, 'batch augment', 'datasets')  # a root of its own in mmpretrain
 HOOKS = child_of(theirs.HOOKS, 'hook', 'engine')

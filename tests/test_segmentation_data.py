@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DATASETS, MODELS, DefaultScope, init_default_scope
+from mmengine.registry import DATASETS, MODELS, RUNNERS, DefaultScope, init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
@@ -122,11 +122,12 @@ def test_the_classes_of_the_data_are_those_of_the_heads(data, tmp_path):
         assert {head.num_classes for head in heads} == {len(dataset.metainfo['classes'])} == {CLASSES[data]}
         for sample in dataset:
             labels = sample['data_samples'].gt_sem_seg.data
+            assert labels.dtype == torch.uint8
             assert set(labels.unique().tolist()) <= {*range(CLASSES[data]), ignored}
     # The last one of validation: the image is resized, the labels keep the size of the file and its classes
     assert sample['inputs'].shape[1:] != labels.shape[1:] == on_disk.shape and labels[0, 0, 0] == ignored
     known = labels[0] != ignored
-    assert torch.equal(labels[0][known], torch.from_numpy(on_disk).long()[known] - int(data == 'ade20k'))
+    assert torch.equal(labels[0][known].long(), torch.from_numpy(on_disk).long()[known] - int(data == 'ade20k'))
 
 
 HEADS = {  # the config's settings for a backbone of width 16
@@ -175,6 +176,21 @@ def test_two_training_steps_and_a_slide_mode_evaluation(data, tmp_path):
     assert sum(shape[0] for shape in windows[2:]) > 2  # several of each image
     scalars = runner.message_hub.log_scalars
     assert np.isfinite(scalars['train/loss'].current()) and 0 <= scalars['val/mIoU'].current() <= 100
+
+
+def test_a_resumed_training_ends_with_the_same_bits(tmp_path):
+    draw(tmp_path / 'data', 'camvid')
+    weights = []
+    for begin in (None, str(tmp_path / 'None/iter_1.pth')):
+        cfg = small(NAMES['camvid'], tmp_path / 'data', tmp_path / Path(str(begin)).stem)
+        cfg.train_cfg.val_interval = 10
+        cfg.default_hooks.checkpoint.interval = 1
+        cfg.update(load_from=begin, resume=begin is not None)
+        runner = RUNNERS.build(cfg)  # of the config's own runner_type
+        runner.train()
+        assert runner.iter == 2
+        weights.append(runner.model.state_dict())
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
 
 
 def probabilities(model, image: np.ndarray, ratio: float, mirrored: bool) -> torch.Tensor:

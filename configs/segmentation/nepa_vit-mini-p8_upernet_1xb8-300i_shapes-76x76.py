@@ -32,14 +32,14 @@ train_pipeline = [
     dict(type='nepa_mm.LoadImage'),
     dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
     dict(type='RandomResize', scale=(144, 112), ratio_range=(0.9, 1.4), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='nepa_mm.RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs'),
+    dict(type='nepa_mm.PackSegInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),  # mmseg's inferencers look for this name
     dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
-    dict(type='PackSegInputs'),
+    dict(type='nepa_mm.PackSegInputs'),
 ]
 dataset = dict(
     type='BaseSegDataset',

@@ -99,7 +99,8 @@ def import_registries() -> None:
                 if hasattr(registries, kind):
                     getattr(registries, kind).import_from_location()
     if find_spec('mmseg'):
-        import_module('nepa_mm.models.dense.segmentors')
+        for late in (MODELS, TRANSFORMS):  # ours that are made of mmseg's
+            import_module(late.children['nepa_mm'].late)
 
 
 def registered(*roots: Registry) -> set[str]:

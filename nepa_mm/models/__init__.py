@@ -14,7 +14,7 @@ from .next_embedding_loss import NextEmbeddingLoss
 from .rope2d import RoPE2D
 from .timm_preprocessor import TimmDataPreprocessor
 
-WITH_MMSEG = ('EncoderDecoder', 'PaddedEncoderDecoder', 'SegTTAModel')
+WITH_MMSEG = ('EncoderDecoder', 'PaddedEncoderDecoder', 'SegDataPreProcessor', 'SegTTAModel')
 
 
 def __getattr__(name: str):

@@ -7,17 +7,17 @@ train_pipeline = [
     dict(type='nepa_mm.LoadImage'),
     dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
     dict(type='RandomResize', scale=(2048, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type='nepa_mm.RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs'),
+    dict(type='nepa_mm.PhotoMetricDistortion'),
+    dict(type='nepa_mm.PackSegInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),  # mmseg's inferencers look for this name
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),
     # After Resize: the ground truth keeps its size.
     dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True),
-    dict(type='PackSegInputs'),
+    dict(type='nepa_mm.PackSegInputs'),
 ]
 # Ratios of the size of the single-scale test; mmseg's own take them of the file's size, which differs from image to image.
 tta_pipeline = [
@@ -31,7 +31,7 @@ tta_pipeline = [
             ],
             [dict(type='RandomFlip', prob=0.), dict(type='RandomFlip', prob=1., direction='horizontal')],
             [dict(type='nepa_mm.LoadSegAnnotations', reduce_zero_label=True)],
-            [dict(type='PackSegInputs')],
+            [dict(type='nepa_mm.PackSegInputs')],
         ]),
 ]
 train_dataloader = dict(

@@ -1,7 +1,7 @@
 # A bidirectional NEPA ViT under a head of the leaf's own, without auxiliary head; backbone and test as in nepa_upernet.py
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 data_preprocessor = dict(  # here as well as in the model, for mmseg's visualization_cam
-    type='SegDataPreProcessor',
+    type='nepa_mm.SegDataPreProcessor',
     mean=[127.5] * 3,
     std=[127.5] * 3,
     bgr_to_rgb=True,

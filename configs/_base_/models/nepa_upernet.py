@@ -1,7 +1,7 @@
 # UPerNet on a bidirectional NEPA ViT, as mmseg builds it for MAE
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 data_preprocessor = dict(  # here as well as in the model, for mmseg's visualization_cam
-    type='SegDataPreProcessor',
+    type='nepa_mm.SegDataPreProcessor',
     mean=[127.5] * 3,
     std=[127.5] * 3,
     bgr_to_rgb=True,

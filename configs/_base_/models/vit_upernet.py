@@ -3,7 +3,7 @@ norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
     type='nepa_mm.EncoderDecoder',
     data_preprocessor=dict(
-        type='SegDataPreProcessor',
+        type='nepa_mm.SegDataPreProcessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,

@@ -10,14 +10,18 @@ from nepa_mm.variants import arch_settings
 
 
 def check_segmentor(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
-    """Contradictions in a segmentation config with a :class:`NEPAViT`, by their keys; another model is left to itself.
+    """Contradictions in a segmentation config, most of them of one with a :class:`NEPAViT`, by their keys.
 
     Raises:
-        ConfigError: For feature maps that neck or heads do not take, crops smaller than a patch, windows with gaps.
+        ConfigError: For feature maps that neck or heads do not take, crops smaller than a patch, windows with gaps, labels of a
+            type that losses do not take.
     """
     model = cfg.get('model') or {}
     backbone = model.get('backbone') or {}
-    if 'decode_head' not in model or backbone.get('type') not in ('nepa_mm.NEPAViT', 'NEPAViT'):
+    if 'decode_head' not in model:
+        return
+    check_label_type(cfg, splits)
+    if backbone.get('type') not in ('nepa_mm.NEPAViT', 'NEPAViT'):
         return
     maps = check_neck(model, feature_maps(backbone))
     for name in ('decode_head', 'auxiliary_head'):
@@ -131,6 +135,19 @@ def check_windows(test_cfg: dict) -> None:
     at_once = test_cfg.get('windows_at_once', 1)
     if not isinstance(at_once, int) or at_once < 1:
         raise ConfigError(f'{at_once!r} is no number of windows', 'model.test_cfg.windows_at_once', 'give 1 or more')
+
+
+def check_label_type(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Labels that are packed as bytes need a preprocessor that widens them."""
+    preprocessor = (cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}).get('type')
+    if preprocessor not in ('SegDataPreProcessor', 'mmseg.SegDataPreProcessor'):
+        return
+    for key, dataset in datasets_of(cfg, splits):
+        for step_key, step in steps_of(dataset, key):
+            if step.get('type') == 'nepa_mm.PackSegInputs':
+                raise ConfigError(f"{preprocessor!r} leaves labels in the bytes that {step_key}.type='nepa_mm.PackSegInputs' "
+                                  'gives, and losses take int64', 'model.data_preprocessor.type',
+                                  "set 'nepa_mm.SegDataPreProcessor'")
 
 
 def check_crops(cfg: Config, patch_size: int) -> None:

@@ -111,6 +111,17 @@ def test_crops_of_a_wrapper_around_a_dataset_are_seen():
         check_segmentor(cfg)
 
 
+@pytest.mark.parametrize('preprocessor', ['SegDataPreProcessor', 'mmseg.SegDataPreProcessor'])
+def test_labels_in_bytes_need_a_preprocessor_that_widens_them(preprocessor):
+    cfg = segmentor(data_preprocessor=dict(type=preprocessor), backbone=dict(type='mmseg.ResNet'))
+    cfg.train_dataloader.dataset.pipeline.append(dict(type='nepa_mm.PackSegInputs'))
+    with pytest.raises(ConfigError, match=rf"^'{preprocessor}' leaves labels in the bytes that train_dataloader.dataset."
+                                          r'pipeline.1.type.* \| model.data_preprocessor.type \| '):
+        check_segmentor(cfg)
+    cfg.model.data_preprocessor.type = 'nepa_mm.SegDataPreProcessor'
+    check_segmentor(cfg)
+
+
 def test_configs_without_a_segmentor_pass():
     check_segmentor(Config(dict()))
     check_segmentor(Config.fromfile(next((ROOT / 'configs/pretrain').glob('nepa*.py'))))
