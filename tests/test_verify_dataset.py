@@ -156,6 +156,19 @@ def test_every_suffix_and_the_loader_of_the_config(tmp_path, monkeypatch, capsys
         f"{tmp_path}/data/b/deep.png\tmore than 8 bits a pixel (Pillow's mode I;16): values above 255 would become white")
 
 
+def test_what_a_pretraining_decodes_in_part_is_checked_as_a_whole(tmp_path, monkeypatch, capsys):
+    image(tmp_path / 'data/a/0.jpg', (90, 80))
+    content = (tmp_path / 'data/a/0.jpg').read_bytes()
+    place = content.index(b'\xff\xc4') + 5
+    (tmp_path / 'data/a/1.jpg').write_bytes(content[:place] + b'\xff' * 16 + content[place + 16:])  # no such codes
+    (tmp_path / 'config.py').write_text(
+        f"train_dataloader = dict(dataset=dict(type='mmpretrain.CustomDataset', data_root='{tmp_path}/data', pipeline=["
+        "dict(type='nepa_mm.LoadImage', whole=False), dict(type='nepa_mm.RandomResizedCropFlip', size=8)]))\n"
+        "default_scope = 'mmpretrain'\n")
+    code, (row, ), _ = run_here(monkeypatch, capsys, tmp_path / 'config.py')
+    assert code == 3 and row.startswith(f'{tmp_path}/data/a/1.jpg\tit cannot be read as an image (OSError: ')
+
+
 def test_a_good_folder_and_none(tmp_path, monkeypatch, capsys):
     image(tmp_path / 'good/a/0.png')
     code, listed, said = run_here(monkeypatch, capsys, tmp_path / 'good')

@@ -167,7 +167,7 @@ def add_pipeline(model: BaseModel, config: dict, options: dict) -> None:
         pipeline = centre_pipeline(dict(config['model']['backbone'], img_size=size))
         load = next(iter(pipeline_in(config, 'train_dataloader') or ()), {})  # of one channel for instance
         if name_of(load) in ('LoadImage', 'LoadImageFromFile'):
-            pipeline[0] = load
+            pipeline[0] = {key: value for key, value in load.items() if key != 'whole'}  # no crop is drawn here
         pipeline = [scoped(step, 'mmpretrain') for step in pipeline]
         config['test_dataloader'] = dict(dataset=dict(pipeline=pipeline))
 

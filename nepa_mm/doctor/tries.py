@@ -4,7 +4,6 @@ A try is a function that returns what it found, as text or as a dict with ``foun
 ``fix``; or raises: :class:`Absent` or :class:`Unfit` where the reason is known, else whatever the package raises. It must be true
 work with a checked result; that a module imports says little.
 """
-import io
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from . import jpegs
 from .driver import driver_s_cuda, no_gpu
 from .finding import Absent, Unfit, release
 from .installed import distributions, install_command
@@ -215,44 +215,10 @@ def made_up_batch(size: int, index: int) -> tuple:
     return torch.full((size, ), 7, dtype=torch.uint8), [torch.tensor([i]) for i in range(128)]
 
 
-def jpeg() -> tuple[bytes, object]:
-    """A picture, as a JPEG and as Pillow decodes it, RGB [H, W, 3]."""
-    import numpy as np
-    from PIL import Image
-    content = io.BytesIO()
-    Image.fromarray(np.kron(np.arange(0, 192).reshape(8, 8, 3), np.ones((8, 8, 1))).astype(np.uint8)).save(content, 'JPEG')
-    return content.getvalue(), np.asarray(Image.open(content)).astype(int)
-
-
-@tried('JPEG by torchvision', needs=('torchvision', 'numpy'))
-def jpeg_by_torchvision() -> str:
-    """Its decoder, which nepa_mm.LoadImage uses."""
-    import torch
-    import torchvision.io  # noqa: F401, which brings the operator
-    content, expected = jpeg()
-    try:
-        found = torch.ops.image.decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), 0)
-    except (RuntimeError, AttributeError) as error:
-        raise Absent(f'this torchvision has no decoder ({error}); Pillow decodes, which takes longer',
-                     'install torchvision from PyPI or download.pytorch.org, which have it') from error
-    assert abs(found.permute(1, 2, 0).numpy() - expected).max() <= 2, 'its pixels are wrong'
-    return 'works'
-
-
-@tried('JPEG by turbojpeg', needs=('mmcv', ))
-def jpeg_by_turbojpeg() -> str:
-    """mmcv's backend of that name, for ``imdecode_backend='turbojpeg'``."""
-    import mmcv
-    how = "pip install 'PyTurboJPEG<2', and apt install libturbojpeg"
-    if find_spec('turbojpeg') is None:
-        raise Absent('PyTurboJPEG is not installed; nothing here needs it', how)
-    content, expected = jpeg()
-    try:
-        found = mmcv.imfrombytes(content, channel_order='rgb', backend='turbojpeg')
-    except Exception as error:
-        raise Unfit(f'fails ({type(error).__name__}: {error}); nothing here needs it', how) from error
-    assert abs(found.astype(int) - expected).max() <= 2, 'its pixels are wrong'
-    return 'works'
+for _name, _needs, _run in (('JPEG by torchvision', ('torchvision', 'numpy'), jpegs.by_torchvision),
+                            ('crops of JPEGs by nvImageCodec', ('nepa_mm', ), jpegs.crops_by_nvimagecodec),
+                            ('JPEG by turbojpeg', ('mmcv', ), jpegs.by_turbojpeg)):
+    tried(_name, needs=_needs)(_run)
 
 
 @tried('mmcv operators', needs=('mmcv', ))

@@ -1,5 +1,6 @@
 """The pretraining pipeline: its crops, its pixels beside the release's, and what a batch carries."""
 import copy
+import hashlib
 
 import numpy as np
 import pytest
@@ -8,14 +9,18 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, default_collate
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from PIL import Image
+from PIL import __version__ as PILLOW
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
+from nepa_mm.datasets.transforms import encoded_jpeg
+from nepa_mm.datasets.transforms.encoded_jpeg import codec
 from tiny import ROOT, needs_sample, real_images
 
 RELEASE = transforms.Compose([
     transforms.RandomResizedCrop(224, scale=(0.08, 1.), interpolation=transforms.InterpolationMode.BILINEAR),
     transforms.RandomHorizontalFlip(), transforms.PILToTensor()])
+STORED = '58721ee2b01c9e57009458282a3f9b8d48f2d4604eeb38d69ea1d2ebced6b395'  # of 125 images, by Pillow 13.0.0
 NORMALISE = transforms.Compose([transforms.ConvertImageDtype(torch.float32), transforms.Normalize([0.5] * 3, [0.5] * 3)])
 
 
@@ -71,6 +76,30 @@ def test_pixels_are_torchvisions_on_pillow(kind, pipeline, backend, tmp_path):
     path = photo(tmp_path / f'a.{kind.pop("form", "jpg")}', **kind)
     differences = torch.stack([compare(pipeline, path, seed)[0] for seed in range(10)])
     check(differences, backend)
+
+
+@pytest.mark.skipif(codec() is None, reason='nvImageCodec is not installed')
+def test_decoding_crops_alone_changes_no_bit(pipeline, tmp_path, monkeypatch):
+    path = photo(tmp_path / 'a.jpg', size=(500, 375))
+    for seed in range(10):
+        torch.manual_seed(seed)
+        found, after = pipeline(dict(img_path=path))['inputs'], torch.rand(1)
+        with monkeypatch.context() as patch:
+            patch.setattr(encoded_jpeg, 'codec', lambda: None)
+            torch.manual_seed(seed)
+            assert torch.equal(pipeline(dict(img_path=path))['inputs'], found) and torch.rand(1) == after
+
+
+@needs_sample
+@pytest.mark.skipif(int(PILLOW.split('.')[0]) < 13, reason='Pillow resizes otherwise since version 13')
+def test_real_images_have_the_pixels_that_are_stored(pipeline, backend):
+    if backend == 'torchvision':
+        pytest.skip('its last bits depend on the processor')
+    digest = hashlib.sha256()
+    for seed, content in enumerate(real_images()[::2]):
+        torch.manual_seed(seed)
+        digest.update(pipeline(dict(img_bytes=content))['inputs'].numpy().tobytes())
+    assert digest.hexdigest() == STORED
 
 
 @needs_sample

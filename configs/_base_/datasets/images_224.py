@@ -5,7 +5,7 @@
 # For images in Hugging Face's format, or packed by tools/dataset_converters/pack_images.py:
 #   --cfg-options train_dataloader.dataset.type=nepa_mm.HFImageDataset train_dataloader.dataset.data_root=data/imagenet-1k-hf
 train_pipeline = [
-    dict(type='nepa_mm.LoadImage'),
+    dict(type='nepa_mm.LoadImage', whole=False),  # by nvImageCodec, if it is installed, no more than the crop that follows
     dict(type='nepa_mm.RandomResizedCropFlip', size=224, scale=(0.08, 1.0), prob=0.5, backend='torchvision'),
     dict(type='nepa_mm.PackPixels'),  # in mm's BGR; the data_preprocessor turns it back and normalises it on the device
 ]

@@ -8,6 +8,7 @@ import struct
 import tempfile
 import threading
 import warnings
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -24,6 +25,11 @@ ORIENTATIONS = (b'Exif\x00', b'tiff:Orientation')  # where a photograph may say 
 FRAMES = (0xc0, 0xc1)  # SOF of one pass in Huffman's codes. Of a damaged progressive file, Pillow smooths what the whole is to be
 LEAST = 64  # pixels across. libjpeg-turbo blends the chroma of a part that has but one column of it with what is not there
 OF_THREAD = threading.local()
+Whole = Callable[[], np.ndarray | None]
+
+
+def no_pixels() -> None:
+    """Where nobody decodes a whole file."""
 
 
 class EncodedJpeg:
@@ -35,14 +41,15 @@ class EncodedJpeg:
         content: The file.
         size: Height and width of the pixels in it.
         orientation: How they are turned to be shown, 1 to 8, as EXIF counts.
+        decode: Decodes the whole file, to RGB as it is shown, where a part fails; it raises what is wrong, or gives None.
     """
 
-    def __init__(self, content: bytes, size: tuple[int, int], orientation: int) -> None:
-        self.content, self.size, self.orientation = content, size, orientation
+    def __init__(self, content: bytes, size: tuple[int, int], orientation: int, decode: Whole = no_pixels) -> None:
+        self.content, self.size, self.orientation, self.decode = content, size, orientation, decode
         self.shape = (*(size if orientation < 5 else size[::-1]), 3)
 
     @classmethod
-    def of(cls, content: bytes) -> 'EncodedJpeg | None':
+    def of(cls, content: bytes, decode: Whole = no_pixels) -> 'EncodedJpeg | None':
         """A file of these bytes; None if it has to be decoded as a whole, to pixels or to the error that is wrong with it.
 
         That is: other formats, progressive JPEGs (of whose time a part saves 8 %), CMYK, 12 bits, arithmetic coding, what is cut
@@ -58,27 +65,28 @@ class EncodedJpeg:
         if kind not in FRAMES or bits != 8 or not height or not width or channels not in (1, 3):
             return None
         orientation = orientation_of(content, place)
-        return None if orientation is None else cls(content, (height, width), orientation)
+        return None if orientation is None else cls(content, (height, width), orientation, decode)
 
     def region(self, left: int, top: int, width: int, height: int) -> np.ndarray | None:
         """Pillow's pixels of a part of the picture as it is shown, uint8 RGB [height, width, 3].
 
-        None if they cannot be decoded: then the whole file can be neither, or by another decoder.
+        If they cannot be decoded alone, they are cut from the whole; None if that is none either.
         """
-        if self.orientation > 4:  # from here on of the pixels in the file
-            left, top, width, height = top, left, height, width
+        rows, columns = self.size
+        x, y, w, h = (left, top, width, height) if self.orientation < 5 else (top, left, height, width)  # in the file
         if self.orientation in (2, 3, 7, 8):
-            left = self.size[1] - left - width
+            x = columns - x - w
         if self.orientation in (3, 4, 6, 7):
-            top = self.size[0] - top - height
-        begin = max(0, min(left, self.size[1] - LEAST))
-        end = min(self.size[1], max(left + width, begin + LEAST))
+            y = rows - y - h
+        begin = max(0, min(x, columns - LEAST))
+        end = min(columns, max(x + w, begin + LEAST))
         decoder, params = decoder_of_thread()
-        part = codec().Region(top, begin, top + height, end)
-        image = decoder.decode(codec().CodeStream(self.content).get_sub_code_stream(region=part), params=params)
-        if image is None:
-            return None
-        return turned(np.asarray(image)[:, left - begin:left - begin + width], self.orientation)
+        part = codec().CodeStream(self.content).get_sub_code_stream(region=codec().Region(y, begin, y + h, end))
+        image = decoder.decode(part, params=params)
+        if image is not None:
+            return turned(np.asarray(image)[:, x - begin:x - begin + w], self.orientation)
+        pixels = self.decode()
+        return None if pixels is None else pixels[top:top + height, left:left + width]
 
 
 @cache

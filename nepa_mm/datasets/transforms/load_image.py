@@ -1,12 +1,14 @@
 """Decode an image as the authors do, from a file or from the bytes that a dataset holds."""
 import io
 import warnings
+from collections.abc import Callable
+from functools import cache, partial
 
 import cv2
 import mmcv
 import numpy as np
 import torch
-import torchvision.io  # noqa: F401, which brings torch.ops.image
+import torchvision.io  # which brings torch.ops.image
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -15,7 +17,7 @@ from nepa_mm.errors import DataError
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.registry import TRANSFORMS
 
-from .encoded_jpeg import JPEG, orientation_of, read_header
+from .encoded_jpeg import JPEG, ORIENTATIONS, EncodedJpeg, codec, orientation_of, read_header
 from .orientation import orientation_in
 
 BY_PILLOW = ('color', 'grayscale', 'color_ignore_orientation', 'grayscale_ignore_orientation')  # of mmcv's colour types
@@ -36,6 +38,9 @@ class LoadImage(LoadImageFromFile):
 
     Args:
         imdecode_backend: 'pillow', as above; or another of mmcv's, as it is: 'cv2', ...
+        whole: Whether to decode all of a JPEG. False leaves it an :class:`EncodedJpeg` in ``img``, of which
+            :class:`RandomResizedCropFlip` or :class:`TimmTransform`, which has to follow, decodes its crop. Other files, and all
+            without nvImageCodec, are decoded as ever.
         **kwargs: Those of ``LoadImageFromFile``. With ``color_type='unchanged'`` the image has the channels and the values of
             its file, [H, W] or [H, W, C], with 'grayscale' it is [H, W].
 
@@ -44,18 +49,48 @@ class LoadImage(LoadImageFromFile):
             values of more than 8 bits, which would be clipped (unless ``color_type='unchanged'``).
     """
 
-    def __init__(self, imdecode_backend: str = 'pillow', **kwargs) -> None:
+    def __init__(self, imdecode_backend: str = 'pillow', whole: bool = True, **kwargs) -> None:
         super().__init__(imdecode_backend=imdecode_backend, **kwargs)
+        self.whole = whole or imdecode_backend != 'pillow' or self.color_type != 'color' or self.to_float32
 
     def transform(self, results: dict) -> dict | None:
         """Add ``img``, ``img_shape`` and ``ori_shape`` (H, W); with a label map, ``orientation``, by which it was turned."""
         if 'img' in results:
             return results
         content, where = results.pop('img_bytes', None), f'img_path={results.get("img_path")!r}'
+        if content is None:
+            content = self._tried(self._read, results.get('img_path'), where)
+        if content is None:
+            return None
+        img = None if self.whole else EncodedJpeg.of(content, partial(self._rgb, content, where))
+        if img is None:
+            img = self._tried(partial(self._decode, where=where), content, where)
+        if img is None:
+            return None
+        results['img'] = img.astype(np.float32) if self.to_float32 else img
+        results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        if 'seg_map_path' in results:
+            results['orientation'] = self._orientation(content)
+            results['img'] = side_by_side(results['img'])
+        return results
+
+    @property
+    def decoder(self) -> str:
+        """What decodes JPEGs, for a person."""
+        if self.imdecode_backend != 'pillow':
+            return f'{self.imdecode_backend} (imdecode_backend)'
+        if self.color_type != 'color':
+            return 'Pillow'
+        if self.whole:
+            return whole_decoder()
+        part = codec()
+        return f'nvImageCodec {part.__version__}, each crop alone' if part else (
+            f'{whole_decoder()}; crops alone take less time, pip install nvidia-nvimgcodec-cu13')
+
+    def _tried(self, function: Callable, given: str | bytes, where: str):
+        """What a function gives for a path or a file's content; with ``ignore_empty``, None where it fails."""
         try:
-            if content is None:
-                content = self._read(results['img_path'])
-            img = self._decode(content, where)
+            return function(given)
         except DataError:  # says itself what is wrong
             raise
         except Exception as error:  # decoders raise nearly everything on broken files
@@ -63,15 +98,13 @@ class LoadImage(LoadImageFromFile):
                 return None
             reason = f'{type(error).__name__}: {" ".join(str(error).split())}'  # OpenCV's has several lines
             if isinstance(error, UnidentifiedImageError):  # Pillow's names a place in memory
-                reason = f'{len(content)} bytes of no format that Pillow knows'
+                reason = f'{len(given)} bytes of no format that Pillow knows'
             raise DataError(f'it cannot be read as an image ({reason})', where, 'mend the file or take it out of the dataset'
                             ) from error
-        results['img'] = img.astype(np.float32) if self.to_float32 else img
-        results['img_shape'] = results['ori_shape'] = img.shape[:2]
-        if 'seg_map_path' in results:
-            results['orientation'] = self._orientation(content)
-            results['img'] = side_by_side(results['img'])
-        return results
+
+    def _rgb(self, content: bytes, where: str) -> np.ndarray | None:
+        pixels = self._tried(partial(self._decode, where=where), content, where)
+        return None if pixels is None else pixels[..., ::-1]
 
     def _read(self, path: str) -> bytes:
         if self.file_client_args is not None:  # deprecated in mmcv, and still there
@@ -144,23 +177,46 @@ def decode(content: bytes) -> np.ndarray | None:
     """Pixels of a JPEG, uint8 BGR [H, W, 3]; None for what Pillow has to decode.
 
     That is: other formats, CMYK, photographs to be turned, and what torchvision refuses, so that errors are Pillow's too; and all
-    where a later torchvision has no decoder. Why not by torchcodec, its successor: "Tried and dropped" in docs/performance.md.
-    torchvision would read EXIF in the first place for it alone, and its numbers in one type alone.
+    without a decoder of torchvision's or torchcodec, its successor, which takes longer. Both would read EXIF in the first place
+    for it alone, and its numbers in one type alone.
     """
     place, _ = read_header(content)
     if not place or orientation_of(content, place) != 1:
         return None
     try:
-        # A copy, because torch warns of bytes, which it could not write to. Channels as they are (0): CMYK shows by its four.
-        # The operator itself: torchvision.io.decode_jpeg, which calls it, warns at every image since 0.29.
-        pixels = torch.ops.image.decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), 0)
-    except (RuntimeError, AttributeError):  # broken, of a kind that it does not know; or a torchvision without it
+        try:
+            # A copy, because torch warns of bytes, which it could not write to. Channels as they are (0): CMYK shows by its four.
+            # The operator itself: torchvision.io.decode_jpeg, which calls it, warns at every image since 0.29.
+            pixels = torch.ops.image.decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), 0)
+        except AttributeError:  # a torchvision without it
+            by_torchcodec = torchcodec_decoder()
+            if by_torchcodec is None or any(name in content[:place] for name in ORIENTATIONS):  # which it may read otherwise
+                return None
+            pixels = by_torchcodec(content, mode='UNCHANGED')
+    except RuntimeError:  # broken, or of a kind that it does not know
         return None
     if len(pixels) not in (1, 3):
         return None
     if len(pixels) == 1:
         pixels = pixels.repeat(3, 1, 1)  # three planes, which transforms may write to one by one
     return pixels.permute(1, 2, 0).numpy()[..., ::-1]  # a view, as mmcv makes one of Pillow's
+
+
+@cache
+def torchcodec_decoder() -> Callable | None:
+    """torchcodec's decoder of JPEGs, if it is installed and fits this torch."""
+    try:
+        from torchcodec.decoders import decode_jpeg
+    except (ImportError, OSError, RuntimeError):  # it is built for one torch, and says any of them to another
+        return None
+    return decode_jpeg
+
+
+def whole_decoder() -> str:
+    """What :func:`decode` decodes by, for a person."""
+    if hasattr(torch.ops.image, 'decode_jpeg'):
+        return f'torchvision {torchvision.__version__}'
+    return 'torchcodec' if torchcodec_decoder() else 'Pillow'
 
 
 def decode_by_pillow(content: bytes, color_type: str, where: str) -> np.ndarray:

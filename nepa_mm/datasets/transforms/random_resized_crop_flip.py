@@ -10,6 +10,8 @@ from torch.nn.functional import interpolate
 from nepa_mm.errors import ConfigError, DataError
 from nepa_mm.registry import TRANSFORMS
 
+from .encoded_jpeg import EncodedJpeg
+
 
 @TRANSFORMS.register_module()
 class RandomResizedCropFlip(BaseTransform):
@@ -41,14 +43,11 @@ class RandomResizedCropFlip(BaseTransform):
         self.scale, self.ratio, self.prob, self.backend = tuple(scale), tuple(ratio), prob, backend
         self.log_ratio = torch.tensor(self.ratio).log().tolist()  # in float32, as torchvision's
 
-    def transform(self, results: dict) -> dict:
-        """Replace ``img``, BGR [H, W, C] or grey [H, W], by one of ``size`` [h, w, C], whose channels lie apart in memory."""
-        img = np.atleast_3d(results['img'])
-        if img.dtype not in (np.uint8, np.float32):
-            raise DataError(f'RandomResizedCropFlip takes images of uint8 or float32, not {img.dtype}',
-                            f'img_path={results.get("img_path")!r}', 'load it with to_float32=True')
-        top, left, height, width = self.draw(*img.shape[:2])
-        crop = np.ascontiguousarray(img[top:top + height, left:left + width, ::-1])  # as it was decoded, and both want it
+    def transform(self, results: dict) -> dict | None:
+        """Replace ``img``, BGR [H, W, C], grey [H, W] or encoded, by one of ``size`` [h, w, C], whose channels lie apart."""
+        crop = self.crop(results)
+        if crop is None:  # broken, and its loader takes that for nothing
+            return None
         if self.backend == 'pillow':
             bands = [Image.fromarray(band).resize(self.size[::-1], Image.Resampling.BILINEAR) for band in crop.transpose(2, 0, 1)]
             pixels = torch.from_numpy(np.stack(bands))
@@ -58,6 +57,19 @@ class RandomResizedCropFlip(BaseTransform):
             pixels = pixels.flip(-1)
         results['img'], results['img_shape'] = pixels.permute(1, 2, 0).numpy()[..., ::-1], self.size
         return results
+
+    def crop(self, results: dict) -> np.ndarray | None:
+        """A crop in RGB, which both backends want, as it was decoded; of what is encoded, nothing else is."""
+        img = results['img']
+        if isinstance(img, EncodedJpeg):
+            top, left, height, width = self.draw(*img.shape[:2])
+            return img.region(left, top, width, height)
+        img = np.atleast_3d(img)
+        if img.dtype not in (np.uint8, np.float32):
+            raise DataError(f'RandomResizedCropFlip takes images of uint8 or float32, not {img.dtype}',
+                            f'img_path={results.get("img_path")!r}', 'load it with to_float32=True')
+        top, left, height, width = self.draw(*img.shape[:2])
+        return np.ascontiguousarray(img[top:top + height, left:left + width, ::-1])
 
     def draw(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Top, left, height and width of a crop. torchvision's takes more time than the resizing of a small one."""

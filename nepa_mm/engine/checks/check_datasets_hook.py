@@ -9,12 +9,13 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from nepa_mm.datasets import LoadImage
 from nepa_mm.errors import ConfigError, DataError
 from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.registry import HOOKS
 from nepa_mm.seeding import seeded
 
-from .built_parts import loops_of, wrapped_datasets
+from .built_parts import loops_of, transforms_in, wrapped_datasets
 from .label_names import LabelNames, check_names, label_names_in
 
 IMAGES = 2000  # of a validation that are asked for their size
@@ -55,6 +56,8 @@ class CheckDatasetsHook(Hook):
             check_lists(model, loader.dataset, f'{key}.dataset')
             if split != 'train':
                 check_one_size(loader, key)
+            elif decoders := decoders_of(loader.dataset):
+                runner.logger.info(f'JPEGs of the training are decoded by {" and ".join(decoders)}')
         self.names = expected
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -63,6 +66,12 @@ class CheckDatasetsHook(Hook):
         if self.testing and classes and is_supervised(unwrapped(runner.model)):
             for found in self.names:
                 check_names(LabelNames(list(classes), 'the checkpoint', False), found)
+
+
+def decoders_of(dataset: Dataset) -> list[str]:
+    """What decodes JPEGs, for a person; nothing where images are not loaded by ours."""
+    steps = [step for part in wrapped_datasets(dataset) for step in transforms_in(getattr(part, 'pipeline', None))]
+    return sorted({step.decoder for step in steps if isinstance(step, LoadImage)})
 
 
 def is_supervised(model: nn.Module) -> bool:

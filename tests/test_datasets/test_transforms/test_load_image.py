@@ -2,17 +2,20 @@ import copy
 import io
 import struct
 import warnings
+from types import SimpleNamespace
 
 import mmcv
 import numpy as np
 import pytest
 import torch
+import torchvision
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmengine.config import ConfigDict
 from PIL import Image, ImageOps
 
 from nepa_mm.datasets import LoadImage
+from nepa_mm.datasets.transforms import load_image
 from nepa_mm.datasets.transforms.load_image import decode, with_own_loader
 from nepa_mm.errors import DataError
 from tiny import needs_sample, real_images
@@ -215,5 +218,39 @@ def test_without_torchvisions_decoder_pillow_gives_the_same_pixels(monkeypatch):
         raise AttributeError("'_OpNamespace' 'image' object has no attribute 'decode_jpeg'")
 
     monkeypatch.setattr(torch.ops.image, 'decode_jpeg', absent)
+    monkeypatch.setattr(load_image, 'torchcodec_decoder', lambda: None)
     assert decode(BY_TORCHVISION['colour']) is None
     check(LoadImage()(dict(img_bytes=BY_TORCHVISION['colour'])), pillow(BY_TORCHVISION['colour']))
+
+
+def test_without_torchvisions_decoder_torchcodec_gives_the_same_pixels(monkeypatch):
+    pytest.importorskip('torchcodec.decoders')
+    monkeypatch.setattr(load_image, 'torch', SimpleNamespace(ops=SimpleNamespace(image=SimpleNamespace())))
+    assert LoadImage().decoder == 'torchcodec'
+    for name, content in BY_TORCHVISION.items():
+        assert (decode(content) is None) == name.startswith('not turned')
+        check(LoadImage()(dict(img_bytes=content)), pillow(content))
+    assert all(decode(content) is None for content in BY_PILLOW.values())
+
+
+def test_it_says_what_decodes(monkeypatch):
+    monkeypatch.setattr(load_image, 'codec', lambda: None)
+    whole = f'torchvision {torchvision.__version__}'
+    assert LoadImage().decoder == whole
+    assert LoadImage(whole=False).decoder == f'{whole}; crops alone take less time, pip install nvidia-nvimgcodec-cu13'
+    assert LoadImage('cv2', whole=False).decoder == 'cv2 (imdecode_backend)'
+    assert LoadImage(color_type='grayscale', whole=False).decoder == 'Pillow'
+    monkeypatch.setattr(load_image, 'codec', lambda: SimpleNamespace(__version__='0.9.0'))
+    assert LoadImage(whole=False).decoder == 'nvImageCodec 0.9.0, each crop alone'
+
+
+@pytest.mark.parametrize('kwargs', [dict(imdecode_backend='cv2'), dict(color_type='grayscale'), dict(to_float32=True)], ids=str)
+def test_what_others_decode_is_not_left_encoded(kwargs):
+    content = BY_TORCHVISION['colour']
+    expected = LoadImage(**kwargs)(dict(img_bytes=content))['img']
+    np.testing.assert_array_equal(LoadImage(whole=False, **kwargs)(dict(img_bytes=content))['img'], expected)
+
+
+@pytest.mark.parametrize('name', ['CMYK', 'PNG', 'palette'])
+def test_other_kinds_are_not_left_encoded(name):
+    check(LoadImage(whole=False)(dict(img_bytes=BY_PILLOW[name])), pillow(BY_PILLOW[name]))

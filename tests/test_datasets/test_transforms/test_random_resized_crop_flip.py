@@ -1,16 +1,30 @@
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision import transforms
 from torchvision.transforms.functional import to_pil_image
 
-from nepa_mm.datasets import PackPixels, RandomResizedCropFlip
+from nepa_mm.datasets import LoadImage, PackPixels, RandomResizedCropFlip
+from nepa_mm.datasets.transforms import load_image
+from nepa_mm.datasets.transforms.encoded_jpeg import EncodedJpeg, codec
 from nepa_mm.errors import ConfigError, DataError
 
 
 def ramp(height: int, width: int) -> torch.Tensor:
     values = torch.arange(height)[:, None] + torch.arange(width)
     return torch.stack([values, values.flip(0), 2 * values]).to(torch.uint8)
+
+
+def photo(size=(70, 50), mode='RGB', orientation=1) -> bytes:
+    """A JPEG of noise, ``size`` (W, H)."""
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(buffer, 'JPEG', exif=exif)
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize('settings', [
@@ -60,6 +74,36 @@ def test_any_number_of_channels_gets_the_same_crop(channels, dtype, backend):
     torch.manual_seed(0)
     flat = RandomResizedCropFlip((32, 96), prob=0., backend='pillow')(dict(img=rgb[..., ::-1]))['img']
     np.testing.assert_array_equal(flat[..., ::-1], theirs)
+
+
+@pytest.mark.skipif(codec() is None, reason='nvImageCodec is not installed')
+@pytest.mark.parametrize('backend', ['torchvision', 'pillow'])
+@pytest.mark.parametrize('options', [dict(), dict(size=(90, 7)), dict(mode='L'), dict(orientation=6)], ids=str)
+def test_of_an_encoded_image_the_crop_alone_is_decoded_to_the_same_bits(options, backend, monkeypatch):
+    content = photo(**options)
+    monkeypatch.setattr(load_image, 'decode_by_pillow', None)  # only the whole image would need it
+    transform, encoded = RandomResizedCropFlip(24, backend=backend), LoadImage(whole=False)(dict(img_bytes=content))
+    assert isinstance(encoded['img'], EncodedJpeg)
+    monkeypatch.undo()
+    whole = LoadImage()(dict(img_bytes=content))
+    assert encoded['img_shape'] == encoded['ori_shape'] == whole['img_shape']
+    for seed in range(12):
+        torch.manual_seed(seed)
+        expected, after = transform(dict(whole)), torch.rand(1)
+        torch.manual_seed(seed)
+        found = transform(dict(encoded))
+        np.testing.assert_array_equal(found['img'], expected['img'])
+        assert torch.rand(1) == after and found['img_shape'] == (24, 24)
+
+
+@pytest.mark.skipif(codec() is None, reason='nvImageCodec is not installed')
+def test_an_encoded_image_that_cannot_be_decoded_is_an_error_or_nothing():
+    content = photo()
+    place = content.index(b'\xff\xc4') + 5
+    broken = content[:place] + b'\xff' * 16 + content[place + 16:]  # no such codes
+    with pytest.raises(DataError, match=r"^it cannot be read as an image .* \| img_path='a.jpg' \| mend"):
+        RandomResizedCropFlip(8)(LoadImage(whole=False)(dict(img_bytes=broken, img_path='a.jpg')))
+    assert RandomResizedCropFlip(8)(LoadImage(whole=False, ignore_empty=True)(dict(img_bytes=broken))) is None
 
 
 def test_sizes_and_images_that_cannot_be_are_refused():

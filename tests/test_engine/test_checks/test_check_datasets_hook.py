@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torchvision
 from mmengine.dataset import ConcatDataset, default_collate
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmengine.runner import BaseLoop
@@ -122,6 +123,14 @@ def test_a_test_has_the_classes_of_the_checkpoint(folders):
         hook.after_load_checkpoint(runner, dict(meta=dict(dataset_meta=dict(classes=('blue', 'green', 'red')))))
     hook, runner = check(train=folders('blue', 'red'))
     hook.after_load_checkpoint(runner, dict(meta=dict(dataset_meta=dict(classes=('red', 'blue')))))  # other classes are learnt
+
+
+def test_what_decodes_the_training_is_said_in_one_line(folders, caplog, monkeypatch):
+    caplog.set_level(logging.INFO, 'datasets')
+    monkeypatch.setattr(logging.getLogger('datasets'), 'propagate', True)  # which the library of that name changes
+    data = folders('a', 'b', 'c')
+    check(train=ConcatDataset([data, data]), val=data)
+    assert caplog.messages == [f'JPEGs of the training are decoded by torchvision {torchvision.__version__}']
 
 
 def test_a_name_of_two_labels_says_nothing():
