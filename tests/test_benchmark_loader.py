@@ -55,3 +55,17 @@ def test_curves_are_held_against_the_plain_one_and_against_chance(tmp_path, monk
     monkeypatch.setattr(sys, 'argv', ['', 'a.py', '--change', 'fast=True'])
     with pytest.raises(ConfigError, match=r'^200: a.py trains for 30 \| --steps \| set train_cfg.max_epochs$'):
         compare.main(compare.parse_args())
+
+
+def test_segmentation_takes_turns_with_mmseg(tmp_path, monkeypatch):
+    benchmark = load('benchmark_loader')
+    monkeypatch.setattr(benchmark, 'COUNT', 10)
+    for folder, form, shape in (('images', 'jpg', (60, 80, 3)), ('annotations', 'png', (60, 80))):
+        (tmp_path / folder / 'training').mkdir(parents=True)
+        pixels = np.random.default_rng(0).integers(0, 150, shape, dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / folder / f'training/a.{form}')
+    init_default_scope('mmseg')
+    times, off = benchmark.measure_segmentation(benchmark.labelled_images(tmp_path), 1)
+    DefaultScope._instance_dict.clear()
+    assert list(times) == ['before', 'mmseg', 'ade20k_512.py'] and all(len(each) == 1 for each in times.values())
+    assert off['ade20k_512.py'] == dict(max=0, mean=0) and list(off) == ['mmseg', 'ade20k_512.py']

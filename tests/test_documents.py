@@ -29,6 +29,7 @@ ELSEWHERE = {
     'tools/analysis_tools/benchmark.py': 'test_benchmark.py',
     'tools/analysis_tools/benchmark_inference.py': 'test_benchmark_inference.py',
     'tools/analysis_tools/benchmark_loader.py': 'test_benchmark_loader.py',
+    'tools/analysis_tools/benchmark_slide.py': 'test_benchmark_slide.py',
     'tools/analysis_tools/benchmark_startup.py': 'test_benchmark_startup.py',
     'tools/analysis_tools/compare_curves.py': 'test_benchmark_loader.py',
     'tools/analysis_tools/dry_run.py': 'test_dry_run.py',
@@ -245,8 +246,8 @@ def check_keys(config: Config, arguments: list[str], command: Command) -> None:
                 value = value[int(part)] if isinstance(value, list) else value[part]
 
 
-# Arguments that the documents set and the configs leave at their defaults: of mmengine's loops and hooks, and of datasets
-ADDED = {'val_interval', 'max_keep_ckpts', 'metainfo.classes', 'mean', 'std'}
+# Arguments that documents set and configs leave at their defaults: of mmengine's loops and hooks, of datasets, of windows
+ADDED = {'val_interval', 'max_keep_ckpts', 'metainfo.classes', 'mean', 'std', 'windows_at_once'}
 
 
 def test_other_tests_run_what_is_left_to_them():

@@ -16,26 +16,45 @@ Fine-tuning and its validation likewise, with what imagenet_224.py has timm do:
     libraries      configs/_base_/datasets/imagenet_224.py with compile=False, all by libraries
     kernels        configs/_base_/datasets/imagenet_224.py
 
+With --segmentation, a folder in ADE20K's layout, its training images and label maps likewise, under the same random numbers:
+
+    before         configs/_base_/datasets/ade20k_512.py with mmseg's RandomCrop, PhotoMetricDistortion and PackSegInputs, and
+                   images as their decoders leave them in memory
+    mmseg          the same by mmseg's own loaders too
+    ade20k_512.py  as it is
+
 Then the CPU time that the training process spends on an image in each form in which a worker can send it; decoding takes no part.
-Ratios are to the first row, median (lowest to highest) over five repeats with at most 250 images.
+Ratios are to the first row, median (lowest to highest) over five repeats with at most 250 images, for segmentation 50.
 """
 import argparse
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 from nepa_mm.analysis.runs.json_file import JsonFile
 from nepa_mm.errors import DataError, first_line, one_line_errors
 from nepa_mm.find_images import find_images
 
 
+def labelled_images(folder: Path) -> list[dict[str, str]]:
+    """Training images and their label maps in ADE20K's layout."""
+    return [dict(img_path=str(image), seg_map_path=str(folder / 'annotations/training' / f'{image.stem}.png'))
+            for image in find_images([folder / 'images/training'])]
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('data', metavar='DATA_DIR', type=Path, help='folder of images, in folders of their own or not')
+    parser.add_argument('data', metavar='DATA_DIR', type=Path, nargs='?',
+                        help='folder of images, in folders of their own or not; left out, --segmentation alone is measured')
     parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
+    parser.add_argument('--segmentation', type=Path, metavar='ADE_DIR', help="folder in ADE20K's layout")
     args = parser.parse_args()
-    args.paths = find_images([args.data])
+    if args.data is None and args.segmentation is None:
+        parser.error('give DATA_DIR, --segmentation, or both')
+    args.paths = find_images([args.data]) if args.data else []
+    args.labelled = labelled_images(args.segmentation) if args.segmentation else []
     return args
 
 
@@ -56,11 +75,13 @@ from torchvision import transforms
 from nepa_mm.analysis.cost.turns import ratios
 from nepa_mm.datasets import LoadImage, PackPixels, PackTimm, TimmTransform, collate_and_hold
 from nepa_mm.datasets.erased_patches import ErasedPatches
+from nepa_mm.datasets.transforms import load_image
+from nepa_mm.datasets.transforms.load_image import side_by_side
 from nepa_mm.models import TimmDataPreprocessor
 from nepa_mm.seeding import seed_all
 
 DATASETS = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets'
-IMAGES, FINE_TUNING = DATASETS / 'images_224.py', DATASETS / 'imagenet_224.py'
+IMAGES, FINE_TUNING, ADE = (DATASETS / name for name in ('images_224.py', 'imagenet_224.py', 'ade20k_512.py'))
 COUNT, REPEATS = 250, 5
 MM = [
     dict(type='nepa_mm.LoadImage'),
@@ -165,6 +186,31 @@ def measure_fine_tuning(paths: list[str], repeats: int, split: str) -> tuple[dic
     return times, {name: dict(zip(('max', 'mean'), np.max(found, axis=0).tolist())) for name, found in off.items()}
 
 
+def measure_segmentation(pairs: list[dict[str, str]], repeats: int) -> tuple[dict, dict]:
+    """As :func:`measure_pipelines`; differences are those from before, in pixels of the image and of the label map together."""
+    steps = Config.fromfile(ADE).train_pipeline
+    mmsegs = [dict(step, type=step.type.removeprefix('nepa_mm.')) for step in steps[2:]]
+    loaders = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', reduce_zero_label=True)]
+    each = {'before': Compose([*steps[:2], *mmsegs]), 'mmseg': Compose([*loaders, *mmsegs]), 'ade20k_512.py': Compose(steps)}
+    names, count = list(each), COUNT // 5
+    times, off = {name: [0.] * repeats for name in names}, {name: [] for name in names[1:]}
+    for repeat in range(-1, repeats):  # the first is to warm up, and compares
+        for i in range(count):
+            made = {}
+            for name in names[i % len(names):] + names[:i % len(names)]:
+                seed_all('benchmark', repeat, i)
+                info = dict(pairs[i % len(pairs)], seg_fields=[], reduce_zero_label=True, label_map=None)
+                with mock.patch.object(load_image, 'side_by_side', (lambda img: img) if name == 'before' else side_by_side):
+                    begin = time.thread_time()
+                    sample = each[name](info)
+                    times[name][repeat] += (time.thread_time() - begin) / count * 1e6 if repeat >= 0 else 0
+                made[name] = torch.cat([sample['inputs'], sample['data_samples'].gt_sem_seg.data]).float()
+            for name, found in off.items() if repeat < 0 else ():
+                difference = (made[name] - made['before']).abs()
+                found.append((difference.max().item(), difference.mean().item()))
+    return times, {name: dict(zip(('max', 'mean'), np.max(found, axis=0).tolist())) for name, found in off.items()}
+
+
 class Packed(Dataset):
     """Copies of one image, packed as a pipeline ends."""
 
@@ -226,15 +272,19 @@ def show(title: str, times: dict[str, list[float]], differences: dict | None = N
 
 def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    init_default_scope('mmpretrain')
-    spread = np.linspace(0, len(args.paths) - 1, min(COUNT, len(args.paths))).astype(int)
-    chosen = [str(args.paths[i]) for i in spread]
-    times, differences = measure_pipelines(chosen, REPEATS)
-    result = dict(
-        pipelines=show(f'pipeline, {len(chosen)} images', times, differences),
-        fine_tuning=show('fine-tuning', *measure_fine_tuning(chosen, REPEATS, 'train')),
-        validation=show('validation', *measure_fine_tuning(chosen, REPEATS, 'test')),
-        transport=show('from worker to training process', measure_transport(REPEATS)))
+    result = {}
+    if args.paths:
+        init_default_scope('mmpretrain')
+        spread = np.linspace(0, len(args.paths) - 1, min(COUNT, len(args.paths))).astype(int)
+        chosen = [str(args.paths[i]) for i in spread]
+        result = dict(
+            pipelines=show(f'pipeline, {len(chosen)} images', *measure_pipelines(chosen, REPEATS)),
+            fine_tuning=show('fine-tuning', *measure_fine_tuning(chosen, REPEATS, 'train')),
+            validation=show('validation', *measure_fine_tuning(chosen, REPEATS, 'test')),
+            transport=show('from worker to training process', measure_transport(REPEATS)))
+    if args.labelled:
+        init_default_scope('mmseg')
+        result['segmentation'] = show('segmentation', *measure_segmentation(args.labelled, REPEATS))
     if args.json:
         args.json.write(result)
 
