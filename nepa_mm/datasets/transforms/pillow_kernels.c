@@ -80,16 +80,25 @@ static int axis(Axis *result, int inputs, int outputs, int first, int count) {
     return 1;
 }
 
+/* `rows` rows of [inputs from `left` on] to [outputs]: together, as how many inputs an output has is hard to foretell */
+static inline __attribute__((always_inline)) void across_rows(
+        const uint8_t *in, long stride, int left, const int rows, const Axis *axis, int outputs, uint8_t *out) {
+    for (int i = 0; i < outputs; i++) {
+        const uint8_t *at = in + 3 * (axis->first[i] - left);
+        const int *weight = axis->weight + (long)i * axis->most;
+        ints4 sum[4];
+        for (int y = 0; y < rows; y++) sum[y] = (ints4){1 << (BITS - 1), 1 << (BITS - 1), 1 << (BITS - 1), 0};
+        for (int x = 0; x < axis->count[i]; x++)
+            for (int y = 0; y < rows; y++) sum[y] += pixel(at + y * stride + 3 * x) * weight[x];
+        for (int y = 0; y < rows; y++) store(sum[y] >> BITS, out + 3 * ((long)y * outputs + i));
+    }
+}
+
 /* [rows, inputs from `left` on] to [rows, outputs]; one byte behind each row is read */
 static void across(const uint8_t *in, long stride, int left, int rows, const Axis *axis, int outputs, uint8_t *out) {
-    for (int y = 0; y < rows; y++, in += stride)
-        for (int i = 0; i < outputs; i++, out += 3) {
-            const uint8_t *at = in + 3 * (axis->first[i] - left);
-            const int *weight = axis->weight + (long)i * axis->most;
-            ints4 sum = {1 << (BITS - 1), 1 << (BITS - 1), 1 << (BITS - 1), 0};
-            for (int x = 0; x < axis->count[i]; x++) sum += pixel(at + 3 * x) * weight[x];
-            store(sum >> BITS, out);
-        }
+    int y = 0;
+    for (; y + 4 <= rows; y += 4) across_rows(in + y * stride, stride, left, 4, axis, outputs, out + 3 * (long)y * outputs);
+    for (; y < rows; y++) across_rows(in + y * stride, stride, left, 1, axis, outputs, out + 3 * (long)y * outputs);
 }
 
 /* [rows from `top` on, width] to [outputs, width] */
