@@ -131,9 +131,8 @@ def test_get_flops_of_a_segmentor(work):
 @pytest.mark.skipif(matplotlib.__version_info__ >= (3, 11), reason='draws by a private function of matplotlib < 3.11')
 def test_browse_dataset_shows_what_timm_makes_of_an_image(work):
     recipe = ROOT / 'configs/classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k.py'
-    step = 'train_dataloader.dataset.pipeline.1'
     run(work, HOSTS['mmpretrain'] / 'visualization/browse_dataset.py', recipe, '-o', 'seen', '--not-show', '-n', 3, '-c', 'RGB',
-        '--cfg-options', 'train_dataloader.dataset.data_root=shapes/imagenet', f'{step}.mean=0,0,0', f'{step}.std=1,1,1',
+        '--cfg-options', 'train_dataloader.dataset.data_root=shapes/imagenet',
         f'train_dataloader.dataset.metainfo.classes={",".join(CLASSES)}')
     pictures = [np.array(Image.open(path)) for path in sorted((work / 'seen').glob('*.jpg'))]
     assert len(pictures) == 3 and min(picture.shape[0] for picture in pictures) > 800  # 224 pixels enlarged, with a title
