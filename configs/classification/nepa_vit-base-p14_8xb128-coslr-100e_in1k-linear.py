@@ -24,7 +24,7 @@ model = dict(
     train_cfg=None)
 
 train_pipeline = [
-    dict(type='nepa_mm.LoadImage'),
+    dict(type='nepa_mm.LoadImage', whole=False),
     dict(
         type='nepa_mm.TimmTransform',
         input_size=224,

@@ -51,10 +51,12 @@ def picture_of(image: np.ndarray) -> np.ndarray:
 def loader_of(model: BaseModel) -> BaseTransform:
     """What reads the images of a model, as its training did: the first step of its test pipeline, of any number of channels.
 
+    It decodes them as a whole, for those who look at them too.
+
     Raises:
         CheckpointError: If its config has no test pipeline.
     """
-    return TRANSFORMS.build(with_own_loader(steps_of(model)[0]))
+    return TRANSFORMS.build({key: value for key, value in with_own_loader(steps_of(model)[0]).items() if key != 'whole'})
 
 
 def preparation_of(model: BaseModel) -> Compose:

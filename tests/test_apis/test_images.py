@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from nepa_mm.apis.images import load_image, picture_of
+from nepa_mm.apis.images import load_image, loader_of, picture_of
 from nepa_mm.datasets import LoadImage
 from nepa_mm.errors import DataError
 
@@ -37,6 +39,12 @@ def test_odd_images_are_read_as_in_training(tmp_path):
         np.testing.assert_array_equal(image, as_training_reads(path), err_msg=path.name)
     assert load_image(tmp_path / 'turned.jpg').shape == (9, 6, 3)
     np.testing.assert_array_equal(load_image(tmp_path / 'moving.webp')[..., ::-1], PIXELS)  # the first of two
+
+
+def test_a_models_loader_decodes_all_of_an_image_though_its_training_decodes_crops():
+    steps = [dict(type='nepa_mm.LoadImage', whole=False, color_type='color'), dict(type='PackInputs')]
+    model = SimpleNamespace(_config=dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
+    assert loader_of(model).whole and not steps[0]['whole']
 
 
 def test_what_cannot_be_read_is_named(tmp_path):

@@ -3,13 +3,14 @@
 # on_device leaves timm's floats to the model's data_preprocessor, nepa_mm.TimmDataPreprocessor, whose timm_mean and timm_std are the
 # mean and std here: images stay uint8 on their way to the GPU. Mixup and cutmix are in the model.
 # Without it timm's floats come from the workers, for any data_preprocessor that does not normalise: the same numbers in more time.
+# whole=False has nvImageCodec, if it is installed, decode no more than the crop.
 # compile resizes and turns images by C that is compiled at first use, to Pillow's pixels; without a C compiler Pillow does it.
 # A leaf with another test sets test_pipeline and both loaders' dataset.pipeline: crop_pct 0.875 resizes the short side to 256;
 # the release's large model has crop_pct=0.95, crop_mode='squash', which makes both sides 235.
 # For images in Hugging Face's format (val_dataloader alike): --cfg-options train_dataloader.dataset.type=nepa_mm.HFImageDataset
 #   train_dataloader.dataset.data_root=data/imagenet-1k-hf
 train_pipeline = [
-    dict(type='nepa_mm.LoadImage'),
+    dict(type='nepa_mm.LoadImage', whole=False),
     dict(
         type='nepa_mm.TimmTransform',
         input_size=224,
@@ -26,7 +27,7 @@ train_pipeline = [
     dict(type='nepa_mm.PackTimm'),  # PackInputs, and the erased patches
 ]
 test_pipeline = [
-    dict(type='nepa_mm.LoadImage'),
+    dict(type='nepa_mm.LoadImage', whole=False),
     dict(
         type='nepa_mm.TimmTransform',
         input_size=224,

@@ -82,5 +82,5 @@ def crop_of(steps: Sequence[Callable], compile: bool) -> RandomCrop | CentreCrop
 def part_of(img: np.ndarray | EncodedJpeg, left: int, top: int, width: int, height: int) -> np.ndarray | None:
     """A part of an image of mm, BGR [H, W, 3] or not decoded yet, in RGB; None if it cannot be decoded and may be left out."""
     if isinstance(img, EncodedJpeg):
-        return img.region(left, top, width, height)
+        return img.region(left, top, width, height) if width and height else np.empty((height, width, 3), np.uint8)
     return img[top:top + height, left:left + width, ::-1]
