@@ -7,7 +7,10 @@ On the same images and crops, one thread each, image by image in turn, so that w
     authors        Pillow -> torchvision's crop and flip -> float32 -> normalised, as the release does in its workers
     mm             the same to uint8, by mmpretrain's own transforms and PackInputs
     pillow         configs/_base_/datasets/images_224.py with its switch to Pillow's resizing, bit for bit the release's pixels
-    torchvision    configs/_base_/datasets/images_224.py
+    torchvision    configs/_base_/datasets/images_224.py without nvImageCodec, by which torchvision decodes whole images
+    crops          configs/_base_/datasets/images_224.py with nvImageCodec, if it is installed
+
+and what peers/decoders.py finds installed: decoders of whole images in the same pipeline, DALI's loader with crops of its own.
 
 Fine-tuning and its validation likewise, with what imagenet_224.py has timm do:
 
@@ -48,6 +51,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data', metavar='DATA_DIR', type=Path, nargs='?',
                         help='folder of images, in folders of their own or not; left out, --segmentation alone is measured')
+    parser.add_argument('--pretraining', action='store_true', help="measure no more of DATA_DIR than pretraining's loader")
     parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
     parser.add_argument('--segmentation', type=Path, metavar='ADE_DIR', help="folder in ADE20K's layout")
     args = parser.parse_args()
@@ -68,6 +72,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, default_collate, pseudo_collate
 from mmengine.registry import init_default_scope
 from mmpretrain.datasets import PackInputs
+from peers.decoders import loaders, measure_dali  # beside this file
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -76,6 +81,7 @@ from nepa_mm.analysis.cost.turns import ratios
 from nepa_mm.datasets import LoadImage, PackPixels, PackTimm, TimmTransform, collate_and_hold
 from nepa_mm.datasets.erased_patches import ErasedPatches
 from nepa_mm.datasets.transforms import load_image
+from nepa_mm.datasets.transforms.encoded_jpeg import codec
 from nepa_mm.datasets.transforms.load_image import side_by_side
 from nepa_mm.models import TimmDataPreprocessor
 from nepa_mm.seeding import seed_all
@@ -112,11 +118,13 @@ def pipelines() -> dict:
         return lambda path: pipeline(dict(img_path=path))['inputs']
 
     result = dict(authors=authors, mm=of(MM))
-    for backend in ('pillow', 'torchvision'):
-        steps = Config.fromfile(IMAGES).train_dataloader.dataset.pipeline
-        steps[1].backend = backend
-        result[backend] = of(steps)
-    return result
+    steps = Config.fromfile(IMAGES).train_dataloader.dataset.pipeline
+    whole = [dict(steps[0], whole=True), *steps[1:]]
+    result['pillow'] = of([steps[0], dict(steps[1], backend='pillow'), *steps[2:]])
+    result['torchvision'] = of(whole)
+    if codec() is not None:
+        result['crops'] = of(steps)
+    return {**result, **loaders(steps[1:])}
 
 
 def measure_pipelines(paths: list[str], repeats: int) -> tuple[dict[str, list[float]], dict[str, dict[str, float]]]:
@@ -259,14 +267,16 @@ def measure_transport(repeats: int, batch_size: int = 256, count: int = 5) -> di
 def show(title: str, times: dict[str, list[float]], differences: dict | None = None) -> dict[str, dict]:
     """Print a table in Markdown; its numbers."""
     first = next(iter(times.values()))
-    print(f'\n| {title} | us of CPU an image | times as fast | pixels off: largest, mean |\n| --- | ---: | ---: | ---: |')
+    print(f'\n| {title} | us of CPU an image | images/s of a core | times as fast | pixels off: largest, mean |\n'
+          '| --- | ---: | ---: | ---: | ---: |')
     result = {}
     for name, each in times.items():
         faster, off = ratios(first, each), (differences or {}).get(name)
         result[name] = dict(us=statistics.median(each), ratio=faster['median'], ratios=faster['pairs'], pixels_off=off)
         spread = f'{faster["median"]:.2f} ({faster["min"]:.2f} to {faster["max"]:.2f})'
         pixels = f'{off["max"]:.0f}, {off["mean"]:.3f}' if off else ''
-        print(f'| {name} | {statistics.median(each):.0f} | {spread} | {pixels} |')
+        us = statistics.median(each)
+        print(f'| {name} | {us:.0f} | {1e6 / us:,.0f} | {spread} | {pixels} |')
     return result
 
 
@@ -277,11 +287,13 @@ def main(args: argparse.Namespace) -> None:
         init_default_scope('mmpretrain')
         spread = np.linspace(0, len(args.paths) - 1, min(COUNT, len(args.paths))).astype(int)
         chosen = [str(args.paths[i]) for i in spread]
-        result = dict(
-            pipelines=show(f'pipeline, {len(chosen)} images', *measure_pipelines(chosen, REPEATS)),
+        times, differences = measure_pipelines(chosen, REPEATS)
+        times.update(measure_dali(chosen, REPEATS))
+        result = dict(pipelines=show(f'pipeline, {len(chosen)} images', times, differences))
+        result.update({} if args.pretraining else dict(
             fine_tuning=show('fine-tuning', *measure_fine_tuning(chosen, REPEATS, 'train')),
             validation=show('validation', *measure_fine_tuning(chosen, REPEATS, 'test')),
-            transport=show('from worker to training process', measure_transport(REPEATS)))
+            transport=show('from worker to training process', measure_transport(REPEATS))))
     if args.labelled:
         init_default_scope('mmseg')
         result['segmentation'] = show('segmentation', *measure_segmentation(args.labelled, REPEATS))
