@@ -13,6 +13,7 @@ from PIL import __version__ as PILLOW
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
+from nepa_mm.datasets import DrawSampler, SeededDataset
 from nepa_mm.datasets.transforms import encoded_jpeg
 from nepa_mm.datasets.transforms.encoded_jpeg import codec
 from tiny import ROOT, needs_sample, real_images
@@ -136,3 +137,29 @@ def test_a_batch_is_one_tensor_of_bytes_and_nothing_else(pipeline, tmp_path):
     assert batch.keys() == {'inputs', 'data_samples'} and batch['data_samples'] == []
     assert batch['inputs'].shape == (4, 3, 224, 224) and batch['inputs'].dtype == torch.uint8
     assert batch['inputs'].is_shared()  # stacked by the worker, in memory that both see
+
+
+def test_any_number_of_workers_and_a_resumed_epoch_see_the_same_bits(pipeline, tmp_path):
+    paths = [photo(tmp_path / f'{i}.jpg', size=(90 + 7 * i, 80)) for i in range(12)]
+
+    class Images(torch.utils.data.Dataset):
+
+        def __len__(self):
+            return len(paths)
+
+        def __getitem__(self, i):
+            return pipeline(dict(img_path=paths[i]))
+
+    def epoch(workers: int, begin: int = 0) -> torch.Tensor:
+        dataset = SeededDataset(Images(), seed=5)
+        sampler = DrawSampler(dataset, dict(type='DefaultSampler', shuffle=True), 5)
+        sampler.set_epoch(1)
+        sampler.begin = begin
+        loader = DataLoader(dataset, 4, num_workers=workers, sampler=sampler, collate_fn=default_collate)
+        return torch.cat([batch['inputs'] for batch in loader])
+
+    expected = epoch(0)
+    assert len(expected) == 12
+    for workers in (1, 4):
+        assert torch.equal(epoch(workers), expected)
+        assert torch.equal(epoch(workers, begin=4), expected[4:])
