@@ -13,6 +13,8 @@ from nepa_mm.checkpoints.record import config_from_text
 from nepa_mm.checkpoints.storage.files import about
 from nepa_mm.errors import CheckpointError, ConfigError, first_line
 from nepa_mm.hosts.type_names import name_of
+from nepa_mm.launch.config_keys import arguments_of, remedy
+from nepa_mm.launch.naming_errors import naming
 from nepa_mm.launch.read_config import read_config
 from nepa_mm.models.fit_model import fit_model, require_all
 
@@ -91,14 +93,13 @@ def from_file(path: str, options: dict) -> tuple[BaseModel, Config]:
     if not isinstance(config.get('model'), dict):
         raise ConfigError('it has no model', path, 'give the config of a model')
     model_cfg = config['model'] = whole_model(config)
-    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
-        try:
+    try:
+        with naming(config), DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
             model = MODELS.build(Config(dict(model=without_init(model_cfg))).model)
-        except ConfigError:
-            raise
-        except Exception as error:  # of many kinds, as the arguments of the hosts' models
-            raise ConfigError(f'its model cannot be built ({first_line(error)})', path,
-                              'mend the config, or give another') from error
+    except ConfigError:
+        raise
+    except Exception as error:  # of many kinds, as the arguments of the hosts' models
+        raise ConfigError(f'its model cannot be built ({first_line(error)})', path, 'mend the config, or give another') from error
     add_pipeline(model, config, options)
     pipeline = pipeline_in(config, 'test_dataloader')
     if pipeline and not any(name_of(step) == 'TestTimeAug' for step in pipeline):
@@ -117,6 +118,11 @@ def from_checkpoint(checkpoint: dict, meta: dict, address: str, options: dict) -
     model_cfg['backbone'].update(overrides)
     check_types(model_cfg, registered(MODELS, TASK_UTILS))
     check_depth(model_cfg['backbone'].get('arch'), weights)
+    with DefaultScope.overwrite_default_scope(scope_of(config)):
+        known = arguments_of(MODELS.get(model_cfg['backbone']['type']))
+    for name in overrides:
+        if name.split('.')[0] not in known:
+            raise CheckpointError(f'{model_cfg["backbone"]["type"]!r} has no such argument', f'{BACKBONE}{name}', remedy(name, known))
     try:
         with importing_nothing(), DefaultScope.overwrite_default_scope(scope_of(config)):
             model = MODELS.build(Config(dict(model=model_cfg)).model)

@@ -63,6 +63,8 @@ def test_overrides_replace_the_checkpoint_s_settings():
     torch.testing.assert_close(tuned(x)[0], expected, atol=1e-5, rtol=0)
     with pytest.raises(CheckpointError, match=r'3 blocks there and 12 here.* \| .*golden/pretrain_gelu'):
         get_model(address, arch='base')
+    with pytest.raises(CheckpointError, match=r'.*no such argument \| .*model.backbone.causl \| did you mean .causal.\?'):
+        get_model(address, causl=False)
 
 
 def save_released(folder, model, **config):
