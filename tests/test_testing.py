@@ -83,6 +83,9 @@ def test_no_workers_and_several_metrics_of_a_classifier(folder, tmp_path, monkey
 def test_several_metrics_of_a_segmentor_write_the_maps_once(folder, tmp_path, monkeypatch):
     run(monkeypatch, folder, 'segment', '--work-dir', tmp_path, '--out', tmp_path / 'maps')
     assert sorted(path.name for path in (tmp_path / 'maps').iterdir()) == ['0.png', '1.png']
+    with pytest.raises(SystemExit) as exit_:
+        run(monkeypatch, folder, 'segment', '--work-dir', tmp_path, '--out', tmp_path / 'maps')
+    assert exit_.value.code == 2  # what a test has written stays
     logged = json.loads(next(tmp_path.glob('*/*.json')).read_text())
     assert {'f/mFscore', 'mIoU'} <= logged.keys()
 

@@ -28,12 +28,14 @@ def set_test(cfg: Config, args: argparse.Namespace) -> None:
     set_loaders(cfg, not args.no_pin_memory)
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
-    if predictions(cfg, args) == 'maps':
-        save_maps(cfg, args.out)
-    if predictions(cfg, args) == 'scores' and not args.out.endswith('.pkl'):
+    kind = predictions(cfg, args)
+    if kind == 'scores' and not args.out.endswith('.pkl'):
         raise ConfigError(f'{args.out}: predictions of a classifier go to a .pkl file', '--out',
                           'end it so; for a .json add --out-item metrics')
-    if args.out and predictions(cfg, args) != 'maps':
+    if kind == 'maps':
+        require_new(folder=Path(args.out))
+        save_maps(cfg, args.out)
+    elif args.out:
         require_new(Path(args.out), suffixes=('.json', '.pkl'))  # which a long test would find out at its end
     if args.tta or is_augmented(cfg):
         augment(cfg)
