@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from .errors import CheckpointError, ConfigError, UserError
+from .errors import ConfigError
 
 UNFINISHED = 'unfinished.json'  # in a folder: the record of a command that will go on with it
 
@@ -27,27 +27,31 @@ def require_new(*files: Path | None, folder: Path | None = None, suffixes: Seque
         if suffixes and path.suffix.lower() not in suffixes:
             raise ConfigError('it is of no format known here', str(path), f'end it in {", ".join(suffixes)}')
         if path.is_dir() or not overwrite:
-            refuse_existing(path, ConfigError, ', or replace it with --overwrite' if overwrite is False else '')
+            refuse_existing(path, ', or replace it with --overwrite' if overwrite is False else '')
         require_place(path)
     if folder is not None:
         if not folder.is_dir() or any(folder.iterdir()) and not (folder / UNFINISHED).exists():
-            refuse_existing(folder, ConfigError)
+            refuse_existing(folder)
         require_place(folder)
 
 
-def refuse_existing(path: Path, error: type[UserError] = CheckpointError, otherwise: str = '') -> None:
+class NotWritten(ConfigError):
+    """It is there already, or cannot be written: the fault of a name that was given, whatever was to be written."""
+
+
+def refuse_existing(path: Path, otherwise: str = '') -> None:
     if path.exists():
-        raise error('it exists and would be written over', str(path), f'remove it or choose another name{otherwise}')
+        raise NotWritten('it exists and would be written over', str(path), f'remove it or choose another name{otherwise}')
 
 
-def require_place(path: Path, error: type[UserError] = ConfigError) -> None:
+def require_place(path: Path) -> None:
     """Refuse what cannot be written, or a folder in which nothing can be; what it lies in is made."""
     place = path if path.is_dir() else path.parent
     try:
         place.mkdir(parents=True, exist_ok=True)
         (open(path, 'ab') if path.is_file() else TemporaryFile(dir=place)).close()
     except OSError as reason:
-        raise error(f'it cannot be written ({reason.strerror}: {place})', str(path), 'choose another name') from reason
+        raise NotWritten(f'it cannot be written ({reason.strerror}: {place})', str(path), 'choose another name') from reason
 
 
 @contextmanager
@@ -55,10 +59,9 @@ def new_file(path: Path) -> Iterator[Path]:
     """A temporary file beside ``path`` to write to, which takes its name when it is complete.
 
     Raises:
-        CheckpointError: If ``path`` exists already, or cannot be written; nothing is written over.
+        ConfigError: If ``path`` exists already, or cannot be written; nothing is written over.
     """
-    refuse_existing(path)
-    require_place(path, CheckpointError)
+    require_new(path)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         yield temporary

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nepa_mm.errors import CheckpointError, ConfigError
+from nepa_mm.errors import ConfigError
 from nepa_mm.new_files import new_file, require_new
 
 
@@ -19,7 +19,7 @@ def test_a_new_file_is_there_when_it_is_complete(tmp_path):
 def test_a_new_file_is_not_written_over(tmp_path):
     path = tmp_path / 'old.pth'
     path.write_text('old')
-    with pytest.raises(CheckpointError, match=r"exists and would be written over.* \| .*old.pth \| "
+    with pytest.raises(ConfigError, match=r"exists and would be written over.* \| .*old.pth \| "
                                               r"remove it or choose another name"):
         with new_file(path):
             raise AssertionError('opened')
@@ -28,7 +28,7 @@ def test_a_new_file_is_not_written_over(tmp_path):
 
 def test_a_new_file_is_not_written_over_what_came_meanwhile(tmp_path):
     path = tmp_path / 'new.pth'
-    with pytest.raises(CheckpointError, match='exists and would be written over'):
+    with pytest.raises(ConfigError, match='exists and would be written over'):
         with new_file(path) as temporary:
             temporary.write_text('ours')
             path.write_text('theirs')

@@ -62,7 +62,8 @@ def hf_to_mm(src: str, dst: Path, ema: bool = False) -> str:
         One line that says what was done.
 
     Raises:
-        CheckpointError: If there is no such checkpoint, it is no NEPA model, or ``dst`` exists.
+        CheckpointError: If there is no such checkpoint, or it is no NEPA model.
+        ConfigError: If ``dst`` exists or cannot be written.
     """
     check_suffix(dst)
     refuse_existing(dst)
@@ -96,8 +97,8 @@ def mm_to_hf(src: str, dst: Path, ema: bool = False) -> str:
         One line that says what was done, and what of a segmentor the release has no place for.
 
     Raises:
-        CheckpointError: If a weight, a setting or a step of the test pipeline has no place in the release, or ``dst`` has a
-            checkpoint already.
+        CheckpointError: If a weight, a setting or a step of the test pipeline has no place in the release.
+        ConfigError: If ``dst`` has a checkpoint already, or cannot be written.
     """
     refuse_existing(dst / 'model.safetensors')
     with about(src):
@@ -168,7 +169,8 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
         One line that says what was done.
 
     Raises:
-        CheckpointError: If the weights asked for are not there, or the file exists or cannot be written.
+        CheckpointError: If the weights asked for are not there.
+        ConfigError: If the file exists or cannot be written.
     """
     dst = dst if dst.suffix in WRITTEN else dst.with_name(f'{dst.name}.safetensors')
     with about(src):
@@ -177,7 +179,7 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
         if isinstance(kept.get('cfg'), str):
             kept['cfg'] = record.without_places(kept['cfg'])
         kept[record.KEY] = published_record(meta, Path(path_of(src)))
-        require_place(dst, CheckpointError)
+        require_place(dst)
         with TemporaryDirectory(dir=dst.parent) as folder:
             draft = Path(folder) / dst.name
             write_weights(draft, tensors, kept)
@@ -198,7 +200,8 @@ def gather(src: str, dst: Path, ema: bool = False) -> str:
         One line that says what was done.
 
     Raises:
-        CheckpointError: If there is no such folder, a byte of it is not what was written, or the file exists.
+        CheckpointError: If there is no such folder, or a byte of it is not what was written.
+        ConfigError: If the file exists or cannot be written.
     """
     check_suffix(dst)
     refuse_existing(dst)

@@ -17,7 +17,7 @@ from torch.fx import GraphModule
 from nepa_mm.checkpoints.record import published_name
 from nepa_mm.checkpoints.release.preprocessor_file import fields
 from nepa_mm.errors import CheckpointError, ConfigError, first_line
-from nepa_mm.new_files import link_new, refuse_existing, require_place
+from nepa_mm.new_files import link_new, require_new
 from nepa_mm.version import __version__
 
 from .graph import NAME, Graph
@@ -60,8 +60,9 @@ def export_onnx(source: Source, graph: Graph, path: Path, size: tuple[int, int],
         verify: Compare with torch.
 
     Raises:
-        ConfigError: If a package is missing, torch is 2.4, the model cannot be exported, or not with these operators.
-        CheckpointError: If the file exists, or its numbers differ from torch's by more than 1e-4.
+        ConfigError: If a package is missing, torch is 2.4, the model cannot be exported, or not with these operators, or the file
+            exists.
+        CheckpointError: If its numbers differ from torch's by more than 1e-4.
     """
     if torch.__version__ < (2, 5):
         raise ConfigError(f'torch {torch.__version__} cannot write what it exports as ONNX', 'torch',
@@ -132,8 +133,7 @@ def metadata(source: Source, graph: Graph, size: tuple[int, int], dynamic_shape:
 
 def written(path: Path, save: Callable, load: Callable, graph: Graph, facts: dict, verify: bool) -> Exported:
     """Save to a folder beside ``path``, check what is read back, and only then give the file its name."""
-    refuse_existing(path)
-    require_place(path)
+    require_new(path)
     with TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
         save(Path(folder) / path.name)
         difference = None

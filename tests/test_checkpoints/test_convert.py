@@ -17,7 +17,7 @@ from nepa_mm.checkpoints.convert import hf_to_mm, mm_to_hf, publish, write_weigh
 from nepa_mm.checkpoints.record import from_header
 from nepa_mm.checkpoints.storage.durable import check_whole, write_checkpoint
 from nepa_mm.checkpoints.storage.files import sha256
-from nepa_mm.errors import CheckpointError
+from nepa_mm.errors import CheckpointError, ConfigError, UserError
 from nepa_mm.version import __version__
 from tiny import GOLDEN, ROOT, TINY, WARNED, needs_golden, randomize
 
@@ -150,7 +150,7 @@ def test_a_training_becomes_released_weights(training, ema, tmp_path):
     config = json.loads((tmp_path / 'hf/config.json').read_text())
     assert config['id2label'] == {'0': 'cat', '1': 'dog', '2': 'eel'} and config['qk_norm_affine'] and not config['is_causal']
     assert get_model(f'hf:{tmp_path}/hf').dataset_meta['classes'] == ['cat', 'dog', 'eel']
-    with pytest.raises(CheckpointError, match=r"exists and would be written over.* \| .*hf/model.safetensors"):
+    with pytest.raises(ConfigError, match=r"exists and would be written over.* \| .*hf/model.safetensors"):
         mm_to_hf(path, tmp_path / 'hf', ema)
 
 
@@ -183,9 +183,9 @@ def test_refusals(training, tmp_path):
             (hf_to_mm, 'paper.pth', 'new.bin', r"new.bin' is of a kind .* \| DST \| end it in .pth or .safetensors"),
             (hf_to_mm, 'paper.pth', 'mae.pth', r"exists and would be written over.* \| .*mae.pth"),
             (mm_to_hf, 'paper.pth', 'new', r"have no place in a NEPA model: \['backbone.pos_embed'\]")]:
-        with pytest.raises(CheckpointError, match=message) as error:
+        with pytest.raises(UserError, match=message) as error:
             convert(str(tmp_path / src), tmp_path / dst)
-        assert '\n' not in str(error.value)
+        assert '\n' not in str(error.value) and error.value.exit_code == (2 if 'written over' in message else 4)
     assert sorted(file.name for file in tmp_path.iterdir()) == ['epoch_3.pth', 'mae.pth', 'paper.pth', 'probe.pth']
 
 
@@ -224,7 +224,7 @@ def test_a_published_file_names_no_place_of_this_machine(tmp_path):
 
 def test_a_place_that_cannot_be_published_to_is_no_fault_of_the_checkpoint(tmp_path, training):
     (tmp_path / 'file').write_text('old')
-    with pytest.raises(CheckpointError, match=r'^it cannot be written \(File exists: .*file\) \| .*mine.pth \| choose'):
+    with pytest.raises(ConfigError, match=r'^it cannot be written \(File exists: .*file\) \| .*mine.pth \| choose'):
         publish(training[0], tmp_path / 'file/mine.pth')
     assert (tmp_path / 'file').read_text() == 'old'
 

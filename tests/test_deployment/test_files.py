@@ -220,7 +220,7 @@ def test_what_differs_is_not_written(tmp_path, monkeypatch):
         export_torch(source, graph, tmp_path / 'a.pt2', (28, 28))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / 'b.pt2').write_text('mine')
-    with pytest.raises(CheckpointError, match='it exists and would be written over .*b.pt2'):
+    with pytest.raises(ConfigError, match='it exists and would be written over .*b.pt2'):
         export_torch(source, graph, tmp_path / 'b.pt2', (28, 28))
     assert (tmp_path / 'b.pt2').read_text() == 'mine'
 

@@ -24,6 +24,7 @@ from rich.progress import track
 
 from nepa_mm.errors import ConfigError, DataError, one_line_errors
 from nepa_mm.find_images import IMAGE_SUFFIXES, names_under, say_left_out, shown
+from nepa_mm.new_files import refuse_existing, require_place
 
 BATCH, BATCHES = 32 << 20, 64  # bytes of images in a record batch; batches in a file, which makes 2 GB
 
@@ -124,8 +125,7 @@ def verify(images: list[dict], sums: list[int], folder: Path) -> None:
 
 def pack(src: Path, dst: Path) -> None:
     """Make ``dst`` of ``src``; raises DataError and leaves nothing if it cannot."""
-    if dst.exists():
-        raise ConfigError(f'{str(dst)!r} is there already', 'DST', 'give a new folder, or remove it')
+    refuse_existing(dst)
     if not src.is_dir():
         raise DataError(f'{str(src)!r} is no folder', 'SRC', 'give one that holds a folder of images for each class, or images')
     try:
@@ -135,11 +135,12 @@ def pack(src: Path, dst: Path) -> None:
     datasets.disable_progress_bars()
     images, classes = list_images(src)
     try:
-        dst.parent.mkdir(parents=True, exist_ok=True)
+        require_place(dst)
         with TemporaryDirectory(prefix=f'.{dst.name}-', dir=dst.parent) as parent:
             folder = Path(parent, dst.name)
             folder.mkdir()
             verify(images, write(images, classes, folder), folder)
+            refuse_existing(dst)  # made meanwhile
             folder.rename(dst)
     except OSError as error:  # unreadable, disk full, a DST made meanwhile
         raise DataError(f'{str(src)!r} cannot be packed ({type(error).__name__}: {error})', str(dst),

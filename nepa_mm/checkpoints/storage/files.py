@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from nepa_mm.errors import CheckpointError, first_line
+from nepa_mm.new_files import NotWritten
 
 from .pickled import allowed, plain
 from .safetensors_files import INDEX_SUFFIX, LazyTensors
@@ -95,6 +96,8 @@ def about(address: str) -> Iterator[None]:
     """Every error that a checkpoint causes becomes one line with its address, however odd its content."""
     try:
         yield
+    except NotWritten:  # of what is made of it
+        raise
     except CheckpointError as error:
         if str(address) in str(error):
             raise

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from timm.models.beit import Beit
 
 from nepa_mm.checkpoints.fitting.timm_keys import extract_state_dict, resize_relative_positions, timm_to_mmpretrain
-from nepa_mm.errors import CheckpointError
+from nepa_mm.errors import CheckpointError, UserError
 from tiny import ROOT, TINY, randomize
 
 SIZES = dict(img_size=28, patch_size=7, embed_dim=16, depth=3, num_heads=2, mlp_ratio=2)
@@ -149,7 +149,7 @@ def test_tool_refuses(tmp_path, monkeypatch):
                               ('harmful.pth', 'new.pth', r"would run posix.mkdir as it loads.* \| harmful.pth"),
                               ('list.pth', 'new.pth', r"holds a list, not a dict of weights \| list.pth")]:
         monkeypatch.setattr(sys, 'argv', ['tool', src, dst])
-        with pytest.raises(CheckpointError, match=message) as error:
+        with pytest.raises(UserError, match=message) as error:
             tool['main'](tool['parse_args']())
         assert '\n' not in str(error.value)
     assert sorted(os.listdir()) == ['harmful.pth', 'list.pth', 'vit.safetensors']  # nothing written, nothing run
