@@ -32,11 +32,7 @@ class Options(argparse.Action):
 
 
 def require_config(path: str | Path) -> None:
-    """Refuse a config that is not there.
-
-    Raises:
-        ConfigError: If it is no file.
-    """
+    """Refuse a config that is not there, by a ConfigError."""
     if not Path(path).is_file():
         raise ConfigError('there is no such config file', str(path), 'give the path of a config')
 
@@ -124,11 +120,7 @@ def add_drawing(parser: argparse.ArgumentParser, model_by_name: bool = False) ->
 
 
 def parsed_query(text: str) -> tuple[int, int]:
-    """Row and column of '3,4'.
-
-    Raises:
-        ConfigError: For anything else.
-    """
+    """Row and column of '3,4'; ConfigError for anything else."""
     match = re.fullmatch(r'(-?\d+),(-?\d+)', text)
     if not match:
         raise ConfigError(f'{text!r} is no patch', '--queries', 'give its row and column, counted from 0, as 3,4')
@@ -136,11 +128,7 @@ def parsed_query(text: str) -> tuple[int, int]:
 
 
 def parsed_choice(option: str, values: Sequence[str]) -> str | list[int]:
-    """'all', 'mean' or indices.
-
-    Raises:
-        ConfigError: For anything else.
-    """
+    """'all', 'mean' or indices; ConfigError for anything else."""
     if list(values) in (['all'], ['mean']):
         return values[0]
     if not all(re.fullmatch(r'-?\d+', value) for value in values):

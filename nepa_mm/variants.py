@@ -19,11 +19,7 @@ PAPER = dict(with_cls_token=False, use_abs_pos_embed=True, gated_mlp=True, act='
 
 
 def arch_settings(arch: str | dict) -> dict[str, int]:
-    """Sizes of a named architecture, or of a dict once it is complete.
-
-    Raises:
-        ConfigError: For an unknown name, other keys, or a width that the heads do not divide.
-    """
+    """Sizes of a named architecture, or of a dict with the same keys whose width the heads divide; else ConfigError."""
     if not isinstance(arch, dict):
         return ARCHS[checked_choice('arch', arch, ARCHS)]
     if set(arch) != set(ARCHS['base']):

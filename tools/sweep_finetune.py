@@ -21,11 +21,7 @@ KEEP_MORE = 'default_hooks.checkpoint.interval=100 default_hooks.checkpoint.max_
 
 
 def find_checkpoints(folder: Path, epochs: list[int] | None) -> dict[int, Path]:
-    """Checkpoints of a pretraining by their epoch, rising.
-
-    Raises:
-        CheckpointError: If there is none, or none of a wanted epoch.
-    """
+    """Checkpoints of a pretraining by their epoch, rising; CheckpointError if there is none, or none of a wanted epoch."""
     if not folder.is_dir():
         raise CheckpointError(f'{str(folder)!r} does not exist', 'pretrain_work_dir', 'give the --work-dir of a pretraining')
     found = {int(path.stem[6:]): path.resolve() for path in folder.glob('epoch_*.pth') if path.stem[6:].isdecimal()}
@@ -89,7 +85,6 @@ def last_accuracy(folder: Path) -> dict[str, float]:
 
 
 def draw(results: dict[int, dict[str, float]]) -> Figure:
-    """Top-1 accuracy over pretraining epochs."""
     figure = Figure(figsize=(6, 4), layout='constrained', dpi=120)
     axes = figure.subplots()
     for key, label, marker in (('accuracy/top1', 'EMA weights', 'o-'), ('accuracy/top1_origin', 'raw weights', 's--')):

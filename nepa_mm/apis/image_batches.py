@@ -76,7 +76,6 @@ class PreparedImages(Dataset):
         return len(self.ends) - 1
 
     def path(self, i: int) -> str:
-        """Of one image."""
         return os.fsdecode(self.names[self.ends[i]:self.ends[i + 1]].tobytes())
 
     def __getitem__(self, i: int) -> Prepared | str:

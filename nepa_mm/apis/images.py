@@ -49,22 +49,12 @@ def picture_of(image: np.ndarray) -> np.ndarray:
 
 
 def loader_of(model: BaseModel) -> BaseTransform:
-    """What reads the images of a model, as its training did: the first step of its test pipeline, of any number of channels.
-
-    It decodes them as a whole, for those who look at them too.
-
-    Raises:
-        CheckpointError: If its config has no test pipeline.
-    """
+    """What reads the images of a model, whole and as its training did: the first step of its test pipeline, of any channels."""
     return TRANSFORMS.build({key: value for key, value in with_own_loader(steps_of(model)[0]).items() if key != 'whole'})
 
 
 def preparation_of(model: BaseModel) -> Compose:
-    """What follows in the test pipeline, from ``img`` to ``inputs``, but for labels, which images to be predicted have not.
-
-    Raises:
-        CheckpointError: As :func:`loader_of`.
-    """
+    """What follows in the test pipeline, from ``img`` to ``inputs``, but for labels, which images to be predicted have not."""
     with DefaultScope.overwrite_default_scope(model._config.get('default_scope') or 'mmpretrain'):
         return Compose([step for step in steps_of(model)[1:] if step['type'] not in LABELS])
 

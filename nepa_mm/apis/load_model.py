@@ -122,7 +122,7 @@ def from_checkpoint(checkpoint: dict, meta: dict, address: str, options: dict) -
         known = arguments_of(MODELS.get(model_cfg['backbone']['type']))
     for name in overrides:
         if name.split('.')[0] not in known:
-            raise CheckpointError(f'{model_cfg["backbone"]["type"]!r} has no such argument', f'{BACKBONE}{name}', remedy(name, known))
+            raise CheckpointError(f"{model_cfg['backbone']['type']!r} has no such argument", BACKBONE + name, remedy(name, known))
     try:
         with importing_nothing(), DefaultScope.overwrite_default_scope(scope_of(config)):
             model = MODELS.build(Config(dict(model=model_cfg)).model)

@@ -13,12 +13,7 @@ from .load_model import load_model
 
 
 def model_of(args: argparse.Namespace, out_type: str | None = None) -> BaseModel:
-    """The model that the arguments name, on its device. What the hosts say about it goes to standard error.
-
-    Raises:
-        ConfigError: For a device that cannot be, or as of :func:`load_model`.
-        CheckpointError: As of :func:`load_model`.
-    """
+    """The model that the arguments name, on its device; what the hosts say about it goes to standard error."""
     device = device_of(args.device)
     with redirect_stdout(sys.stderr):
         return load_model(args.model, args.checkpoint, args.cfg_options, out_type).to(device)

@@ -144,11 +144,7 @@ def progress_bar(total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def naming_dead_workers() -> Iterator[None]:
-    """End in one line when a worker died.
-
-    Raises:
-        ProcessError: Then.
-    """
+    """Let a ProcessError say in one line that a worker died."""
     try:
         yield
     except RuntimeError as error:

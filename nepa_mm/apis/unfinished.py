@@ -54,7 +54,6 @@ class Unfinished:
         await_others()
 
     def finish(self) -> None:
-        """All is done."""
         self.record.unlink()
 
 
@@ -110,7 +109,6 @@ class Rows:
         self.bytes, self.written = 0, time.monotonic()
 
     def indices(self) -> np.ndarray:
-        """Of the images that have a row."""
         return np.flatnonzero(self.done)
 
     def blocks(self) -> Iterator[dict[str, np.ndarray]]:
@@ -124,7 +122,6 @@ class Rows:
             yield {name: columns[name][rows] for name in columns}
 
     def read(self, piece: int) -> dict[str, np.ndarray]:
-        """A piece from where it is kept."""
         kept = self.pieces[piece]
         if isinstance(kept, Path):
             with np.load(kept) as file:

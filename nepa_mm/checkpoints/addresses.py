@@ -91,7 +91,6 @@ def load_from_model_zoo(filename: str, map_location=None) -> dict:
 
 @CheckpointLoader.register_scheme(prefixes=[r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], force=True)
 def load_from_ceph(filename: str, map_location=None) -> dict:
-    """Load a file of an object store."""
     with about(filename), get_local_path(filename, backend_args=dict(backend='petrel')) as path:
         return opened(read_checkpoint(path, map_location), filename)
 

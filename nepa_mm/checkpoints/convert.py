@@ -36,7 +36,6 @@ OUTSIDE_RELEASE = ('decode_head.', 'auxiliary_head.', 'neck.', 'mask_token')
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a file of a kind that is not written."""
     if path.suffix not in WRITTEN:
         raise CheckpointError(f'{str(path)!r} is of a kind that is not written', 'DST', f'end it in {" or ".join(WRITTEN)}')
 

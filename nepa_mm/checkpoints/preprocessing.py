@@ -51,7 +51,6 @@ class Preprocessing:
         return [*steps, dict(type='PackInputs')]
 
     def pixels(self) -> dict:
-        """Arguments of a data preprocessor, which gets images in BGR."""
         return dict(mean=self.mean, std=self.std, to_rgb=self.channels == 'RGB')
 
 
@@ -68,11 +67,7 @@ def preprocessing_of(config: dict) -> Preprocessing | None:
 
 
 def pixels_of(config: dict) -> dict | None:
-    """``mean``, ``std`` (of pixels from 0 to 255) and ``channels``; None if neither model nor pipeline normalises.
-
-    Raises:
-        CheckpointError: If both do.
-    """
+    """``mean``, ``std`` (of 0 to 255), ``channels``; None if nothing normalises, CheckpointError if model and pipeline do."""
     place = 'model.data_preprocessor'
     model = (config.get('model') or {}).get('data_preprocessor') or config.get('data_preprocessor') or {}
     steps = [step for step in pipeline_in(config, 'test_dataloader') or [] if kind(step) in ('TimmTransform', 'Normalize')]
@@ -112,11 +107,7 @@ def kind(step: dict) -> str:
 
 
 def geometry_of(pipeline: Sequence[dict]) -> dict:
-    """``resize``, ``interpolation`` and ``crop`` of a test pipeline.
-
-    Raises:
-        CheckpointError: For a step that is none of these, or not in this order.
-    """
+    """``resize``, ``interpolation`` and ``crop`` of a test pipeline; CheckpointError for another step, or another order."""
     facts = {}
     for step in pipeline:
         found = {} if kind(step) in NEUTRAL else geometry_of_step(step)
@@ -127,7 +118,6 @@ def geometry_of(pipeline: Sequence[dict]) -> dict:
 
 
 def geometry_of_step(step: dict) -> dict:
-    """The same of one step."""
     match kind(step):
         case 'TimmTransform':
             return of_timm(step)
@@ -145,10 +135,7 @@ def geometry_of_step(step: dict) -> dict:
 
 
 def refuse(step: dict, why: str) -> None:
-    """
-    Raises:
-        CheckpointError: Which names the step.
-    """
+    """CheckpointError that names the step."""
     raise CheckpointError(f'{kind(step)} {why}, which preprocessor_config.json has no place for',
                           'its config, test_dataloader.dataset.pipeline', KEPT)
 
@@ -171,7 +158,6 @@ def of_timm(step: dict) -> dict:
 
 
 def filter_of(step: dict) -> str:
-    """The interpolation of a step of mm's."""
     name = step.get('interpolation', 'bilinear')
     if step.get('backend', 'cv2') != 'pillow':
         print_log(f"{kind(step)} has backend='cv2', which does not antialias: Hugging Face's processors do, as "

@@ -39,11 +39,7 @@ def check_kind(meta: dict | None, ema: bool) -> None:
 
 
 def to_header(meta: dict) -> dict[str, str]:
-    """``meta`` of a checkpoint for the header of safetensors; 'format' is what Hugging Face's loaders ask for.
-
-    Raises:
-        CheckpointError: If JSON cannot hold it.
-    """
+    """``meta`` as JSON for the header of safetensors; 'format' is what Hugging Face's loaders ask for."""
     try:
         text = json.dumps(meta, default=lambda value: value.tolist() if hasattr(value, 'tolist') else str(value))
     except (TypeError, ValueError, RecursionError) as error:

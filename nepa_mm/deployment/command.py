@@ -11,7 +11,6 @@ from .source import source_of
 
 
 def export(args: argparse.Namespace) -> Exported:
-    """Export as the command line says."""
     warnings.filterwarnings('ignore', category=FutureWarning)  # PyTorch's, of its own exporter
     source = source_of(model_of(args, args.features), args.checkpoint or args.model)
     graph = Graph(source, args.features is not None, args.argmax, args.normalize == 'inside', args.max_batch)

@@ -178,7 +178,6 @@ def largest_difference(run: Callable[[Tensor], tuple[Tensor, ...]], graph: Graph
 
 
 def onnx_session(file: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """A function that runs an ONNX file on the CPU."""
     session = importlib.import_module('onnxruntime').InferenceSession(file, providers=['CPUExecutionProvider'])
     return lambda images: tuple(torch.from_numpy(output).to(images.device)
                                 for output in session.run(None, {NAME: images.cpu().numpy()}))

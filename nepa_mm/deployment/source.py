@@ -13,7 +13,6 @@ from nepa_mm.errors import CheckpointError
 
 @dataclass
 class Source:
-    """A loaded model in evaluation mode."""
     model: BaseModel
     config: Config
     address: str
@@ -52,7 +51,6 @@ class Source:
 
     @property
     def input_channels(self) -> int:
-        """Channels of an image."""
         return int(self.config.model.backbone.get('in_channels', 3))
 
 

@@ -26,7 +26,6 @@ def parse_args() -> argparse.Namespace:
 
 
 def said(name: str, done: int) -> None:
-    """Show on a terminal that something happens."""
     if sys.stderr.isatty():
         text = f'{done} of {len(TRIES)} tried: {name}' if done < len(TRIES) else ''
         print(f'\r{text:60}\r', end='', file=sys.stderr, flush=True)

@@ -5,11 +5,7 @@ from .finding import Unfit
 
 
 def driver_s_cuda() -> str | None:
-    """The newest CUDA that the NVIDIA driver knows; None without a driver or a GPU.
-
-    Raises:
-        Unfit: If the driver is there and fails.
-    """
+    """The newest CUDA that the NVIDIA driver knows; None without a driver or a GPU, Unfit if the driver fails."""
     try:
         cuda = ctypes.CDLL('libcuda.so.1')
     except OSError:

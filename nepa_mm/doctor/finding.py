@@ -11,7 +11,6 @@ UNTRIED = 'untried'  # something else fails that it needs
 
 @dataclass
 class Finding:
-    """One line of the report."""
     group: str
     name: str
     status: str

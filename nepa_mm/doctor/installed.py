@@ -109,7 +109,6 @@ def transformers_fits(transformers: str, pycocotools: str) -> Finding:
 
 
 def required(distribution: str) -> list[str]:
-    """What a distribution says it needs."""
     try:
         return requires(distribution) or []
     except PackageNotFoundError:

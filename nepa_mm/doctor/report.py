@@ -17,7 +17,6 @@ def print_report(findings: list[Finding]) -> None:
 
 
 def print_table(findings: list[Finding]) -> None:
-    """Print a table by rich, in colours."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -59,6 +58,5 @@ def is_well(findings: list[Finding]) -> bool:
 
 
 def verdict(findings: list[Finding]) -> str:
-    """The last line."""
     count = sum(each.status == PROBLEM for each in findings)
     return f'{count} problem{"s" * (count > 1)}' if count else 'all that is needed works'

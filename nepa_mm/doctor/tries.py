@@ -35,7 +35,6 @@ DEEPER = dict(mmengine='mmengine.runner', mmseg='mmseg.models', safetensors='saf
 
 @dataclass
 class Try:
-    """A try and how it is run."""
     name: str
     run: Callable[[], str | dict] = field(repr=False)
     group: str = WORKS
@@ -48,7 +47,6 @@ TRIES: dict[str, Try] = {}
 
 
 def tried(name: str, **kwargs) -> Callable:
-    """Add a function to the tries."""
     def add(function: Callable) -> Callable:
         TRIES[name] = Try(name, function, **kwargs)
         return function
@@ -57,7 +55,6 @@ def tried(name: str, **kwargs) -> Callable:
 
 
 def importing(module: str) -> Callable[[], dict]:
-    """A try that imports a module."""
     def run() -> dict:
         if find_spec(module) is None:
             if module in NEEDED:
@@ -123,7 +120,6 @@ def training_step() -> dict:
 
 @tried('torch and NumPy', needs=('torch', 'numpy'), is_needed=True)
 def torch_and_numpy() -> str:
-    """Arrays to tensors and back."""
     import numpy as np
     import torch
     assert torch.from_numpy(np.arange(3)).numpy().sum() == 3
@@ -234,7 +230,6 @@ def mmcv_operators() -> str:
 
 @tried('datasets', needs=('numpy', ))
 def datasets() -> str:
-    """Hugging Face's format, written and read."""
     present('datasets', 'for images in Hugging Face\'s formats and packed ones')
     import datasets
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
@@ -265,7 +260,6 @@ def onnx() -> str:
 
 @tried('tensorboard', needs=('torch', 'numpy'))
 def tensorboard() -> str:
-    """A number written for TensorBoard."""
     present('tensorboard', 'for TensorboardVisBackend')
     from torch.utils.tensorboard import SummaryWriter
     with tempfile.TemporaryDirectory() as folder:
@@ -288,7 +282,6 @@ def open_files() -> str | dict:
 
 
 def present(module: str, purpose: str, how: str = '') -> None:
-    """Raise Absent without a module."""
     if find_spec(module) is None:
         raise Absent(f'{module} is not installed; {purpose}', how or f'pip install {module}')
 

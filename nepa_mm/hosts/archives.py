@@ -5,11 +5,7 @@ from nepa_mm.errors import DataError
 
 
 def plain_member(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-    """A member of a tar archive, if it and what it links to lie in the folder where it is unpacked, and it is no device.
-
-    Raises:
-        DataError: If not.
-    """
+    """A member of a tar archive, if it and what it links to lie in the folder, and it is no device; else DataError."""
     try:
         return tarfile.data_filter(member, folder)
     except tarfile.FilterError as error:

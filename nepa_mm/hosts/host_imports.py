@@ -135,11 +135,7 @@ def defer_multimodal(execute: Execute, module: ModuleType) -> None:
 
 
 def load_multimodal(placeholders: list[tuple]) -> None:
-    """Import mmpretrain's multimodal models in the place of the placeholders.
-
-    Raises:
-        ConfigError: If they do not fit what is installed.
-    """
+    """Import mmpretrain's multimodal models in place of the placeholders; ConfigError if they do not fit what is installed."""
     held = [(registry, name, registry.module_dict.pop(name)) for registry, name in placeholders]
     try:
         for name in TAKES_TRANSFORMERS:

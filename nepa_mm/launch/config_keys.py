@@ -68,11 +68,7 @@ def check_keys(cfg: Config, options: Iterable[str] = ()) -> None:
 
 
 def arguments_of_runner(name: str) -> set[str]:
-    """Names of a runner's arguments; of mmengine's, which ours takes as it is, from its text, for to import it takes seconds.
-
-    Raises:
-        ConfigError: If there is no such runner.
-    """
+    """Names of a runner's arguments; of mmengine's, which ours takes, from its text, for to import it takes seconds."""
     if name in MMENGINE_S_ARGUMENTS:
         text = Path(mmengine.__file__).with_name('runner').joinpath('runner.py').read_text(encoding='utf-8')
         init = next(part for kind in ast.parse(text).body if getattr(kind, 'name', '') == 'Runner'

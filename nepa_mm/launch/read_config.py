@@ -15,11 +15,7 @@ from .config_parts import FOLDERS, datasets_of, loaders_of
 
 
 def read_config(path: str, options: dict | None = None) -> Config:
-    """Read a config, merge --cfg-options into it, and check its keys.
-
-    Raises:
-        ConfigError: If one of these is not possible.
-    """
+    """Read a config, merge --cfg-options into it, and check its keys; ConfigError if one of these is not possible."""
     require_config(path)
     try:
         cfg = name_types(Config.fromfile(path))

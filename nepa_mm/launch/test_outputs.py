@@ -23,11 +23,7 @@ def write_predictions(runner: Runner, cfg: Config, args: argparse.Namespace) -> 
 
 
 def require_names(dataset: Dataset, option: str) -> None:
-    """What the hosts write is named as the image, without its folder: the last of one name would be left of several.
-
-    Raises:
-        ConfigError: If two images have one name.
-    """
+    """ConfigError if two images have one name, by which the hosts write: the last would be left of several."""
     if not hasattr(dataset, 'get_data_info'):
         return
     paths = [Path(str(dataset.get_data_info(index).get('img_path', index))) for index in range(len(dataset))]

@@ -15,11 +15,7 @@ from .read_config import set_loaders
 
 
 def set_test(cfg: Config, args: argparse.Namespace) -> None:
-    """Make of a config the test that is asked for.
-
-    Raises:
-        ConfigError: If the config has no test, or not what an argument needs, or --out cannot be written.
-    """
+    """Make of a config the test that is asked for; ConfigError if it has none, or --out cannot be written."""
     cfg.load_from, cfg.resume = args.checkpoint, False
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise ConfigError(f'{args.config} has no test_dataloader and test_evaluator, so there is nothing to test',

@@ -149,7 +149,6 @@ class Explorer:
                     yield m, order[place]
 
     def written(self, pictures: Sequence[str], blocks: dict[str, str]) -> str:
-        """The file's text."""
         about = dict(
             images=[dict(name=name, picture=picture) for name, picture in zip(self.names, pictures)], models=self.models,
             levels=LEVELS, share=SHARE, colours=dict(attention=colours_of(ATTENTION), similarity=colours_of(SIMILARITY)))
@@ -172,7 +171,6 @@ def colours_of(colours: Colormap) -> list[str]:
 
 
 def data_url(image: Image.Image) -> str:
-    """An image within a page."""
     buffer = io.BytesIO()
     image.save(buffer, 'JPEG', quality=88)
     return f'data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}'

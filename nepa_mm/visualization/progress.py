@@ -89,7 +89,6 @@ def facts(progress: Progress) -> list[Text]:
 
 
 def plain(name: str, value: str, style: str = 'bold') -> Text:
-    """A name and its value."""
     return Text.assemble((name, 'dim'), ' ', (value, style))
 
 

@@ -87,7 +87,6 @@ def classifier(arch: str | dict, device: torch.device) -> ImageClassifier:
 
 
 def inference(model: ImageClassifier, batch_size: int, workers: int, **ways) -> Inference:
-    """As the tools have it."""
     return Inference(model, loader_of(model), preparation_of(model), batch_size, workers, **ways)
 
 
@@ -141,7 +140,6 @@ def seconds() -> float:
 
 
 def timed(run: Callable, *args) -> float:
-    """Seconds that it takes."""
     begin = seconds()
     run(*args)
     return seconds() - begin
@@ -181,7 +179,6 @@ def turns_of(arch: str, count: int, args: argparse.Namespace) -> tuple[int, int]
 
 
 def measure_timm(paths: list[Path], args: argparse.Namespace) -> dict[str, dict]:
-    """Ours against timm's loop."""
     result = {}
     for arch in ('stub', *args.archs):
         is_stub = arch == 'stub'
@@ -224,7 +221,6 @@ def measure_faster(paths: list[Path], args: argparse.Namespace) -> dict[str, dic
 
 
 def show(title: str, rows: dict[str, list[str]]) -> None:
-    """Print a table in Markdown."""
     width = len(next(iter(rows.values())))
     print(f'\n| {title} |\n| --- |{" ---: |" * width}')
     for name, cells in rows.items():

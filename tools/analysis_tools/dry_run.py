@@ -94,7 +94,6 @@ def days_of(images: float, gpus: int, images_per_second: float) -> float:
 
 
 def dry_run(cfg: Config, gpus: int, mfu: float, device: str, images: int = IMAGENET, gpus_of_machine: int = 8) -> dict:
-    """All figures of the table."""
     cfg = without_checkpoints(cfg)
     count, effective, total = schedule(cfg, gpus, images)
     model, (forward, step) = shape_of_model(cfg), operations(cfg)
@@ -111,7 +110,6 @@ def dry_run(cfg: Config, gpus: int, mfu: float, device: str, images: int = IMAGE
 
 
 def table(figures: dict) -> Table:
-    """The figures for the eyes, but for memory."""
     grid = Table(title=f'{figures["config"]}, {figures["gpus"]} x {figures["device"]}', show_header=False, title_justify='left')
     one = figures['estimated_images_per_s']
     grid.add_row('parameters', f'{figures["parameters"] / 1e6:.1f} M, {figures["trained"] / 1e6:.1f} M trained')

@@ -18,11 +18,7 @@ from nepa_mm.errors import ConfigError, one_line_errors
 
 
 def segmentation_config(path: str) -> 'Config':
-    """The config of a segmentation.
-
-    Raises:
-        ConfigError: For a file that is not there, or another task.
-    """
+    """The config of a segmentation; ConfigError for another task."""
     from nepa_mm.launch.read_config import read_config  # 0.2 s, which --help does without
     cfg = read_config(path)
     if 'decode_head' not in cfg.model or 'crop_size' not in cfg:
@@ -65,7 +61,6 @@ def counted_cost(cfg: Config, batch_size: int) -> tuple[int, int]:
 
 
 def measured_cost(cfg: Config, batch_size: int, iterations: int) -> tuple[int, float]:
-    """Bytes of peak memory and seconds of a step on the GPU."""
     loop = plain_loop(ready_step(cfg, made_up_batch(cfg, batch_size)), time.perf_counter)
     loop(5)  # cuDNN chooses its algorithms
     torch.cuda.reset_peak_memory_stats()

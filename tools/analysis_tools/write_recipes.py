@@ -95,7 +95,6 @@ def rates(wrapper, schedules: list, total: int) -> list[list[float]]:
 
 
 def table(path: Path) -> list[str]:
-    """Lines of Markdown for one config."""
     cfg = Config.fromfile(path)
     wrapper, schedules, names, epoch, total = build(cfg)
     steps = rates(wrapper, schedules, total)
@@ -130,7 +129,6 @@ def shortened(parts: list[str]) -> str:
 
 
 def page() -> str:
-    """The whole page."""
     lines = [INTRODUCTION]
     for arch, title in (('base', 'ViT-B/14'), ('large', 'ViT-L/14')):
         for recipe, pattern in RECIPES.items():

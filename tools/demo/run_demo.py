@@ -80,7 +80,6 @@ def progress_of(line: str, config: str) -> tuple[float, str]:
 
 
 def scalars(work_dir: Path, key: str) -> list[float]:
-    """All logged values of a number, in order."""
     return [record[key] for record in logged(work_dir) if key in record]
 
 

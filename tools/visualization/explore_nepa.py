@@ -19,7 +19,6 @@ MODELS = ('.pth', '.pt', '.safetensors', '.py')
 
 
 def is_model(address: str) -> bool:
-    """Whether an argument is a checkpoint or a config, and no image."""
     return address.lower().endswith(MODELS) or (':' in address and not Path(address).exists())
 
 

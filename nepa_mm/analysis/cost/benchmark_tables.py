@@ -5,7 +5,6 @@ from rich.table import Table
 
 
 def table(figures: dict) -> Table:
-    """The figures for the eyes."""
     grid = Table(title=f'{figures["config"]}, {figures["machine"]["device"]}', show_header=False, title_justify='left')
     grid.add_row('batch', f'{figures["processes"]} x {figures["batch_size"]} images of {figures["img_size"]} pixels, '
                           f'{"synthetic" if figures["synthetic"] else figures["data"]}')
@@ -46,7 +45,6 @@ def ratio_text(ratio: dict) -> str:
 
 
 def scaling_table(figures: dict) -> Table:
-    """Cost at each size, and the exponent."""
     cost = dict(tokens='ms an image', batch='ms a step', processes='images/s')[figures['scaling']]
     title = f'{figures["config"]}, {figures["machine"]["device"]}: {cost} ~ {figures["scaling"]}^{figures["exponent"]:.2f}'
     grid = Table(figures['scaling'], cost, 'images/s', 'GFLOPs an image', title=title, title_justify='left')

@@ -44,11 +44,7 @@ class PeakTracker(MemTracker):
 
 @contextmanager
 def without_content() -> Iterator[FakeTensorMode]:
-    """Tensors made here have a shape and no content; what a config has compiled runs as it is written.
-
-    Raises:
-        ConfigError: Before torch 2.6, which cannot be told to leave out the compiler.
-    """
+    """Tensors made here have a shape and no content; what is compiled runs as it is written. ConfigError before torch 2.6."""
     if torch.__version__ < (2, 6):
         raise ConfigError(f'counting memory and work needs torch 2.6 or later, this is {torch.__version__}', 'torch',
                           'use an environment with the versions of constraints.txt')

@@ -73,7 +73,6 @@ def map_tensors(batch, function: Callable[[Tensor], Tensor]):
 
 
 def size_in_bytes(batch) -> int:
-    """Bytes of all tensors in a batch."""
     sizes = []
     map_tensors(batch, lambda tensor: sizes.append(tensor.nbytes))
     return sum(sizes)

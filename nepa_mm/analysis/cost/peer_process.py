@@ -18,11 +18,7 @@ SCRIPTS = {'hf-reference': 'hf_reference.py', 'stable-pretraining': 'stable_pret
 
 
 def peer_settings(cfg: Config, batch_size: int, img_size: int, peer_path: str | None, clock: str) -> dict:
-    """What a peer must know to take the same step: sizes, batch, precision and optimizer of a config.
-
-    Raises:
-        ConfigError: For a config that trains anything but NEPA over its own ViT.
-    """
+    """Sizes, batch, precision and optimizer of a config, for a peer; ConfigError where it is not NEPA over its own ViT."""
     backbone = cfg.model.get('backbone', {})
     if not cfg.model.type.endswith('NEPA') or not str(backbone.get('type')).endswith('NEPAViT'):
         raise ConfigError(f'{cfg.model.type!r} is not what --vs compares, nepa_mm.NEPA over nepa_mm.NEPAViT', 'model.type',
@@ -81,7 +77,6 @@ class PeerProcess:
         return answer
 
     def __call__(self, steps: int) -> float:
-        """Seconds of so many steps."""
         self.process.stdin.write(f'run {steps}\n')
         self.process.stdin.flush()
         answer = self.answer()
@@ -89,6 +84,5 @@ class PeerProcess:
         return answer['seconds']
 
     def close(self) -> None:
-        """End the process."""
         self.process.stdin.close()
         self.process.wait()

@@ -37,7 +37,6 @@ class Stopwatch:
         return timed
 
     def seconds(self) -> dict[str, float]:
-        """Sums by name."""
         if not self.on_gpu:
             return {name: sum(end - begin for begin, end in marks) for name, marks in self.marks.items()}
         torch.cuda.synchronize()

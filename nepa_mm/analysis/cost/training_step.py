@@ -103,11 +103,7 @@ def shape_of_model(cfg: Config) -> nn.Module:
 
 @contextmanager
 def counted(cfg: Config, batch_size: int, img_size: int | None = None) -> Iterator[TrainingStep]:
-    """A training step on tensors without content, for as long as the context lasts.
-
-    Raises:
-        ConfigError: For a model whose work depends on values of tensors.
-    """
+    """A training step on tensors without content; ConfigError for a model whose work depends on values of tensors."""
     cfg = copy.deepcopy(cfg)
     cfg.optim_wrapper.clip_grad = None  # mmengine reads the norm's value; it costs next to nothing
     if str(cfg.optim_wrapper.get('type')).endswith('AmpOptimWrapper'):

@@ -68,7 +68,6 @@ class TurnsHook(Hook):
             self.waited.append(time.perf_counter() - self.ended)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """End a turn, or begin one."""
         self.seen += 1
         into = self.seen - self.warmup
         if into == 0:
@@ -103,7 +102,6 @@ class TurnsHook(Hook):
         return seconds
 
     def begin(self) -> None:
-        """Start the clock of a turn."""
         synchronize()
         self.began = self.clock()
 
@@ -136,11 +134,7 @@ def timed_config(args: argparse.Namespace, folder: str) -> Config:
 
 
 def run_turns(runner: Runner, hook: TurnsHook, batch: dict | None = None) -> None:
-    """Train until the hook has had its turns, on a batch that is ready if one is given.
-
-    Raises:
-        ConfigError: For a training that ends before.
-    """
+    """Train, on a batch that is ready if one is given, until the hook has had its turns; ConfigError if it ends before."""
     size = runner.cfg.train_dataloader.batch_size
     runner.register_hook(hook)
     if batch is not None:

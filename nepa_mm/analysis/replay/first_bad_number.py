@@ -54,7 +54,6 @@ class NumberWatch:
         optim_wrapper.backward = count_batches
 
     def takes(self, path: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        """Look at a module's input."""
         if self.forward is None:
             for value in floats_in((args, kwargs)):
                 if not value.isfinite().all():
@@ -77,7 +76,6 @@ class NumberWatch:
                 value.register_hook(partial(self.reaches_output, path))
 
     def reaches_output(self, path: str, gradient: Tensor) -> None:
-        """Look at the gradient of a module's output."""
         if self.backward is not None:
             return
         if gradient.isfinite().all():

@@ -90,7 +90,6 @@ class ReplayRunner(ReliableRunner):
             self.place.begin_at(self)
 
     def validation_is_due(self) -> bool:
-        """Never."""
         return False
 
     def call_hook(self, fn_name: str, **kwargs) -> None:
@@ -130,11 +129,7 @@ class ReplayRunner(ReliableRunner):
         self.replayed.grad_norm = float(torch.linalg.vector_norm(torch.stack(norms))) / (scaler.get_scale() if scaler else 1.)
 
     def end_step(self, outputs: dict) -> None:
-        """Write down what came of the step, and end.
-
-        Raises:
-            StepDone: Always.
-        """
+        """Write down what came of the step, and end by StepDone."""
         replayed, watch = self.replayed, self.watch
         replayed.losses = [{name: float(value) for name, value in each.items()} for each in self.losses]
         replayed.loss = float(outputs['loss']) if 'loss' in outputs else float('nan')

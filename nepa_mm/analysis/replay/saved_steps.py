@@ -30,7 +30,6 @@ class SavedStep:
 
     @property
     def processes(self) -> int:
-        """How many trained together."""
         return self.run['facts']['processes']
 
     @property

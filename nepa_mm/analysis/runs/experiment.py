@@ -69,7 +69,6 @@ def train_all(trainings: list[tuple[Training, int]], jobs: int, folder: Path) ->
 
 
 def train(training: Training, seed: int, folder: Path) -> None:
-    """Run one training of one seed to its end."""
     config, place, options = settings_of(training, seed, folder)
     place.parent.mkdir(parents=True, exist_ok=True)
     train_to_the_end(config, place, options, output=place.with_suffix('.log'))

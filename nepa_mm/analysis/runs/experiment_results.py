@@ -43,7 +43,6 @@ def records_of(rows: list[Row], seeds: Sequence[int], folder: Path, jobs: int = 
 
 
 def write_records(path: Path, records: list[dict]) -> None:
-    """Write a file of records, a line each."""
     path.write_text(''.join(json.dumps(record) + '\n' for record in records))
 
 

@@ -21,5 +21,4 @@ class JsonFile:
             raise argparse.ArgumentTypeError(f'{path!r} is a folder; give a file')
 
     def write(self, figures: dict | list) -> None:
-        """Replace what the file holds."""
         self.path.write_text(json.dumps(figures, indent=1) + '\n')

@@ -84,7 +84,6 @@ def draw_smoothed(axis: Axes, x: np.ndarray, y: np.ndarray, colour, smooth: int)
 
 
 def draw_curve(axis: Axes, runs: dict, key: str, colours: dict, smooth: int, in_epochs: bool) -> None:
-    """A number of the training steps."""
     for name, run in runs.items():
         if key in run.train:
             steps, values = run.train[key]

@@ -61,11 +61,7 @@ def read_run(folder: Path) -> RunLog:
 
 
 def read_lines(path: Path) -> list[dict]:
-    """Records of a file of JSON lines. A last line cut short, as by a full disk or a kill, is left out.
-
-    Raises:
-        DataError: If another line is broken.
-    """
+    """Records of a file of JSON lines. A last line cut short, as by a full disk or a kill, is left out; DataError for another."""
     lines, records = path.read_text(errors='replace').splitlines(), []
     for number, line in enumerate(lines, 1):
         try:
@@ -91,7 +87,6 @@ def curves(records: Iterable[dict]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def last_number(pattern: str, text: str) -> int | None:
-    """The number in the last match of a pattern."""
     found = re.findall(pattern, text)
     return int(found[-1]) if found else None
 

@@ -149,7 +149,6 @@ def short(dtype: torch.dtype) -> str:
 
 
 def split_by(patterns, names: list[str]) -> tuple[list[str], list[str]]:
-    """Names that match a pattern, and those that match none."""
     matching = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
     return matching, [name for name in names if name not in matching]
 

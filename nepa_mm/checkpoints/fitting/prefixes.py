@@ -79,11 +79,7 @@ IN_EVERY_BLOCK = {f'{layer}.{kind}' for layer in ('ln1', 'attn.proj', 'ln2', 'ml
 
 
 def checked(weights: Mapping) -> Mapping[str, Tensor]:
-    """Weights, or those of a checkpoint, which must be of a NEPA model by our names, and of all of it.
-
-    Raises:
-        CheckpointError: If they are not, with the first names that are there, or that lack.
-    """
+    """Weights, or those of a checkpoint, of a whole NEPA model by our names; else a CheckpointError names some of them."""
     weights = weights.get('state_dict', weights)
     if 'backbone.patch_embed.weight' not in weights or 'backbone.layers.0.attn.qkv.weight' not in weights:
         raise CheckpointError(f'it holds no NEPA model; first keys: {list(weights)[:5]}', 'its weights',

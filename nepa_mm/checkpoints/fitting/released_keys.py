@@ -37,11 +37,7 @@ GATED_MLP = {'intermediate.gate_proj.': 'mlp.fc1_g.', 'intermediate.up_proj.': '
 
 
 def mm_parts(names: Iterable[str]) -> dict[str, list[str]]:
-    """Which released parameters make up each of ours: one, or three to stack for the fused projection.
-
-    Raises:
-        CheckpointError: For a name that no released model has.
-    """
+    """Which released parameters make up each of ours: one, or three to stack for qkv; CheckpointError for an unknown name."""
     names = list(names)
     mlp = GATED_MLP if any('.intermediate.gate_proj.' in name for name in names) else PLAIN_MLP
     result = {}
@@ -60,11 +56,7 @@ def stacked(released: Mapping[str, Tensor], parts: list[str]) -> Tensor:
 
 
 def released_parts(names: Iterable[str]) -> dict[str, tuple[str, int | None]]:
-    """Which of our parameters holds each released one, and as which of its thirds if it is the fused projection.
-
-    Raises:
-        CheckpointError: For a name that has no place in the released format.
-    """
+    """Which of our parameters, or third of qkv, each released one is; CheckpointError for a name that the release lacks."""
     places = {}
     for name in names:
         thirds = range(3) if '.qkv.' in name else [None]

@@ -121,7 +121,6 @@ def is_positive(value) -> bool:
 
 
 def resize_of(size) -> tuple[int, int] | int:
-    """(height, width), or the length of the short side."""
     if isinstance(size, int):
         return size, size
     keys = set(size) if isinstance(size, dict) else set()
@@ -131,11 +130,7 @@ def resize_of(size) -> tuple[int, int] | int:
 
 
 def read_file(folder: Path) -> dict | None:
-    """The content of a folder's file; None without one.
-
-    Raises:
-        CheckpointError: If it is no JSON.
-    """
+    """The content of a folder's file; None without one, CheckpointError if it is no JSON."""
     path = folder / NAME
     if not path.is_file():
         return None

@@ -53,11 +53,7 @@ def backbone_kwargs(config: dict) -> dict:
 
 
 def check_values(config: dict) -> None:
-    """Refuse settings of another kind than the authors' class takes.
-
-    Raises:
-        CheckpointError: For the first of them.
-    """
+    """Refuse settings of another kind than the authors' class takes, by a CheckpointError."""
     for keys, what, fits in KINDS:
         for key in keys:
             if key in config and not fits(config[key]):

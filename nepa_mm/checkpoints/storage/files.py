@@ -23,11 +23,7 @@ def is_safetensors(path: Path) -> bool:
 
 
 def existing_file(path: str | Path) -> Path:
-    """The path of a file that has content, or of a folder to which the processes of a training saved.
-
-    Raises:
-        CheckpointError: If it has not.
-    """
+    """The path of a file that has content, or of a folder with a checkpoint in pieces; else CheckpointError."""
     try:
         path = Path(path).expanduser()
         if is_sharded(path):

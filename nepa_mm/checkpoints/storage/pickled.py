@@ -49,7 +49,6 @@ def empty_array(kind: str, *_) -> Array:
 
 
 def scalar(kind: Dtype, content: bytes) -> np.generic:
-    """A number of NumPy's."""
     return np.frombuffer(content, kind.dtype)[0]
 
 

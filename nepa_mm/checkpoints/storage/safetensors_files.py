@@ -61,11 +61,7 @@ def read_tensor(file: Path, name: str) -> Tensor:
 
 
 def shards(index: Path) -> list[Path]:
-    """Files that an index names.
-
-    Raises:
-        CheckpointError: If it is no index, or names a file that is not there or lies outside its folder.
-    """
+    """Files that an index names; CheckpointError for no index, or a file that is missing or outside its folder."""
     try:
         names = sorted(set(json.loads(index.read_text())['weight_map'].values()))
         if not names:

@@ -111,11 +111,7 @@ def read_tensor(folder: Path, entry: Entry) -> Tensor:
 
 
 def read_sharded(folder: Path, map_location=None) -> dict:
-    """The whole checkpoint, as a file of it would hold it.
-
-    Raises:
-        CheckpointError: If a part is missing, or would run code.
-    """
+    """The whole checkpoint, as a file of it would hold it."""
     device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
     checkpoint, entries, _ = read_manifest(folder)
     for entry in entries:

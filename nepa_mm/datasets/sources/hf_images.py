@@ -91,5 +91,4 @@ class HFImageDataset(BaseDataset):
         return table[column], f'{where} {key}={column!r}'
 
     def extra_repr(self) -> list[str]:
-        """Where the data are."""
         return [f'Root of dataset: \t{self.data_root}', f'Split: \t{self.split}']

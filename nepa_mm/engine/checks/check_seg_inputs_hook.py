@@ -68,7 +68,6 @@ class CheckSegInputsHook(Hook):
         self.handle = model.data_preprocessor.register_forward_pre_hook(check, with_kwargs=True)
 
     def after_run(self, runner: Runner) -> None:
-        """Leave the model as it was."""
         if self.handle is not None:
             self.handle.remove()
             self.handle = None

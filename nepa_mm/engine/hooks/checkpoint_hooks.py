@@ -126,7 +126,6 @@ class DurableCheckpointHook(CheckpointHook):
 
     @staticmethod
     def wait(runner: Runner) -> None:
-        """Wait for a save that is under way."""
         if hasattr(runner, 'saves'):
             runner.saves.wait()
 

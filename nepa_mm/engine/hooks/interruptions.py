@@ -182,7 +182,6 @@ class LoaderFaultsHook(Hook):
             self.hear(runner)
 
     def read_queue(self) -> None:
-        """Read what the workers have told."""
         while self.queue and not self.queue.empty():
             self.read.append(self.queue.get())
 

@@ -129,7 +129,6 @@ class ProgressHook(Hook):
         atexit.unregister(self.stop)
 
     def is_time(self) -> bool:
-        """Whether the last drawing is old enough."""
         return time.monotonic() >= self.next_drawing
 
     def draw(self, runner: Runner) -> None:

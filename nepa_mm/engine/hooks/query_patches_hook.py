@@ -76,14 +76,12 @@ class QueryPatchesHook(Hook):
                 self.show(runner, step)
 
     def show(self, runner: Runner, step: int) -> None:
-        """Draw, for the visualizer's backends."""
         figure = draw_query_patches(unwrapped(runner.model), self.pixels, names=self.names, **self.settings)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         runner.visualizer.add_image('query_patches', np.asarray(canvas.buffer_rgba())[..., :3].copy(), step)
 
     def read_images(self, runner: Runner) -> list[tuple[str, Image.Image]]:
-        """Names and images."""
         if not isinstance(self.images, int):
             paths = find_images([self.images] if isinstance(self.images, str) else self.images)
             return [(path.name, read_image(path)) for path in paths]

@@ -151,7 +151,6 @@ class StepMixin:
         return ''
 
     def run(self):
-        """Launch training."""
         self.announce()
         self.expect(-1)
         return super().run()
@@ -226,7 +225,6 @@ class AccumulatingEpochLoop(StepMixin, EpochBasedTrainLoop):
         self._epoch += 1
 
     def run_iter(self, idx: int, data_batch: list | dict) -> None:
-        """One step."""
         self.take_step(idx, data_batch if self.count > 1 else [data_batch])
 
 
@@ -246,7 +244,6 @@ class AccumulatingIterLoop(StepMixin, IterBasedTrainLoop):
         self.dataloader_iterator = StepIterator(self.dataloader_iterator, self.count)
 
     def run_iter(self, data_batch: list) -> None:
-        """One step."""
         self.take_step(self._iter, data_batch)
 
 
@@ -285,7 +282,6 @@ def base_rate(optim_wrapper: OptimWrapper) -> float:
 
 
 def count_of(processes: int) -> str:
-    """So many processes, in words."""
     return f'{processes} process' if processes == 1 else f'{processes} processes'
 
 

@@ -59,7 +59,6 @@ def by_name(state_or_schedules) -> dict:
 
 
 def schedules_of(runner: Runner) -> Iterator:
-    """All built schedules."""
     for schedules in by_name(runner.param_schedulers or []).values():
         yield from schedules
 

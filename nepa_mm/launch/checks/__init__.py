@@ -24,10 +24,6 @@ DATA = (check_data, )
 
 
 def check_config(cfg: Config, splits: tuple[str, ...], checks: Iterable[Callable] = (*SETTINGS, *MACHINE, *DATA)) -> None:
-    """Check a config for a run with the loaders of these splits: 'train', 'val', 'test'.
-
-    Raises:
-        ConfigError, DataError, CheckpointError: With the key.
-    """
+    """Check a config for a run with the loaders of these splits: 'train', 'val', 'test'; the error has the key."""
     for check in checks:
         check(cfg, splits)

@@ -38,7 +38,6 @@ def check_data(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
 
 
 def check_pickles(dataset: dict, key: str) -> None:
-    """No setting of a dataset may be a pickle."""
     for name, value in dataset.items():
         if isinstance(value, str) and value.lower().endswith(PICKLE_SUFFIXES):
             raise DataError(f'{value!r} is a pickle, which would run code as it is read; nothing was run', f'{key}.{name}',

@@ -97,5 +97,4 @@ def names_of(metric: dict, scope: str | None) -> set[str] | None:
 
 
 def listed(value) -> list:
-    """One or several as a list."""
     return list(value) if isinstance(value, (list, tuple)) else [value]

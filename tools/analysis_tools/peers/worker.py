@@ -36,7 +36,6 @@ class Worker:
         return torch.optim.AdamW(groups, **self.settings['adamw'])
 
     def images(self) -> torch.Tensor:
-        """Ready float32 images on the device."""
         return torch.randn(self.settings['batch_size'], 3, *[self.settings['img_size']] * 2, device=self.device)
 
     def step(self, loss_of: Callable, model: torch.nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor) -> None:
