@@ -31,7 +31,7 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.analysis.figures import add_json, ratios
 from nepa_mm.arguments import Options, require_config
 from nepa_mm.errors import ConfigError, one_line_errors
 
@@ -60,7 +60,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
                         help='cpu: processor time, for ratios on a machine without GPU that other work shares')
     parser.add_argument('--scaling', choices=list(POINTS), help='cost over image size, batch or processes, and its exponent')
     parser.add_argument('--points', type=int, nargs='+', help='image sizes, batches or numbers of processes for --scaling')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write all figures to')
+    add_json(parser)
     parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by some launchers')
@@ -91,7 +91,7 @@ from nepa_mm.analysis.cost.device_peaks import peak_of, reached_of
 from nepa_mm.analysis.cost.made_up_batch import made_up_batch, map_tensors
 from nepa_mm.analysis.cost.peer_process import SCRIPTS, PeerProcess, peer_settings
 from nepa_mm.analysis.cost.time_by_part import time_by_part
-from nepa_mm.analysis.cost.turns import TurnsHook, plain_loop, ratios, run_turns, timed_config
+from nepa_mm.analysis.cost.turns import TurnsHook, plain_loop, run_turns, timed_config
 from nepa_mm.launch.build_runner import build_runner
 from nepa_mm.launch.read_config import load_config
 
@@ -108,8 +108,8 @@ def config_of(args: argparse.Namespace, folder: str) -> Config:
     loader.persistent_workers = loader.get('num_workers', 0) > 0
     if args.img_size and args.data:
         raise ConfigError(f'{args.img_size} is for --synthetic', '--img-size', 'with --data set the size in train_pipeline')
-    if args.img_size:
-        training_step.set_image_size(cfg, args.img_size)
+    if args.img_size and 'img_size' in cfg.model.backbone:
+        cfg.model.backbone.img_size = args.img_size
     if args.data:
         use_images(loader, args)
     return cfg
@@ -320,8 +320,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> None:
     if os.environ.get('RANK', '0') != '0':
         return
     Console(width=130).print((scaling_table if args.scaling else table)(figures))
-    if args.json is not None:
-        args.json.write(figures)
+    args.json.write(figures)
 
 
 def without_scaling(argv: list[str]) -> list[str]:

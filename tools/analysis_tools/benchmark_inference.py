@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.analysis.figures import add_json, markdown, ratios, spread
 from nepa_mm.errors import one_line_errors
 from nepa_mm.find_images import find_images
 
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=64, help='most images at once; default: 64')
     parser.add_argument('--workers', type=int, default=2, help='default: 2')
     parser.add_argument('--device', help='default: cuda where there is one')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
+    add_json(parser)
     args = parser.parse_args()
     args.paths = find_images([args.data])
     return args
@@ -56,7 +56,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.utils import progress as host_progress
 from timm.data import ImageDataset, create_loader
 
-from nepa_mm.analysis.cost.turns import ratios, synchronize
+from nepa_mm.analysis.cost.turns import synchronize
 from nepa_mm.apis.get_retriever import retriever_of
 from nepa_mm.apis.images import load_image, loader_of, preparation_of
 from nepa_mm.apis.named_model import device_of
@@ -220,37 +220,25 @@ def measure_faster(paths: list[Path], args: argparse.Namespace) -> dict[str, dic
     return result
 
 
-def show(title: str, rows: dict[str, list[str]]) -> None:
-    width = len(next(iter(rows.values())))
-    print(f'\n| {title} |\n| --- |{" ---: |" * width}')
-    for name, cells in rows.items():
-        print(f'| {name} | {" | ".join(cells)} |')
-
-
-def spread(found: dict) -> str:
-    return f'{found["median"]:.2f} ({found["min"]:.2f} to {found["max"]:.2f})'
-
-
 def main(args: argparse.Namespace) -> None:
     args.device = device_of(args.device)
     host_progress.disable_progress_bar = True
     result = dict(device=str(args.device), threads=torch.get_num_threads(), cores=os.cpu_count())
     if 'main' in args.only:
         found = result['main'] = measure_main(args.paths, args)
-        show('main process | images | us an image | MB more', {
-            name: [f'{each["images"]}', f'{each["us"]:.0f}', f'{each["mb"]:.1f}'] for name, each in found.items()})
+        print('\n' + markdown('main process | images | us an image | MB more', (
+            [name, f'{each["images"]}', f'{each["us"]:.0f}', f'{each["mb"]:.1f}'] for name, each in found.items())))
     if 'timm' in args.only:
         found = result['timm'] = measure_timm(args.paths, args)
-        show('model | ours, ms an image | timm | ours / timm', {
-            name: [f'{each["ours"] * 1e3:.2f}', f'{each["timm"] * 1e3:.2f}', spread(each['ours_of_timm'])]
-            for name, each in found.items()})
+        print('\n' + markdown('model | ours, ms an image | timm | ours / timm', (
+            [name, f'{each["ours"] * 1e3:.2f}', f'{each["timm"] * 1e3:.2f}', spread(each['ours_of_timm'])]
+            for name, each in found.items())))
     if 'faster' in args.only:
         found = result['faster'] = measure_faster(args.paths, args)
-        show('model | images/s | times as fast', {
-            f'{arch}, {way}': [f'{each[way]["images_per_s"]:.2f}', spread(each[way]['faster'])]
-            for arch, each in found.items() for way in WAYS})
-    if args.json:
-        args.json.write(result)
+        print('\n' + markdown('model | images/s | times as fast', (
+            [f'{arch}, {way}', f'{each[way]["images_per_s"]:.2f}', spread(each[way]['faster'])]
+            for arch, each in found.items() for way in WAYS)))
+    args.json.write(result)
 
 
 if __name__ == '__main__':

@@ -36,7 +36,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.analysis.figures import add_json, markdown, ratios, spread
 from nepa_mm.errors import DataError, first_line, one_line_errors
 from nepa_mm.find_images import find_images
 
@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('data', metavar='DATA_DIR', type=Path, nargs='?',
                         help='folder of images, in folders of their own or not; left out, --segmentation alone is measured')
     parser.add_argument('--pretraining', action='store_true', help="measure no more of DATA_DIR than pretraining's loader")
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
+    add_json(parser)
     parser.add_argument('--segmentation', type=Path, metavar='ADE_DIR', help="folder in ADE20K's layout")
     args = parser.parse_args()
     if args.data is None and args.segmentation is None:
@@ -77,7 +77,6 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from nepa_mm.analysis.cost.turns import ratios
 from nepa_mm.datasets import LoadImage, PackPixels, PackTimm, TimmTransform, collate_and_hold
 from nepa_mm.datasets.erased_patches import ErasedPatches
 from nepa_mm.datasets.transforms import load_image
@@ -266,17 +265,12 @@ def measure_transport(repeats: int, batch_size: int = 256, count: int = 5) -> di
 
 def show(title: str, times: dict[str, list[float]], differences: dict | None = None) -> dict[str, dict]:
     """Print a table in Markdown; its numbers."""
-    first = next(iter(times.values()))
-    print(f'\n| {title} | us of CPU an image | images/s of a core | times as fast | pixels off: largest, mean |\n'
-          '| --- | ---: | ---: | ---: | ---: |')
-    result = {}
+    first, result, rows = next(iter(times.values())), {}, []
     for name, each in times.items():
-        faster, off = ratios(first, each), (differences or {}).get(name)
-        result[name] = dict(us=statistics.median(each), ratio=faster['median'], ratios=faster['pairs'], pixels_off=off)
-        spread = f'{faster["median"]:.2f} ({faster["min"]:.2f} to {faster["max"]:.2f})'
-        pixels = f'{off["max"]:.0f}, {off["mean"]:.3f}' if off else ''
-        us = statistics.median(each)
-        print(f'| {name} | {us:.0f} | {1e6 / us:,.0f} | {spread} | {pixels} |')
+        faster, off, us = ratios(first, each), (differences or {}).get(name), statistics.median(each)
+        result[name] = dict(us=us, ratio=faster['median'], ratios=faster['pairs'], pixels_off=off)
+        rows.append([name, f'{us:.0f}', f'{1e6 / us:,.0f}', spread(faster), f'{off["max"]:.0f}, {off["mean"]:.3f}' if off else ''])
+    print('\n' + markdown(f'{title} | us of CPU an image | images/s of a core | times as fast | pixels off: largest, mean', rows))
     return result
 
 
@@ -285,8 +279,8 @@ def main(args: argparse.Namespace) -> None:
     result = {}
     if args.paths:
         init_default_scope('mmpretrain')
-        spread = np.linspace(0, len(args.paths) - 1, min(COUNT, len(args.paths))).astype(int)
-        chosen = [str(args.paths[i]) for i in spread]
+        chosen = np.linspace(0, len(args.paths) - 1, min(COUNT, len(args.paths))).astype(int)
+        chosen = [str(args.paths[i]) for i in chosen]
         times, differences = measure_pipelines(chosen, REPEATS)
         times.update(measure_dali(chosen, REPEATS))
         result = dict(pipelines=show(f'pipeline, {len(chosen)} images', times, differences))
@@ -297,8 +291,7 @@ def main(args: argparse.Namespace) -> None:
     if args.labelled:
         init_default_scope('mmseg')
         result['segmentation'] = show('segmentation', *measure_segmentation(args.labelled, REPEATS))
-    if args.json:
-        args.json.write(result)
+    args.json.write(result)
 
 
 if __name__ == '__main__':

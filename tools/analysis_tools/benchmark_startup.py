@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.analysis.figures import add_json, markdown, ratios, spread
 from nepa_mm.errors import ConfigError, one_line_errors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +56,7 @@ IMAGES = "type='CustomDataset', data_root='{images}', data_prefix='', with_label
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--repeats', type=int, default=5, help='turns; default: 5')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
+    add_json(parser)
     args = parser.parse_args()
     if args.repeats < 1:
         raise ConfigError(f'{args.repeats} is less than 1', '--repeats', 'give 1 or more')
@@ -114,19 +114,16 @@ def main(args: argparse.Namespace) -> None:
     with TemporaryDirectory() as name:
         listed = list(commands(Path(name)))
         turns = [{key: seconds(command, Path(name), code) for key, command, code, _ in listed} for _ in range(args.repeats)]
-    figures = {}
-    print('| command | processor seconds | ratio |\n| --- | ---: | ---: |')
+    figures, rows = {}, []
     for key, _, _, against in listed:
         times = [turn[key] for turn in turns]
         figures[key] = dict(seconds=times, median=statistics.median(times))
-        said = ''
-        if against:
-            ratios = [turn[key] / turn[against] for turn in turns]
-            figures[key].update(against=against, ratios=ratios)
-            said = f'{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})'
-        print(f'| {key} | {figures[key]["median"]:.2f} | {said} |')
-    if args.json:
-        args.json.write(figures)
+        found = against and ratios(times, [turn[against] for turn in turns])
+        if found:
+            figures[key].update(against=against, ratios=found['pairs'])
+        rows.append([key, f'{figures[key]["median"]:.2f}', spread(found) if found else ''])
+    print(markdown('command | processor seconds | ratio', rows))
+    args.json.write(figures)
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.analysis.figures import add_json, markdown
 from nepa_mm.errors import ConfigError, one_line_errors
 
 
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--steps', type=int, default=200, help='compared; the config must train for as many (default: 200)')
     parser.add_argument('--change', nargs='+', required=True, metavar='KEY=VALUE', help='settings of the second run')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings of all runs')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures and the curves to as well')
+    add_json(parser)
     return parser.parse_args()
 
 
@@ -60,15 +60,14 @@ def main(args: argparse.Namespace) -> None:
                 raise ConfigError(f'{args.steps}: {args.config} trains for {len(curves[name])}', '--steps',
                                   'set train_cfg.max_epochs')
             curves[name] = curves[name][:args.steps]
-    print('| run | first loss | last 20, mean | largest difference | mean difference |\n| --- | ---: | ---: | ---: | ---: |')
-    result = {}
+    result, rows = {}, []
     for name, label in (('plain', args.config), ('changed', ' '.join(args.change)), ('seed', 'another seed')):
         difference = np.abs(curves[name] - curves['plain'])
         result[name] = dict(first=curves[name][0], last=curves[name][-20:].mean(), largest=difference.max(),
                             mean=difference.mean())
-        print(f'| {label} | ' + ' | '.join(f'{value:.5f}' for value in result[name].values()) + ' |')
-    if args.json:
-        args.json.write(dict(numbers=result, curves={name: list(each) for name, each in curves.items()}))
+        rows.append([label, *(f'{value:.5f}' for value in result[name].values())])
+    print(markdown('run | first loss | last 20, mean | largest difference | mean difference', rows))
+    args.json.write(dict(numbers=result, curves={name: list(each) for name, each in curves.items()}))
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from nepa_mm.analysis.cost.device_peaks import DEVICES, peak_of
-from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.analysis.figures import add_json
 from nepa_mm.arguments import Options
 from nepa_mm.errors import ConfigError, one_line_errors
 
@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', choices=list(DEVICES), default='H100', help='kind of GPU')
     parser.add_argument('--images', type=int, default=IMAGENET, help="images of an epoch; default: ImageNet-1k's")
     parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
+    add_json(parser)
     args = parser.parse_args()
     for name, wrong in (('gpus', args.gpus < 1), ('gpus-of-machine', args.gpus_of_machine < 1), ('mfu', not 0 < args.mfu <= 1),
                         ('images', args.images < 1)):
@@ -139,8 +139,7 @@ def memory_table(figures: dict) -> Table:
 def main(args: argparse.Namespace) -> None:
     figures = dry_run(args.cfg, args.gpus, args.mfu, args.device, args.images, args.gpus_of_machine)
     Console(width=120).print(table(figures), memory_table(figures))
-    if args.json is not None:
-        args.json.write(figures)
+    args.json.write(figures)
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from unittest import mock
 
-from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.analysis.figures import add_json, ratios
 from nepa_mm.arguments import Options, require_config
 from nepa_mm.errors import one_line_errors
 
@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--repeats', type=int, default=10, help='turns with the guarantees, and as many without')
     parser.add_argument('--warmup', type=int, default=5, help='steps before the first turn')
     parser.add_argument('--folder', help='where to write checkpoints; default: a temporary folder')
-    parser.add_argument('--json', type=JsonFile, help='file for the figures')
+    add_json(parser)
     parser.add_argument('--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE', help='settings of the config')
     parser.set_defaults(work_dir=None, launcher='none', local_rank=0)
     args = parser.parse_args()
@@ -45,13 +45,14 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import save_checkpoint
 
 from nepa_mm.analysis.cost.made_up_batch import made_up_batch
-from nepa_mm.analysis.cost.turns import Clock, TurnsHook, plain_loop, ratios, run_turns, timed_config
+from nepa_mm.analysis.cost.turns import Clock, TurnsHook, plain_loop, run_turns, timed_config
 from nepa_mm.checkpoints.storage.durable import size_of, write_checkpoint
 from nepa_mm.engine import LoaderFaultsHook, StepSeedHook, StopOnDivergenceHook, StopOnSignalHook
 from nepa_mm.launch.build_runner import build_runner
 from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.seeding import seed_all
 
+SAID = '{}: {median:.3f} times {} ({min:.3f} to {max:.3f})'
 GUARANTEES = (LoaderFaultsHook, StepSeedHook, StopOnDivergenceHook, StopOnSignalHook)
 
 
@@ -132,19 +133,16 @@ def main(args: argparse.Namespace) -> None:
         seed_of_an_image_s=timed(lambda: seed_all('sample', 0, 0, 0, 0), 2000),  # of a worker
         checkpoint_bytes=size_of(state), save=ratios(*zip(*saves)), **still)
     for name in ('step', 'save'):
-        low, high = figures[name]['min'], figures[name]['max']
-        print(f'{name}: {figures[name]["median"]:.3f} times mmengine\'s ({low:.3f} to {high:.3f})')
+        print(SAID.format(name, "mmengine's", **figures[name]))
     inside = 1e3 * figures['inside_guarantees_s']
     print(f'a step takes {figures["step_s"] * 1e3:.1f} ms, and {inside:.2f} ms of it are spent in the guarantees')
     print(f'seeding an image takes {figures["seed_of_an_image_s"] * 1e6:.0f} us in a worker; a checkpoint has '
           f'{figures["checkpoint_bytes"] / 1e6:.0f} MB')
     for name, of in dict(standstill='a save that is waited for', step_beside_save='a step alone').items():
-        low, high = figures[name]['min'], figures[name]['max']
-        print(f'{name}: {figures[name]["median"]:.3f} times {of} ({low:.3f} to {high:.3f})')
+        print(SAID.format(name, of, **figures[name]))
     print(f'{figures["saved_bytes"] / 1e6:.0f} MB are saved in {figures["waited_s"]:.2f} s; the first save in the background, '
           f'which finds no memory yet, stands still for {figures["first_standstill_s"]:.2f} s')
-    if args.json:
-        args.json.write(figures)
+    args.json.write(figures)
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ import time
 from inspect import signature
 from pathlib import Path
 
-from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.analysis.figures import add_json, markdown
 from nepa_mm.errors import ConfigError, one_line_errors
 
 
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('configs', metavar='CONFIG', nargs='+', help='config file')
     parser.add_argument('--batch-size', type=int, default=2, help='images in a step')
     parser.add_argument('--iterations', type=int, default=20, help='steps that are timed on a GPU')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
+    add_json(parser)
     args = parser.parse_args()
     if args.batch_size < 2:
         parser.error(f'--batch-size {args.batch_size}: pooling to 1 x 1 and batch norm need 2 images at least')
@@ -51,7 +51,7 @@ from nepa_mm.analysis.cost.made_up_batch import made_up_batch
 from nepa_mm.analysis.cost.training_step import counted, ready_step, shape_of_model, without_checkpoints
 from nepa_mm.analysis.cost.turns import plain_loop
 
-HEADER = ['config', 'images', 'checkpointing', 'parameters, M', 'peak memory, GiB']
+HEADER = 'config | images | checkpointing | parameters, M | peak memory, GiB | '
 
 
 def counted_cost(cfg: Config, batch_size: int) -> tuple[int, int]:
@@ -77,8 +77,7 @@ def checkpointing_choices(cfg: Config) -> list[bool | None]:
 def main(args: argparse.Namespace) -> None:
     on_gpu, rows = torch.cuda.is_available(), []
     print(f'{torch.cuda.get_device_name()}, measured' if on_gpu else 'Counted', f'with PyTorch {torch.__version__}\n')
-    header = [*HEADER, 'ms an iteration' if on_gpu else 'TFLOPs an iteration']
-    print(f'| {" | ".join(header)} |\n| --- {"| ---: " * (len(header) - 1)}|')
+    print(markdown(HEADER + ('ms an iteration' if on_gpu else 'TFLOPs an iteration'), []))
     for path, cfg in zip(args.configs, map(without_checkpoints, args.cfgs)):
         for with_cp in checkpointing_choices(cfg):
             cfg.model.backbone.update({} if with_cp is None else dict(with_cp=with_cp))
@@ -91,10 +90,8 @@ def main(args: argparse.Namespace) -> None:
             rows.append(dict(config=Path(path).name, batch_size=args.batch_size, with_cp=with_cp, parameters=parameters,
                              peak_bytes=peak, **{'seconds' if on_gpu else 'operations': cost}))
             torch.cuda.empty_cache()
-    if args.json is not None:
-        device = torch.cuda.get_device_name() if on_gpu else 'none: counted'
-        command = ' '.join(['measure_segmentation.py', *sys.argv[1:]])
-        args.json.write(dict(command=command, device=device, torch=torch.__version__, rows=rows))
+    args.json.write(dict(command=' '.join(['measure_segmentation.py', *sys.argv[1:]]), torch=torch.__version__, rows=rows,
+                         device=torch.cuda.get_device_name() if on_gpu else 'none: counted'))
 
 
 if __name__ == '__main__':

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
-from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.analysis.figures import add_json
 from nepa_mm.arguments import Options, require_config
 from nepa_mm.errors import ProcessError, one_line_errors
 
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--steps', type=int, default=3, help='steps of a turn')
     parser.add_argument('--turns', type=int, default=3, help='turns')
     parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
+    add_json(parser)
     parser.add_argument('--way', help=argparse.SUPPRESS)  # of a process that this command started
     parser.add_argument('--out', type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -146,10 +146,9 @@ def main(args: argparse.Namespace) -> None:
     rows = measured(args.ways, sys.argv[1:], args.processes, args.turns)
     for row in rows:
         print(', '.join(f'{key} {value:.3f}' if isinstance(value, float) else str(value) for key, value in row.items()))
-    if args.json is not None:
-        device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
-        args.json.write(dict(config=Path(args.config).name, device=device, torch=torch.__version__, processes=args.processes,
-                             batch_size=args.batch_size, steps=args.steps, turns=args.turns, rows=rows))
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
+    args.json.write(dict(config=Path(args.config).name, device=device, torch=torch.__version__, processes=args.processes,
+                         batch_size=args.batch_size, steps=args.steps, turns=args.turns, rows=rows))
 
 
 if __name__ == '__main__':

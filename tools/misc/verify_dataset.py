@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
 from pathlib import Path
 
-from nepa_mm.analysis.runs.json_file import JsonFile
+from nepa_mm.analysis.figures import add_json
 from nepa_mm.arguments import Options
 from nepa_mm.errors import ConfigError, DataError, ProcessError, one_line_errors
 
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--max-label', type=int, help='of a folder with label maps: the largest class number beside 255; 150 for '
                         'ADE20K')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='write the list to this file as well')
+    add_json(parser)
     parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
     args = parser.parse_args()
     if args.workers < 1:
@@ -181,8 +181,7 @@ def main(args: argparse.Namespace) -> None:
             console.print(f'{name}: {" | ".join(labels.said())}', markup=False)
     if not total:
         raise ConfigError('it has no dataset, so there is nothing to verify', args.source, 'give the config of a training')
-    if args.json is not None:
-        args.json.write([dict(path=path, reason=reason) for path, reason in found])
+    args.json.write([dict(path=path, reason=reason) for path, reason in found])
     if found:
         raise DataError(f'{len(found)} of {total} images are broken', args.source, 'mend the files listed, or take them out')
     console.print(f'{total} images, none is broken')

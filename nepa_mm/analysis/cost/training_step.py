@@ -42,12 +42,6 @@ def without_checkpoints(cfg: Config) -> Config:
     return cfg
 
 
-def set_image_size(cfg: Config, img_size: int) -> None:
-    """Tell the backbone the size of its images, if it takes one."""
-    if 'img_size' in cfg.model.backbone:
-        cfg.model.backbone.img_size = img_size
-
-
 @dataclass
 class TrainingStep:
     """One training step on one batch, called as mmengine's loops call it, and what follows it, such as the average."""

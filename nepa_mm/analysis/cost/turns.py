@@ -1,6 +1,5 @@
 """Time whole iterations of the Runner, and in turns with it, in the same training, other systems on the same machine."""
 import argparse
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -144,9 +143,3 @@ def run_turns(runner: Runner, hook: TurnsHook, batch: dict | None = None) -> Non
     if len(hook.seconds['runner']) < hook.repeats:
         raise ConfigError(f'it ends before {hook.repeats} turns of {hook.iterations} steps of {size} images', 'train_cfg',
                           'lower the number of steps, --repeats or --batch-size')
-
-
-def ratios(one: list[float], other: list[float]) -> dict[str, float | list[float]]:
-    """``one / other`` turn by turn: all of them, least, median, most."""
-    pairs = [a / b for a, b in zip(one, other)]
-    return dict(pairs=pairs, min=min(pairs), median=statistics.median(pairs), max=max(pairs))

@@ -8,7 +8,7 @@ from mmengine.optim import OptimWrapper
 
 from nepa_mm.analysis.cost.time_by_part import time_by_part
 from nepa_mm.analysis.cost.training_step import TrainingStep
-from nepa_mm.analysis.cost.turns import Finished, ReadyBatches, TurnsHook, plain_loop, ratios
+from nepa_mm.analysis.cost.turns import Finished, ReadyBatches, TurnsHook, plain_loop
 
 
 def iterations(hook: TurnsHook) -> int:
@@ -59,12 +59,6 @@ def test_turns_hold_whole_iterations_and_nothing_of_the_others(apart, before):
     assert [name for name, steps in seen if steps != 1] == ['bare', 'peer'] * 4
     assert seen[:3] == [('bare', 2), ('peer', 2), ('bare', 1)]
     assert len(hook.waited) == 15
-
-
-def test_ratios_are_between_neighbours():
-    found = ratios([1., 4., 9., 8.], [1., 2., 3., 2.])
-    assert found == dict(pairs=[1., 2., 3., 4.], min=1., median=2.5, max=4.)
-    assert ratios([3., 2.], [1., 1.])['median'] == 2.5 and ratios([3.], [2.])['median'] == 1.5
 
 
 def test_ready_batches():
