@@ -76,8 +76,7 @@ def check_same_sweep(folder: Path, settings: dict) -> None:
 
 def last_accuracy(folder: Path) -> dict[str, float]:
     """The ``accuracy/*`` of the last validation of a run, in percent; with EMA, ``*_origin`` are of the raw weights."""
-    records = logged(folder)
-    validations = [record for record in records if 'accuracy/top1' in record]
+    validations = [record for record in logged(folder) if 'accuracy/top1' in record]
     if not validations:
         raise ConfigError('the run logged no accuracy/top1', str(folder),
                           'its val_evaluator must measure it (topk=1 or topk=(1, 5))')

@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from nepa_mm.checkpoints.record import published_name
@@ -67,7 +66,10 @@ def export_onnx(source: Source, graph: Graph, path: Path, size: tuple[int, int],
     if torch.__version__ < (2, 5):
         raise ConfigError(f'torch {torch.__version__} cannot write what it exports as ONNX', 'torch',
                           'use a later one, or export_torch.py')
-    need('onnx', 'onnxscript', *(['onnxruntime'] if verify else []))
+    missing = [name for name in ('onnx', 'onnxscript', *['onnxruntime'] * verify) if find_spec(name) is None]
+    if missing:  # which would end it later
+        raise ConfigError(f'an ONNX file needs {", ".join(missing)}, not installed here', 'environment',
+                          "pip install 'nepa_mm[export]'")
     from .onnx_model import finish  # which needs onnx
     program, facts = graph.trace(size, dynamic_shape), metadata(source, graph, size, dynamic_shape)
     with quiet('onnxscript', 'torch.onnx'):
@@ -88,20 +90,15 @@ def export_torch(source: Source, graph: Graph, path: Path, size: tuple[int, int]
                  verify: bool = True) -> Exported:
     """Likewise a file of ``torch.export``, for ``torch.export.load``; metadata are in its ``metadata.json``."""
     program, facts = graph.trace(size, dynamic_shape), metadata(source, graph, size, dynamic_shape)
-    forget_origins(program)
+    for module in program.graph_module.modules():  # of the source that made each operation: paths and lines of this machine
+        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+            for key in ('stack_trace', 'from_node'):
+                node.meta.pop(key, None)
 
     def save(file: Path) -> None:
         torch.export.save(program, file, extra_files={'metadata.json': json.dumps(facts)})
 
     return written(path, save, lambda file: torch.export.load(file).module(), graph, facts, verify)
-
-
-def forget_origins(program: ExportedProgram) -> None:
-    """Clear what each operation notes of the source that made it: paths and lines of this machine."""
-    for module in program.graph_module.modules():
-        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
-            for key in ('stack_trace', 'from_node'):
-                node.meta.pop(key, None)
 
 
 def metadata(source: Source, graph: Graph, size: tuple[int, int], dynamic_shape: bool) -> dict:
@@ -181,14 +178,6 @@ def onnx_session(file: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:
     session = importlib.import_module('onnxruntime').InferenceSession(file, providers=['CPUExecutionProvider'])
     return lambda images: tuple(torch.from_numpy(output).to(images.device)
                                 for output in session.run(None, {NAME: images.cpu().numpy()}))
-
-
-def need(*packages: str) -> None:
-    """Refuse to begin what a missing package would end."""
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise ConfigError(f'an ONNX file needs {", ".join(missing)}, not installed here', 'environment',
-                          "pip install 'nepa_mm[export]'")
 
 
 @contextmanager

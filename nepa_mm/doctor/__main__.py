@@ -31,17 +31,12 @@ def said(name: str, done: int) -> None:
         print(f'\r{text:60}\r', end='', file=sys.stderr, flush=True)
 
 
-def try_here(name: str) -> int:
-    """Run a try in this process; of an error of its own, Python prints all."""
-    result = outcome(name)
-    print('; '.join(filter(None, (result['found'], result.get('fix')))))
-    return int(result['kind'] != 'Works')
-
-
 def main() -> int:
     args = parse_args()
     if args.name:
-        return try_here(args.name)
+        result = outcome(args.name)  # of an error of its own, Python prints all
+        print('; '.join(filter(None, (result['found'], result.get('fix')))))
+        return int(result['kind'] != 'Works')
     tried, versions = run_tries(said)
     by_pip = {name: next(iter(found.values())) for name in TRIES if (found := distributions(name))}
     groups = ('installed', 'fits', 'works')

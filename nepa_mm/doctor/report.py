@@ -13,7 +13,9 @@ def print_report(findings: list[Finding]) -> None:
             return print_table(findings)
         except Exception:  # a broken rich is a finding, and no reason to end
             pass
-    print_lines(findings)
+    for each in together(findings):
+        print(f'{each.status:8} {each.name}: {each.found}' + f'; fix: {each.fix}' * bool(each.fix))
+    print(verdict(findings))
 
 
 def print_table(findings: list[Finding]) -> None:
@@ -35,13 +37,6 @@ def print_table(findings: list[Finding]) -> None:
         for each in fixes:
             console.print(Text(f'  {each.name}: {each.fix}'), soft_wrap=True)  # in one piece, for copying
     console.print(Text('\n' + verdict(findings), STYLES[OK if is_well(findings) else PROBLEM]))
-
-
-def print_lines(findings: list[Finding]) -> None:
-    """Print a line for each finding, with its fix."""
-    for each in together(findings):
-        print(f'{each.status:8} {each.name}: {each.found}' + f'; fix: {each.fix}' * bool(each.fix))
-    print(verdict(findings))
 
 
 def together(findings: list[Finding]) -> list[Finding]:

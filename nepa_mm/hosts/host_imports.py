@@ -49,28 +49,24 @@ class AroundImport(MetaPathFinder):
 
 
 def extend_hub(execute: Execute, module: ModuleType) -> None:
-    execute(module)
-    extend(module.ModelHub)
-
-
-def extend(hub) -> None:
     """Let mmpretrain's ``ModelHub`` register our models after its own; nothing is read before it is first asked for a name."""
-    register_theirs, register_ours = hub._register_mmpretrain_models, cache(partial(register_configs, hub))
+    execute(module)
+    hub = module.ModelHub
+    register_theirs = hub._register_mmpretrain_models
+
+    @cache
+    def register_ours() -> None:
+        for folder in OF_MMPRETRAIN:
+            try:  # by the public method, which refuses a name that is taken
+                hub.register_model_index(MIM / 'configs' / folder / 'metafile.yml', config_prefix=MIM)
+            except (ValueError, OSError) as error:
+                warnings.warn(f'models of nepa_mm are missing in list_models ({error})', stacklevel=2)
 
     def register() -> None:
         register_theirs()
         register_ours()
 
     hub._register_mmpretrain_models = staticmethod(register)
-
-
-def register_configs(hub) -> None:
-    """Tell of our models by mmpretrain's public method, which refuses a name that is taken."""
-    for folder in OF_MMPRETRAIN:
-        try:
-            hub.register_model_index(MIM / 'configs' / folder / 'metafile.yml', config_prefix=MIM)
-        except (ValueError, OSError) as error:
-            warnings.warn(f'models of nepa_mm are missing in list_models ({error})', stacklevel=2)
 
 
 def hold_back_operators(execute: Execute, module: ModuleType) -> None:
@@ -176,4 +172,4 @@ def await_hosts() -> None:
         if name not in sys.modules:
             sys.meta_path.insert(0, AroundImport(name, around))
         elif around is extend_hub:
-            extend(sys.modules[name].ModelHub)
+            extend_hub(lambda module: None, sys.modules[name])

@@ -123,7 +123,11 @@ class Explorer:
         size = max(self.sizes)
         scale = max(1, PICTURE / max(size))
         size = tuple(round(side * scale) for side in size)
-        pictures = [data_url(cropped(image, size)) for image in self.images]
+        pictures = []
+        for image in self.images:
+            file = io.BytesIO()
+            cropped(image, size).save(file, 'JPEG', quality=88)
+            pictures.append(f'data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}')
         blocks = {}
         for m, seen in enumerate(self.packed_maps):
             for i, one in enumerate(seen):
@@ -168,9 +172,3 @@ def block(name: str, text: str) -> str:
 def colours_of(colours: Colormap) -> list[str]:
     """256 colours, '#rrggbb'."""
     return ['#' + bytes(rgb).hex() for rgb in colours(np.arange(256), bytes=True)[:, :3]]
-
-
-def data_url(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, 'JPEG', quality=88)
-    return f'data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}'

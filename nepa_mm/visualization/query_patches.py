@@ -104,7 +104,9 @@ def draw_query_patches(model: BaseModel, pixels: Tensor, queries: Sequence[tuple
         for axis, (title, weights) in zip(attended, panels):
             draw_attention(axis, maps, weights[b, i], tokens[i])
             axis.set_title(f'attention\n{title}' if row == 0 else '', fontsize=8)
-        draw_similarity(similar, maps, similarity[b, i], queries[i])
+        similar.imshow(similarity[b, i].reshape(maps.grid).numpy(), cmap=SIMILARITY, vmin=-1, vmax=1, interpolation='nearest',
+                       extent=extent_of(maps))
+        outline_query_and_next(similar, maps, queries[i])
         name = f'{names[b]}\n' if names and (i == 0 or column == 0) else '\n' if names or row == 0 else ''
         asked.set_title(f'{name}query {queries[i][0]}, {queries[i][1]}', fontsize=8, loc='left')
         if row == 0:
@@ -135,13 +137,6 @@ def draw_attention(axis: Axes, maps: PatchMaps, weights: Tensor, token: int) -> 
         paid[token - maps.num_extra_tokens + 1:] = np.nan
     axis.imshow(np.full((*maps.grid, 3), UNSEEN), extent=extent_of(maps))
     axis.imshow(paid.reshape(maps.grid), cmap=ATTENTION, vmin=0, vmax=1, interpolation='nearest', extent=extent_of(maps))
-
-
-def draw_similarity(axis: Axes, maps: PatchMaps, similarity: Tensor, query: tuple[int, int]) -> None:
-    """Cosine [T] with every patch."""
-    axis.imshow(similarity.reshape(maps.grid).numpy(), cmap=SIMILARITY, vmin=-1, vmax=1, interpolation='nearest',
-                extent=extent_of(maps))
-    outline_query_and_next(axis, maps, query)
 
 
 def extent_of(maps: PatchMaps) -> tuple[float, float, float, float]:

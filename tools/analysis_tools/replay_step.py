@@ -29,7 +29,7 @@ if __name__ == '__main__':
     end_on_interrupt()
     args = parse_args()  # what is wrong with them is said before the imports, which take seconds
 
-from nepa_mm.analysis.replay.replayed_step import ReplayedStep, replay
+from nepa_mm.analysis.replay.replayed_step import replay
 from nepa_mm.analysis.replay.report import report_images, report_numbers, report_step
 from nepa_mm.analysis.replay.saved_steps import find_step
 
@@ -41,12 +41,7 @@ def main(args: argparse.Namespace) -> None:
         if replayed.is_bad:
             break
     report_step(saved, rank, replayed)
-    report_numbers(seen_inside(saved, rank, replayed, args.device))
-
-
-def seen_inside(saved, rank: int, replayed: ReplayedStep, device: str | None) -> ReplayedStep:
-    """A step with what its modules gave: the same, or if it was compiled once more without."""
-    return replay(saved, rank, device, compiles=False) if replayed.is_compiled else replayed
+    report_numbers(replay(saved, rank, args.device, compiles=False) if replayed.is_compiled else replayed)
 
 
 if __name__ == '__main__':

@@ -244,13 +244,6 @@ from nepa_mm.analysis.runs.experiment_results import draw_curves, draw_points, r
 PICTURES = dict(table1a=draw_curves, table1b=draw_curves, table1c=draw_curves, epochs=draw_points, sizes=draw_points)
 
 
-def write_page(experiment: str, text: str) -> None:
-    """Put the results of an experiment in their place in docs/evidence.md."""
-    begin, end = f'<!-- results of {experiment} -->\n', '<!-- end of results -->'
-    before, rest = PAGE.read_text().split(begin)
-    PAGE.write_text(before + begin + text + end + rest.split(end, 1)[1])
-
-
 def main(args: argparse.Namespace) -> None:
     rows = EXPERIMENTS[args.experiment]()
     name = f'{args.experiment}.jsonl'
@@ -267,7 +260,9 @@ def main(args: argparse.Namespace) -> None:
         if args.experiment in PICTURES:
             PICTURES[args.experiment](rows, records).savefig(folder / f'{args.experiment}.png')
     if args.docs:
-        write_page(args.experiment, table)
+        begin, end = f'<!-- results of {args.experiment} -->\n', '<!-- end of results -->'
+        before, rest = PAGE.read_text().split(begin)
+        PAGE.write_text(before + begin + table + end + rest.split(end, 1)[1])
 
 
 if __name__ == '__main__':

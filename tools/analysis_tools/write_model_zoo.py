@@ -15,12 +15,11 @@ if __name__ == '__main__':  # before the imports, which take seconds
 import yaml
 from mmengine.config import Config
 
-from nepa_mm.analysis.cost.inference_cost import inference_cost
-from nepa_mm.analysis.cost.training_step import without_checkpoints
+from nepa_mm.analysis.cost.training_step import inference_cost, without_checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = re.compile(r'(?<=<!-- models -->\n).*?(?=<!-- end of models -->)', re.DOTALL)
-HEADER = ['model', 'parameters, M', 'multiply-adds, G', 'published', 'ours', 'weights']
+HEADER = '| model | parameters, M | multiply-adds, G | published | ours | weights |\n| --- | ---: | ---: | --- | --- | --- |'
 
 
 def counted(cfg: Config, known: dict) -> dict:
@@ -56,11 +55,6 @@ def row(model: dict) -> str:
     return f'| {" | ".join(cells)} |'
 
 
-def table(models: list[dict]) -> str:
-    lines = [f'| {" | ".join(HEADER)} |', '| --- | ---: | ---: | --- | --- | --- |', *map(row, models)]
-    return '\n'.join(lines) + '\n'
-
-
 def main() -> None:
     known = {}
     for path in sorted(ROOT.glob('configs/*/metafile.yml')):
@@ -69,7 +63,7 @@ def main() -> None:
             model['Metadata'] = {**model['Metadata'], **counted(Config.fromfile(ROOT / model['Config']), known)}
         path.write_text(yaml.safe_dump(index, sort_keys=False, allow_unicode=True, width=1000))
         readme = path.with_name('README.md')
-        readme.write_text(TABLE.sub(table(index['Models']), readme.read_text()))
+        readme.write_text(TABLE.sub('\n'.join([HEADER, *map(row, index['Models'])]) + '\n', readme.read_text()))
         print(f'{path.relative_to(ROOT)}: {len(index["Models"])} models')
 
 

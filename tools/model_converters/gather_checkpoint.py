@@ -8,9 +8,6 @@ if __name__ == '__main__':
         src='folder of a checkpoint in pieces',
         dst='NAME.pth, with all that a training goes on from, or NAME.safetensors, with the weights alone',
         ema='for .safetensors: take the averaged weights; default: the raw ones')
-
-from nepa_mm.checkpoints.convert import gather
-
-if __name__ == '__main__':
     with one_line_errors():
+        from nepa_mm.checkpoints.convert import gather  # with torch
         print(gather(args.src, args.dst, args.ema))

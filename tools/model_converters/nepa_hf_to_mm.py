@@ -8,9 +8,6 @@ if __name__ == '__main__':
         src='folder, file, or id of a Hugging Face repository (ORG/NAME[@REVISION])',
         dst='file to write, .pth or .safetensors',
         ema='take the averaged weights, pytorch_model_ema.bin')
-
-from nepa_mm.checkpoints.convert import hf_to_mm
-
-if __name__ == '__main__':
     with one_line_errors():
+        from nepa_mm.checkpoints.convert import hf_to_mm  # with torch
         print(hf_to_mm(args.src, args.dst, args.ema))

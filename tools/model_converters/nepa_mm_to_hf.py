@@ -8,9 +8,6 @@ if __name__ == '__main__':
         src='checkpoint of a training, converted or published',
         dst='folder to write',
         ema='take the averaged weights; default: the raw ones')
-
-from nepa_mm.checkpoints.convert import mm_to_hf
-
-if __name__ == '__main__':
     with one_line_errors():
+        from nepa_mm.checkpoints.convert import mm_to_hf  # with torch
         print(mm_to_hf(args.src, args.dst, args.ema))

@@ -8,9 +8,6 @@ if __name__ == '__main__':
         src='checkpoint of a training',
         dst='NAME or NAME.safetensors, or NAME.pth; becomes NAME-0123abcd.*',
         ema='take the averaged weights; default: the raw ones')
-
-from nepa_mm.checkpoints.convert import publish
-
-if __name__ == '__main__':
     with one_line_errors():
+        from nepa_mm.checkpoints.convert import publish  # with torch
         print(publish(args.src, args.dst, args.ema))

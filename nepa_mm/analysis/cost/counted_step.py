@@ -3,7 +3,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from mmengine.optim import OptimWrapper
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
@@ -16,21 +15,6 @@ except ImportError:  # before torch 2.6, which `without_content` refuses
     MemTracker = object
 
 ATEN = torch.ops.aten
-
-
-def attention_formulas(recomputed: bool) -> dict:
-    """Work of attention on the CPU, for which PyTorch has formulas of GPU kernels alone; a causal mask halves nothing.
-
-    Args:
-        recomputed: Count what kernels do, which compute attention again for its gradients: five products of the sizes of the two
-            of the forward pass. Otherwise backward is twice forward, as everywhere else.
-    """
-    halves = 5 if recomputed else 4
-    return {
-        ATEN._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v),
-        ATEN._scaled_dot_product_flash_attention_for_cpu_backward:
-            lambda grad, q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v) * halves // 2,
-    }
 
 
 class PeakTracker(MemTracker):
@@ -69,16 +53,21 @@ def peak_memory(step) -> dict[str, int]:
 
 
 def work(step: Callable, recomputed: bool = False) -> int:
-    """Floating-point operations of a call, two for a multiplication and its addition."""
-    with FlopCounterMode(display=False, custom_mapping=attention_formulas(recomputed)) as flops:
+    """Floating-point operations of a call, two for a multiplication and its addition; a causal mask halves nothing.
+
+    Args:
+        step: To be called.
+        recomputed: Count what kernels do, which compute attention again for its gradients: five products of the sizes of the two
+            of the forward pass. Otherwise backward is twice forward, as everywhere else.
+    """
+    halves = 5 if recomputed else 4
+    formulas = {  # of attention on the CPU; PyTorch has those of GPU kernels alone
+        ATEN._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v),
+        ATEN._scaled_dot_product_flash_attention_for_cpu_backward:
+            lambda grad, q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v) * halves // 2}
+    with FlopCounterMode(display=False, custom_mapping=formulas) as flops:
         step()
     return flops.get_total_flops()
-
-
-def forward_pass(model: nn.Module, batch: dict, optim_wrapper: OptimWrapper) -> None:
-    """The loss of a batch as a training step computes it, without gradients."""
-    with torch.no_grad(), optim_wrapper.optim_context(model):
-        model(**model.data_preprocessor(batch, training=True), mode='loss')
 
 
 def size(model: nn.Module, trained: bool = False) -> int:

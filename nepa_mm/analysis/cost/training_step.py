@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from nepa_mm.errors import ConfigError
 
-from .counted_step import forward_pass, peak_memory, without_content, work
+from .counted_step import peak_memory, size, without_content, work
 from .made_up_batch import made_up_batch, map_tensors
 
 # Kinds of MemTracker under the names of a table; what is left of the total is activations and what is made on the way.
@@ -60,6 +60,11 @@ class TrainingStep:
         self.model.train_step(self.batch, optim_wrapper=self.optim_wrapper)
         for run in self.after:
             run()
+
+    def forward(self) -> None:
+        """The loss of the batch as a step computes it, without gradients."""
+        with torch.no_grad(), self.optim_wrapper.optim_context(self.model):
+            self.model(**self.model.data_preprocessor(self.batch, training=True), mode='loss')
 
 
 def averaging(hook: EMAHook, model: nn.Module) -> Callable:
@@ -144,8 +149,7 @@ def operations(cfg: Config, img_size: int | None = None, images: int = 2) -> tup
     if 'with_cp' in cfg.model.backbone:
         cfg.model.backbone.with_cp = False
     with counted(cfg, images, img_size) as step:
-        forward = work(lambda: forward_pass(step.model, step.batch, step.optim_wrapper))
-        return forward / images, work(step) / images
+        return work(step.forward) / images, work(step) / images
 
 
 def memory_parts(cfg: Config, batch_size: int, img_size: int | None = None) -> dict[str, int]:
@@ -154,3 +158,19 @@ def memory_parts(cfg: Config, batch_size: int, img_size: int | None = None) -> d
         peak = peak_memory(step)
     parts = {name: sum(peak.get(kind, 0) for kind in kinds) for name, kinds in PARTS.items()}
     return {**parts, 'activations': peak['Total'] - sum(parts.values())}
+
+
+def inference_cost(cfg: Config) -> tuple[int, int]:
+    """Multiply-adds of ``model(image)`` for one image of the size that a config trains on, and all parameters of the model.
+
+    Counted are matrix products, attention's in full, and convolutions. A pretraining model gives its backbone's features there,
+    without masks or decoders; a segmentor one window's logits, without the auxiliary head.
+    """
+    cfg = without_checkpoints(cfg)
+    model = shape_of_model(cfg)
+    parameters, side = size(model), cfg.model.data_preprocessor.get('size') or cfg.model.backbone.img_size
+    with without_content() as mode, torch.no_grad():
+        give_memory(model)
+        model.train(False)
+        image = mode.from_tensor(torch.empty(1, 3, *((side, side) if isinstance(side, int) else side)))
+        return work(lambda: model(image, mode='tensor')) // 2, parameters

@@ -155,7 +155,8 @@ def replay(saved: SavedStep, rank: int, device: str | None = None, compiles: boo
         UserError: If the step cannot be done, such as for an image that cannot be read.
     """
     replayed = ReplayedStep()
-    with TemporaryDirectory() as folder, one_of(rank, saved.processes), as_many_threads(saved.threads), on(device):
+    with TemporaryDirectory() as folder, one_of(rank, saved.processes), as_many_threads(saved.threads), patch.object(
+            runner_module, 'get_device', (lambda: device) if device else runner_module.get_device):
         runner = ReplayRunner.from_cfg(replay_config(saved, folder, compiles))
         runner.saved, runner.replayed, runner.compiles, runner.say_images = saved, replayed, compiles, say_images
         try:
@@ -212,10 +213,3 @@ def as_many_threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def on(device: str | None) -> Iterator[None]:
-    """Let mmengine put the model on a device."""
-    with patch.object(runner_module, 'get_device', (lambda: device) if device else runner_module.get_device):
-        yield

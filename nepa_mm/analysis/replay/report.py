@@ -22,7 +22,6 @@ def report_images(saved: SavedStep, rank: int, images: list[str]) -> None:
     console.print(f'Images: {shown}', markup=False, soft_wrap=True)
 
 
-
 def report_step(saved: SavedStep, rank: int, replayed: ReplayedStep) -> None:
     """Hold each loss of the step against that of the training."""
     table = Table('', 'in the training', 'replayed', '')

@@ -25,13 +25,16 @@ def record_of(training: Training, seed: int, folder: Path) -> dict:
     points = {record['step']: {key: record[key] for key in ('step', 'loss', 'collapse') if key in record}
               for record in records if 'loss' in record}  # what is done again after a resume takes the place of the first
     curve = [points[step] for step in sorted(points)]
+    # From the start of each process, which a folder is named after, to its last line
+    seconds = sum(max(path.stat().st_mtime for path in start.rglob('*')) - datetime.strptime(
+        start.name, '%Y%m%d_%H%M%S').timestamp() for start in place.glob('2*_*'))
     return dict(
         training=training.name,
         seed=seed,
         change=training.change,
         command=f'python tools/train.py {config} --work-dir {place} --cfg-options {" ".join(options)}',
         results={key: last[key] for key in KEPT if key in last},
-        wall_s=round(sum(map(duration, place.glob('2*_*')))),
+        wall_s=round(seconds),
         curve=curve[::-max(1, len(curve) // POINTS)][::-1])  # thinned from its end
 
 
@@ -50,11 +53,6 @@ def records_in(path: Path) -> dict[tuple[str, int], dict]:
     """The records of a file, by training and seed; none where it does not exist."""
     records = map(json.loads, path.read_text().splitlines()) if path.exists() else []
     return {(record['training'], record['seed']): record for record in records}
-
-
-def duration(start: Path) -> float:
-    """Seconds from the start of a process of a training, which its folder is named after, to its last line."""
-    return max(path.stat().st_mtime for path in start.rglob('*')) - datetime.strptime(start.name, '%Y%m%d_%H%M%S').timestamp()
 
 
 def numbers_of(row: Row, column: str, records: list[dict]) -> list[float]:

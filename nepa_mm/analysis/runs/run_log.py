@@ -44,7 +44,8 @@ def read_run(folder: Path) -> RunLog:
         if not steps:
             continue  # ended before its first log, or only validated: what was trained before still counts
         if any('epoch' in record for record in steps) and run.epoch_steps is None:
-            run.epoch_steps = last_number(r'; (\d+) an epoch, ', text) or least_epoch(steps)
+            run.epoch_steps = last_number(r'; (\d+) an epoch, ', text) or max(  # the fewest; exact after some epochs
+                -(-record['step'] // record['epoch']) for record in steps if record.get('epoch'))
         checks = [{**record, 'step': record['step'] * (run.epoch_steps or 1)} for record in records if 'lr' not in record]
         first = min(record['step'] for record in (*steps, *checks))
         rates = read_lines(start / LAYER_LR) if (start / LAYER_LR).is_file() else []
@@ -89,8 +90,3 @@ def curves(records: Iterable[dict]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def last_number(pattern: str, text: str) -> int | None:
     found = re.findall(pattern, text)
     return int(found[-1]) if found else None
-
-
-def least_epoch(records: list[dict]) -> int:
-    """The fewest steps an epoch can have had, from steps and their epochs; exact after some epochs."""
-    return max(-(-record['step'] // record['epoch']) for record in records if record.get('epoch'))

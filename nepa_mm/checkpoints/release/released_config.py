@@ -31,9 +31,12 @@ def backbone_kwargs(config: dict) -> dict:
     """Arguments of :class:`NEPAViT` for a released config.
 
     Raises:
-        CheckpointError: If a setting is one that the release never uses and this backbone lacks.
+        CheckpointError: If a setting is of another kind than theirs, or one that no release uses and this backbone lacks.
     """
-    check_values(config)
+    for keys, what, fits in KINDS:
+        for key in keys:
+            if key in config and not fits(config[key]):
+                raise CheckpointError(f'{str(config[key])[:50]!r} is not {what}', f'config.json, {key}', 'mend it')
     for key in UNSUPPORTED:
         if config.get(key):
             raise CheckpointError(f'{config[key]} is not supported; no released checkpoint sets it', f'config.json, {key}',
@@ -50,14 +53,6 @@ def backbone_kwargs(config: dict) -> dict:
         rope=rope,
         qk_norm=None if not config['qk_norm'] else affine if config['qk_norm_affine'] else 'plain',
         act=ACTIVATIONS.get(config['hidden_act'], config['hidden_act']))
-
-
-def check_values(config: dict) -> None:
-    """Refuse settings of another kind than the authors' class takes, by a CheckpointError."""
-    for keys, what, fits in KINDS:
-        for key in keys:
-            if key in config and not fits(config[key]):
-                raise CheckpointError(f'{str(config[key])[:50]!r} is not {what}', f'config.json, {key}', 'mend it')
 
 
 def is_number(value) -> bool:
