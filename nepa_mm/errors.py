@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -117,6 +117,21 @@ def one_line_errors() -> Iterator[None]:
         leave_word(f'nepa_mm: error: {type(error).__name__}: {first_line(error)} | process {os.environ.get("RANK", "0")}, pid '
                    f'{os.getpid()} | see its traceback above', 1)
         raise
+
+
+def run_command(function: Callable, *args):
+    """Call a function of a script that was started as a command; of one that is imported, which gets None, not.
+
+    What is wrong ends in one line, and a number that the function gives is the exit code. A script calls its ``parse_args`` so
+    before the imports that take seconds, and its ``main`` at the end.
+    """
+    if function.__module__ != '__main__':
+        return None
+    with one_line_errors():
+        result = function(*args)
+        if isinstance(result, int):
+            sys.exit(result)
+    return result
 
 
 def is_first_process() -> bool:

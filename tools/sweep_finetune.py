@@ -14,7 +14,7 @@ import csv
 import json
 from pathlib import Path
 
-from nepa_mm.errors import CheckpointError, ConfigError, one_line_errors
+from nepa_mm.errors import CheckpointError, ConfigError, run_command
 from nepa_mm.launch.training_process import logged, train_to_the_end
 
 KEEP_MORE = 'default_hooks.checkpoint.interval=100 default_hooks.checkpoint.max_keep_ckpts=-1'
@@ -54,9 +54,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -124,6 +122,4 @@ def main(args: argparse.Namespace) -> None:
     Console().print(table)
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

@@ -2,7 +2,7 @@
 import argparse
 
 from nepa_mm.arguments import add_run, require_config
-from nepa_mm.errors import end_on_interrupt, one_line_errors
+from nepa_mm.errors import end_on_interrupt, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,8 +26,8 @@ def parse_args() -> argparse.Namespace:
 
 if __name__ == '__main__':
     end_on_interrupt('the test has not come to its end; nothing is measured')
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+args = run_command(parse_args)  # before the imports, which take seconds
 
 import mmengine
 
@@ -52,6 +52,4 @@ def main(args: argparse.Namespace) -> None:
         mmengine.dump(metrics, args.out)
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

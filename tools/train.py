@@ -2,7 +2,7 @@
 import argparse
 
 from nepa_mm.arguments import add_run, require_config
-from nepa_mm.errors import end_on_interrupt, one_line_errors
+from nepa_mm.errors import end_on_interrupt, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,8 +23,8 @@ def parse_args() -> argparse.Namespace:
 
 if __name__ == '__main__':
     end_on_interrupt()
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+args = run_command(parse_args)  # before the imports, which take seconds
 
 from nepa_mm.launch.checks import check_config
 from nepa_mm.launch.read_config import load_config
@@ -44,6 +44,4 @@ def main(args: argparse.Namespace) -> None:
             build_runner(cfg).train()
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

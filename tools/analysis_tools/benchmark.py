@@ -33,7 +33,7 @@ from tempfile import TemporaryDirectory
 
 from nepa_mm.analysis.figures import add_json, ratios
 from nepa_mm.arguments import Options, require_config
-from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.errors import ConfigError, run_command
 
 PEERS = ('hf-reference', 'stable-pretraining', 'mmpretrain-mae')
 POINTS = dict(tokens=[224, 336, 448, 518], batch=[64, 128, 256, 512, 1024], processes=[1, 2])
@@ -74,9 +74,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args(sys.argv[1:])  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args, sys.argv[1:])  # before the imports, which take seconds
 
 import torch
 from mmengine.config import Config
@@ -331,6 +329,4 @@ def without_scaling(argv: list[str]) -> list[str]:
     return parser.parse_known_args(argv)[1]
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args, sys.argv[1:])
+run_command(main, args, sys.argv[1:])

@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nepa_mm.analysis.figures import add_json, markdown, ratios, spread
-from nepa_mm.errors import one_line_errors
+from nepa_mm.errors import run_command
 from nepa_mm.find_images import find_images
 
 
@@ -43,9 +43,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 import numpy as np
 import torch
@@ -241,6 +239,4 @@ def main(args: argparse.Namespace) -> None:
     args.json.write(result)
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

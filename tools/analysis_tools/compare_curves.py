@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nepa_mm.analysis.figures import add_json, markdown
-from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.errors import ConfigError, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,8 +28,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-if __name__ == '__main__':
-    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 import numpy as np
 
@@ -70,6 +69,4 @@ def main(args: argparse.Namespace) -> None:
     args.json.write(dict(numbers=result, curves={name: list(each) for name, each in curves.items()}))
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from nepa_mm.errors import DataError, one_line_errors
+from nepa_mm.errors import DataError, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,8 +33,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 import numpy as np
 from PIL import Image
@@ -91,6 +90,4 @@ def main(args: argparse.Namespace) -> None:
     print(json.dumps(scores(matrix)))
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

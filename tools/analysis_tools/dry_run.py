@@ -15,7 +15,7 @@ from pathlib import Path
 from nepa_mm.analysis.cost.device_peaks import DEVICES, peak_of
 from nepa_mm.analysis.figures import add_json
 from nepa_mm.arguments import Options
-from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.errors import ConfigError, run_command
 
 IMAGENET = 1_281_167
 
@@ -43,9 +43,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 from mmengine.config import Config
 from rich.console import Console
@@ -142,6 +140,4 @@ def main(args: argparse.Namespace) -> None:
     args.json.write(figures)
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

@@ -17,7 +17,7 @@ from unittest import mock
 
 from nepa_mm.analysis.figures import add_json, ratios
 from nepa_mm.arguments import Options, require_config
-from nepa_mm.errors import one_line_errors
+from nepa_mm.errors import run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,9 +36,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 import torch
 from mmengine.runner import Runner
@@ -145,6 +143,4 @@ def main(args: argparse.Namespace) -> None:
     args.json.write(figures)
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

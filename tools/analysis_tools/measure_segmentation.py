@@ -14,7 +14,7 @@ from inspect import signature
 from pathlib import Path
 
 from nepa_mm.analysis.figures import add_json, markdown
-from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.errors import ConfigError, run_command
 
 
 def segmentation_config(path: str) -> 'Config':
@@ -39,8 +39,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 import torch
 from mmengine.config import Config
@@ -94,6 +93,4 @@ def main(args: argparse.Namespace) -> None:
                          device=torch.cuda.get_device_name() if on_gpu else 'none: counted'))
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

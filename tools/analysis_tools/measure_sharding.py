@@ -20,7 +20,7 @@ from types import SimpleNamespace
 
 from nepa_mm.analysis.figures import add_json
 from nepa_mm.arguments import Options, require_config
-from nepa_mm.errors import ProcessError, one_line_errors
+from nepa_mm.errors import ProcessError, run_command
 
 WAYS = ('DDP', 'FSDP1', 'FSDP2', 'FSDP2, bfloat16', 'FSDP2, no reshard')
 
@@ -42,9 +42,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 import torch
 import torch.distributed as dist
@@ -151,6 +149,4 @@ def main(args: argparse.Namespace) -> None:
                          batch_size=args.batch_size, steps=args.steps, turns=args.turns, rows=rows))
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

@@ -9,7 +9,7 @@ curve. Rates per layer are in runs that trained with layer-wise decay and ``nepa
 import argparse
 from pathlib import Path
 
-from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.errors import ConfigError, run_command
 from nepa_mm.new_files import require_new
 
 FORMATS = ('.png', '.pdf', '.svg')
@@ -45,9 +45,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 from nepa_mm.analysis.runs.run_curves import draw_runs
 from nepa_mm.analysis.runs.run_log import read_run
@@ -63,6 +61,4 @@ def main(args: argparse.Namespace) -> None:
     print(f'{args.out} written')
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from nepa_mm.arguments import Options
-from nepa_mm.errors import end_on_interrupt, one_line_errors
+from nepa_mm.errors import end_on_interrupt, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +27,8 @@ def parse_args() -> argparse.Namespace:
 
 if __name__ == '__main__':
     end_on_interrupt()
-    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+
+args = run_command(parse_args)  # before the imports, which take seconds
 
 from nepa_mm.analysis.replay.replayed_step import replay
 from nepa_mm.analysis.replay.report import report_images, report_numbers, report_step
@@ -44,6 +45,4 @@ def main(args: argparse.Namespace) -> None:
     report_numbers(replay(saved, rank, args.device, compiles=False) if replayed.is_compiled else replayed)
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

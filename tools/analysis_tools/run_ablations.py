@@ -10,7 +10,7 @@ import argparse
 import os
 from pathlib import Path
 
-from nepa_mm.errors import DataError, one_line_errors
+from nepa_mm.errors import DataError, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,9 +24,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -98,6 +96,4 @@ def main(args: argparse.Namespace) -> None:
     Console().print(Markdown(table))
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

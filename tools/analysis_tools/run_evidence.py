@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nepa_mm.analysis.runs.experiment import Row, Training
 from nepa_mm.analysis.runs.paper_figures import figure
-from nepa_mm.errors import one_line_errors
+from nepa_mm.errors import run_command
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs/evidence.md'
 
@@ -232,8 +232,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 import torch
 from rich.console import Console
@@ -265,6 +264,4 @@ def main(args: argparse.Namespace) -> None:
         PAGE.write_text(before + begin + table + end + rest.split(end, 1)[1])
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

@@ -2,6 +2,8 @@
 import argparse
 from pathlib import Path
 
+from nepa_mm.errors import run_command
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -10,12 +12,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-if __name__ == '__main__':
-    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
-import nepa_mm  # noqa: F401, before the hosts: see host_imports.py
-
-# isort: split
 import numpy as np
 from mmseg.apis import inference_model
 from PIL import Image
@@ -36,5 +34,4 @@ def main(args: argparse.Namespace) -> None:
     draw_segmentation(rows, model.dataset_meta['classes'], model.dataset_meta['palette']).savefig(args.demo / 'segmentation.png')
 
 
-if __name__ == '__main__':
-    main(args)
+run_command(main, args)

@@ -8,10 +8,9 @@ Prints a line for each image. An image that cannot be used costs one line on sta
 What is done lies in ``OUT.unfinished`` until all is: the same command goes on with it after it was killed.
 """
 import argparse
-import sys
 
 from nepa_mm.arguments import add_inference, add_ranking, check_numbers, check_topk
-from nepa_mm.errors import CheckpointError, one_line_errors
+from nepa_mm.errors import CheckpointError, run_command
 from nepa_mm.find_images import find_images
 from nepa_mm.new_files import require_new
 
@@ -27,9 +26,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 from mmpretrain.models import ImageClassifier
 from mmpretrain.visualization import UniversalVisualizer
@@ -61,6 +58,4 @@ def main(args: argparse.Namespace) -> int:
     return rank(args, inference, args.paths, best_classes(model, args.topk), named, draw, facts, count)
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        sys.exit(main(args))
+run_command(main, args)

@@ -9,12 +9,11 @@ A .npy has the features alone, to be mapped into memory, and a .txt beside it th
 What is done lies in ``OUT.unfinished`` until all is: the same command goes on with it after it was killed.
 """
 import argparse
-import sys
 import zipfile
 from pathlib import Path
 
 from nepa_mm.arguments import add_inference, check_numbers
-from nepa_mm.errors import is_first_process, one_line_errors
+from nepa_mm.errors import is_first_process, run_command
 from nepa_mm.find_images import find_images
 from nepa_mm.new_files import new_file, require_new
 
@@ -36,9 +35,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 import numpy as np
 
@@ -86,6 +83,4 @@ def main(args: argparse.Namespace) -> int:
     return code
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        sys.exit(main(args))
+run_command(main, args)

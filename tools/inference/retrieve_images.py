@@ -7,10 +7,9 @@ Prints for each image those of ``--prototype`` that are most like it, with the c
 With ``--out``, what is done lies beside it until all is: the same command goes on with it after it was killed.
 """
 import argparse
-import sys
 
 from nepa_mm.arguments import INPUT_HELP, add_inference, add_ranking, check_numbers, check_topk, require_out
-from nepa_mm.errors import DataError, is_first_process, one_line_errors
+from nepa_mm.errors import DataError, is_first_process, run_command
 from nepa_mm.find_images import find_images
 from nepa_mm.new_files import require_new
 
@@ -29,9 +28,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 import numpy as np
 import torch
@@ -79,6 +76,4 @@ def main(args: argparse.Namespace) -> int:
     return code or failed
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        sys.exit(main(args))
+run_command(main, args)

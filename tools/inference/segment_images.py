@@ -7,11 +7,10 @@ Writes ``pred/``, label maps of class numbers from 0, and ``vis/``, pictures, an
 analysis_tools/compute_miou.py reads the maps. The same command goes on with what it has not yet written after it was killed.
 """
 import argparse
-import sys
 from pathlib import Path
 
 from nepa_mm.arguments import ELSEWHERE, add_inference, check_numbers
-from nepa_mm.errors import CheckpointError, ConfigError, is_first_process, one_line_errors
+from nepa_mm.errors import CheckpointError, ConfigError, is_first_process, run_command
 from nepa_mm.find_images import find_images
 from nepa_mm.new_files import require_new
 
@@ -30,9 +29,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 import numpy as np
 import torch
@@ -108,6 +105,4 @@ def main(args: argparse.Namespace) -> int:
     return code
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        sys.exit(main(args))
+run_command(main, args)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nepa_mm.analysis.figures import add_json
 from nepa_mm.arguments import Options
-from nepa_mm.errors import ConfigError, DataError, ProcessError, one_line_errors
+from nepa_mm.errors import ConfigError, DataError, ProcessError, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,9 +40,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 import numpy as np
 import torch
@@ -187,6 +185,4 @@ def main(args: argparse.Namespace) -> None:
     console.print(f'{total} images, none is broken')
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

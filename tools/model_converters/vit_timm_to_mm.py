@@ -2,7 +2,7 @@
 import argparse
 from pathlib import Path
 
-from nepa_mm.errors import one_line_errors
+from nepa_mm.errors import run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -15,8 +15,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-if __name__ == '__main__':
-    args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 from nepa_mm.checkpoints.convert import check_suffix, write_weights
 from nepa_mm.checkpoints.fitting.timm_keys import DROPPED, extract_state_dict, resize_relative_positions, timm_to_mmpretrain
@@ -35,6 +34,4 @@ def main(args: argparse.Namespace) -> None:
     print(f'{args.dst}: {len(converted)} tensors renamed, {len(dropped)} dropped{": " if dropped else ""}{", ".join(dropped)}')
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

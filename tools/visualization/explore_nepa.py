@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from nepa_mm.arguments import INPUT_HELP, MODEL_HELP, add_drawing, parsed_choice
-from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.errors import ConfigError, run_command
 from nepa_mm.find_images import find_images
 from nepa_mm.new_files import require_new
 
@@ -50,9 +50,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 from nepa_mm.apis.named_model import model_of
 from nepa_mm.visualization.explorer import Explorer
@@ -90,6 +88,4 @@ def main(args: argparse.Namespace) -> None:
         print(f'{model["name"]}: layers {model["layers"]}, single heads of {heads or "none"}{missing}')
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from nepa_mm.arguments import add_drawing, add_inputs, parsed_choice, parsed_query
-from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.errors import ConfigError, run_command
 from nepa_mm.find_images import find_images
 from nepa_mm.new_files import require_new
 
@@ -44,9 +44,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 from nepa_mm.apis.named_model import model_of
 from nepa_mm.visualization import draw_query_patches
@@ -63,6 +61,4 @@ def main(args: argparse.Namespace) -> None:
     print(f'{args.out}: {len(names)} image{"s" * (len(names) > 1)} of {pixels.shape[-1]} x {pixels.shape[-2]} pixels')
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)
