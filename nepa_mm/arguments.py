@@ -1,6 +1,5 @@
 """Arguments that commands share. Nothing is imported here that takes time: --help and what is wrong in a command come at once."""
 import argparse
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,12 +102,6 @@ def check_topk(topk: int, count: int, of: str) -> None:
     """Refuse a number of what there is less of."""
     if not 1 <= topk <= count:
         raise ConfigError(f'{topk} is not in [1, {count}], {of}', '--topk', 'choose from these')
-
-
-def require_out(out: Path | None) -> None:
-    """Refuse several processes that have nowhere to put their results together."""
-    if out is None and int(os.environ.get('WORLD_SIZE', 1)) > 1:
-        raise ConfigError('several processes put their results together in a file', '--out', 'name it, or start one process')
 
 
 def add_drawing(parser: argparse.ArgumentParser, model_by_name: bool = False) -> None:

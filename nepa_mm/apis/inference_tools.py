@@ -14,7 +14,7 @@ from nepa_mm.errors import is_first_process
 from nepa_mm.new_files import new_file
 
 from .images import load_image, loader_of, picture_of, preparation_of
-from .named_model import model_of
+from .load_model import model_of
 from .run_model import Inference, exit_code
 from .several_processes import await_others, join_processes
 from .unfinished import Rows, Unfinished, say_done

@@ -1,4 +1,10 @@
 """The one door: from what a person names to a loaded model, with the pipeline and the classes that the hosts look for on it."""
+import argparse
+import os
+import sys
+from contextlib import redirect_stdout
+
+import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
@@ -85,6 +91,25 @@ def load_model(address: str, checkpoint: str | None = None, options: dict | None
         init_default_scope('mmseg')
     model.train(False)  # mmpretrain's backbones return None from eval()
     return model
+
+
+def model_of(args: argparse.Namespace, out_type: str | None = None) -> BaseModel:
+    """The model that the arguments name, on its device; what the hosts say about it goes to standard error."""
+    device = device_of(args.device)
+    with redirect_stdout(sys.stderr):
+        return load_model(args.model, args.checkpoint, args.cfg_options, out_type).to(device)
+
+
+def device_of(name: str | None) -> torch.device:
+    """The device of that name, if it is there; without one the GPU, or that of this process, if there is one."""
+    try:
+        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        if device.type == 'cuda' and device.index is None:  # each process of a launcher has a GPU of its own
+            device = torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0)))
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f'{name} cannot be used here ({first_line(error)})', '--device', 'try --device cpu') from error
+    return device
 
 
 def from_file(path: str, options: dict) -> tuple[BaseModel, Config]:

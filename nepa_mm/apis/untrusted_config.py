@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from inspect import isclass
 from types import ModuleType
+from unittest.mock import patch
 
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, TRANSFORMS, Registry, registry
@@ -37,13 +38,8 @@ def importing_nothing() -> Iterator[None]:
             raise CheckpointError(f'a name would import {name!r}', 'its config', 'build the model from its config file')
         return import_module(name)
 
-    before = {name: getattr(registry, name) for name in ('get_object_from_string', 'import_module')}
-    registry.get_object_from_string, registry.import_module = lambda name: None, import_host
-    try:
+    with patch.multiple(registry, get_object_from_string=lambda name: None, import_module=import_host):
         yield
-    finally:
-        for name, value in before.items():
-            setattr(registry, name, value)
 
 
 def without_init(config):

@@ -1,7 +1,7 @@
 """Checkpoints: what they say, where they lie, the authors' format and ours; loading one runs no code of it."""
 from importlib import import_module
 
-from .schemes import path_of
+from .storage.names import path_of
 
 # With these comes torch.
 LAZY = {'fit_state_dict': 'fitting.fit', 'untraced_settings': 'fitting.fit', 'released_state_dict': 'fitting.released_keys',

@@ -29,8 +29,8 @@ from .fitting.fit import Origin, Origins, untraced_settings
 from .fitting.prefixes import backbone_in, checked, state_dict_of, with_our_names
 from .record import KEY, check_kind, facts_in, from_header, model_in, plain_config_text
 from .release.released_files import find_released, meta_of
-from .schemes import SCHEMES
 from .storage.files import about, read_checkpoint, sha256
+from .storage.names import SCHEMES
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)

@@ -23,9 +23,9 @@ from .preprocessing import input_size
 from .release.preprocessor_file import NAME, read_file, to_file
 from .release.released_config import released_config
 from .release.released_files import find_released, meta_of
-from .schemes import path_of
 from .storage.durable import check_whole
 from .storage.files import about, existing_file, is_safetensors, read_checkpoint, sha256
+from .storage.names import path_of
 from .storage.pth_files import key_of, untouched_of, write_frame, write_pth
 from .storage.safetensors_files import ComputedTensors, LazyTensors, write_safetensors
 from .storage.sharded_files import dtype_of, is_sharded, lazy_sharded, place_of, read_manifest, read_tensor

@@ -1,7 +1,9 @@
 """Write a graph to a file, after what is read back gave torch's numbers."""
+import argparse
 import importlib
 import json
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from nepa_mm.apis.load_model import model_of
 from nepa_mm.checkpoints.record import published_name
 from nepa_mm.checkpoints.release.preprocessor_file import fields
 from nepa_mm.errors import CheckpointError, ConfigError, first_line
@@ -20,7 +23,7 @@ from nepa_mm.new_files import link_new, require_new
 from nepa_mm.version import __version__
 
 from .graph import NAME, Graph
-from .source import Source
+from .source import Source, source_of
 
 TOLERANCE = 1e-4
 OPSETS = (18, 25)  # what PyTorch 2.12 with onnxscript 0.7 writes
@@ -41,6 +44,22 @@ class Exported:
                      f'{", ".join(f"{height} x {width}" for height, width in facts["checked_sizes"])} pixels: largest difference '
                      f'{self.difference:.1e}')
         return '\n'.join(lines)
+
+
+def export(args: argparse.Namespace) -> Exported:
+    warnings.filterwarnings('ignore', category=FutureWarning)  # PyTorch's, of its own exporter
+    source = source_of(model_of(args, args.features), args.checkpoint or args.model)
+    graph = Graph(source, args.features is not None, args.argmax, args.normalize == 'inside', args.max_batch)
+    size = source.image_size if args.shape is None else (args.shape[0], args.shape[-1])
+    if size is None:
+        raise ConfigError('it does not say the size of its images', args.model, 'give --shape H W')
+    if args.dynamic_shape and any(side % graph.patch_size for side in size):
+        raise ConfigError(f'{size[0]} {size[1]}: with --dynamic-shape, sides are multiples of the patch', '--shape',
+                          f'give multiples of {graph.patch_size} pixels')
+    settings = dict(dynamic_shape=args.dynamic_shape, verify=not args.no_verify)
+    if 'opset_version' in args:  # of ONNX
+        return export_onnx(source, graph, args.output_file, size, opset=args.opset_version, **settings)
+    return export_torch(source, graph, args.output_file, size, **settings)
 
 
 def export_onnx(source: Source, graph: Graph, path: Path, size: tuple[int, int], dynamic_shape: bool = False,

@@ -4,7 +4,7 @@ import sys
 
 from mmengine.config import Config
 
-from nepa_mm.checkpoints.schemes import path_of
+from nepa_mm.checkpoints.storage.names import path_of
 from nepa_mm.errors import ConfigError, is_first_process
 
 from .config_keys import runner_class

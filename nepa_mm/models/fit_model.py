@@ -59,7 +59,8 @@ def fit_parts(own: dict[str, Tensor], state_dict: dict[str, Tensor], prefixes: t
     for part in dict.fromkeys(name.split('.')[0] for name in own):
         names = [name for name in own if name.split('.')[0] == part]
         missing = [name for name in names if name not in state_dict and not name.endswith('num_batches_tracked')]
-        start = start_of([own[name] for name in names])
+        # How it begins if the checkpoint lacks it: the recipes' classifiers as zeros, as the release's
+        start = 'at random' if any(own[name].is_meta or own[name].any() for name in names) else 'as zeros'
         if not any(name in state_dict for name in names):
             fit.new_parts.append(f'{part} ({len(names)}) {start}')
             continue
@@ -81,11 +82,6 @@ def fit_parts(own: dict[str, Tensor], state_dict: dict[str, Tensor], prefixes: t
         fit.unused_parts.append(f'{part} ({sum(name.split(".")[0] == part for name in unused)})')
     for name in unused:
         del state_dict[name]
-
-
-def start_of(part: list[Tensor]) -> str:
-    """How a part begins that the checkpoint lacks: the recipes' classifiers as zeros, as the release's."""
-    return 'at random' if any(tensor.is_meta or tensor.any() for tensor in part) else 'as zeros'
 
 
 def require_all(fit: Fit, purpose: str, exactly: bool = False) -> None:

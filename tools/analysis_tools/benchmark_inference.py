@@ -57,7 +57,7 @@ from timm.data import ImageDataset, create_loader
 from nepa_mm.analysis.cost.turns import synchronize
 from nepa_mm.apis.get_retriever import retriever_of
 from nepa_mm.apis.images import load_image, loader_of, preparation_of
-from nepa_mm.apis.named_model import device_of
+from nepa_mm.apis.load_model import device_of
 from nepa_mm.apis.predictions import best_classes, features, vectors_of
 from nepa_mm.apis.run_model import Inference
 from nepa_mm.apis.unfinished import Rows

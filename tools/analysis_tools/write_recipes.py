@@ -115,17 +115,12 @@ def table(path: Path) -> list[str]:
     for lrs, (depths, parts, decays) in sorted(rows.items(), key=lambda row: (min(row[1][0]), sorted(row[1][1]))):
         depth = f'{min(depths)} to {max(depths)}' if len(depths) > 1 else min(depths)
         parts = sorted(parts, key=lambda part: (part.startswith('block'), [int(n) for n in re.findall(r'\d+', part)], part))
+        blocks = [part for part in parts if part.startswith('block')]
+        if len(blocks) > 2:
+            parts = [part for part in parts if part not in blocks] + [f'blocks {blocks[0][6:]} to {blocks[-1][6:]}']
         decay = ', '.join(f'{value:g}' for value in sorted(decays)) or '0'
-        lines.append(f'| {depth} | {shortened(parts)} | {decay} | ' + ' | '.join(f'{lr:.3g}' for lr in lrs) + ' |')
+        lines.append(f'| {depth} | {", ".join(parts)} | {decay} | ' + ' | '.join(f'{lr:.3g}' for lr in lrs) + ' |')
     return lines
-
-
-def shortened(parts: list[str]) -> str:
-    """Names of parts, a run of blocks as one."""
-    blocks = [part for part in parts if part.startswith('block')]
-    if len(blocks) > 2:
-        parts = [part for part in parts if part not in blocks] + [f'blocks {blocks[0][6:]} to {blocks[-1][6:]}']
-    return ', '.join(parts)
 
 
 def page() -> str:

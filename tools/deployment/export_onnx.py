@@ -8,5 +8,5 @@ from nepa_mm.errors import one_line_errors
 if __name__ == '__main__':
     with one_line_errors():
         args = parse_export(__doc__, '.onnx')
-        from nepa_mm.deployment.command import export  # with torch
+        from nepa_mm.deployment.files import export  # with torch
         print(export(args))

@@ -7,9 +7,10 @@ Prints for each image those of ``--prototype`` that are most like it, with the c
 With ``--out``, what is done lies beside it until all is: the same command goes on with it after it was killed.
 """
 import argparse
+import os
 
-from nepa_mm.arguments import INPUT_HELP, add_inference, add_ranking, check_numbers, check_topk, require_out
-from nepa_mm.errors import DataError, is_first_process, run_command
+from nepa_mm.arguments import INPUT_HELP, add_inference, add_ranking, check_numbers, check_topk
+from nepa_mm.errors import ConfigError, DataError, is_first_process, run_command
 from nepa_mm.find_images import find_images
 from nepa_mm.new_files import require_new
 
@@ -21,7 +22,8 @@ def parse_args() -> argparse.Namespace:
     add_ranking(parser, 3, 'images to find')
     args = parser.parse_args()
     require_new(args.out, folder=args.show_dir)
-    require_out(args.out)
+    if args.out is None and int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        raise ConfigError('several processes put their results together in a file', '--out', 'name it, or start one process')
     check_numbers(args)
     args.queries, args.searched = find_images(args.inputs), find_images(args.prototype)
     check_topk(args.topk, len(args.searched), 'the number of images of --prototype')

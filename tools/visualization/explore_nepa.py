@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
 
 args = run_command(parse_args)  # before the imports, which take seconds
 
-from nepa_mm.apis.named_model import model_of
+from nepa_mm.apis.load_model import model_of
 from nepa_mm.visualization.explorer import Explorer
 from nepa_mm.visualization.read_image import image_size, read_image
 

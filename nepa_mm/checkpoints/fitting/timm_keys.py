@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nepa_mm.errors import CheckpointError
 
-from .rename import renamed
+from .released_keys import renamed
 
 # Where a checkpoint keeps its encoder, in order of preference: of two, the one that its authors evaluate
 KEYS = ('target_encoder', 'teacher', 'state_dict', 'model', 'encoder', 'student')

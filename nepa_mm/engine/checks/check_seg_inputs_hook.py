@@ -126,8 +126,12 @@ class BatchCheck:
         check_sizes(preprocessor, data, training, self.patch_size, self.test_splits)
         if self.heads and training:
             check_training(preprocessor, data, self.heads)
-        elif self.heads:
-            check_test(data, self.heads, self.metric_ignores)
+        elif self.heads:  # the metric must know every label
+            key, head = next(iter(self.heads.items()))
+            ignores = self.metric_ignores or {f'{key}.ignore_index': head.ignore_index}
+            said = ' or '.join(f'{name}={label}' for name, label in ignores.items())
+            for sample in data.get('data_samples') or []:
+                check_labels(sample, classes_of(head), ignores.values(), key, said)
 
 
 def check_training(preprocessor: nn.Module, data: dict, heads: dict[str, nn.Module]) -> None:
@@ -168,15 +172,6 @@ def check_sizes(preprocessor: nn.Module, data: dict, training: bool, patch_size:
             raise DataError(f'{width}x{height} pixels as the model gets it are less than one patch, '
                             f'model.backbone.patch_size={patch_size}', f'img_path={sample.metainfo.get("img_path")!r}',
                             'enlarge it by Resize in the pipeline, or take it out of the dataset')
-
-
-def check_test(data: dict, heads: dict[str, nn.Module], metric_ignores: dict[str, int]) -> None:
-    """The metric must know every label."""
-    key, head = next(iter(heads.items()))
-    ignores = metric_ignores or {f'{key}.ignore_index': head.ignore_index}
-    said = ' or '.join(f'{name}={label}' for name, label in ignores.items())
-    for sample in data.get('data_samples') or []:
-        check_labels(sample, classes_of(head), ignores.values(), key, said)
 
 
 def check_labels(sample: BaseDataElement, classes: int, ignored: Collection[int | None], key: str, ignored_key: str) -> None:

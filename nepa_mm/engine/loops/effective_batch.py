@@ -143,7 +143,9 @@ class StepMixin:
             runner.logger.info(f'optim_wrapper.accumulative_counts={self.stated_count} becomes {self.count}, which keeps '
                                'auto_scale_lr.base_batch_size')
         scaled = '' if self.lr_factor == 1 else f' (as stated x {self.lr_factor:g})'
-        runner.logger.info(f'Effective batch {self.batch_text}; lr {base_rate(runner.optim_wrapper):g}{scaled}; '
+        wrapper = runner.optim_wrapper  # after a resume with the rate of the checkpoint, or of a change
+        settings = getattr(wrapper, 'base_param_settings', None) or wrapper.optimizer.param_groups[0]
+        runner.logger.info(f'Effective batch {self.batch_text}; lr {settings.get("initial_lr", settings["lr"]):g}{scaled}; '
                            f'{self.max_iters} iterations, {warmup} of them warm-up{self.epoch_text()}')
 
     def epoch_text(self) -> str:
@@ -165,7 +167,8 @@ class StepMixin:
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batches[-1])
         if len(batches) < self.count:
             self.expect(len(batches))
-        outputs, weights = [], batch_weights(batches)
+        sizes = [len(batch['inputs']) for batch in batches] if len(batches) > 1 else [1]  # the last may not be full
+        outputs, weights = [], [size * len(sizes) / sum(sizes) for size in sizes]
         for batch, weight in zip(batches, weights):
             optim_wrapper = runner.optim_wrapper if weight == 1 else WeightedOptimWrapper(runner.optim_wrapper, weight)
             outputs.append(runner.model.train_step(batch, optim_wrapper=optim_wrapper))
@@ -275,20 +278,8 @@ def warmup_keys(schedulers: dict | list | None) -> str:
     return ', '.join(found) or 'param_scheduler'
 
 
-def base_rate(optim_wrapper: OptimWrapper) -> float:
-    """The rate that schedules begin from, as it runs; after a resume it is that of the checkpoint, or of a change."""
-    settings = getattr(optim_wrapper, 'base_param_settings', None) or optim_wrapper.optimizer.param_groups[0]
-    return settings.get('initial_lr', settings['lr'])
-
-
 def count_of(processes: int) -> str:
     return f'{processes} process' if processes == 1 else f'{processes} processes'
-
-
-def batch_weights(batches: list) -> list[float]:
-    """How much each batch counts in the mean over the images of a step; 1 unless the last one is not full."""
-    sizes = [len(batch['inputs']) for batch in batches] if len(batches) > 1 else [1]
-    return [size * len(sizes) / sum(sizes) for size in sizes]
 
 
 def warmup_iters(schedulers: list, epoch_length: int) -> int:

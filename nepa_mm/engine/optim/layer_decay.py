@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 
 from mmengine.optim import DefaultOptimWrapperConstructor, _ParamScheduler
-from torch import Tensor, nn
+from torch import nn
 
 from nepa_mm.errors import ConfigError, checked_choice
 from nepa_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS
@@ -63,7 +63,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             if not param.requires_grad:
                 continue
             depth = depths.get(name, 0)
-            is_head = head_lr is not None and (name not in depths or is_final_norm(name, param, depth))
+            is_final_norm = depth == 0 and param.ndim == 1 and not is_in_block(name) and not name.startswith(POOLED_NORMS)
+            is_head = head_lr is not None and (name not in depths or is_final_norm)
             weight_decay = 0. if param.ndim <= 1 else self.base_wd or 0.
             groups[depth, is_head, weight_decay].append(param)
         for (depth, is_head, weight_decay), members in groups.items():
@@ -84,11 +85,6 @@ def release_depths(backbone: nn.Module) -> dict[str, int]:
 def is_in_block(name: str) -> bool:
     """Whether a parameter belongs to a numbered module, such as ``layers.3``: a block or a stage."""
     return any(part.isdigit() for part in name.split('.'))
-
-
-def is_final_norm(name: str, param: Tensor, depth: int) -> bool:
-    """Whether a parameter of the backbone belongs to the LayerNorm after the last block."""
-    return depth == 0 and param.ndim == 1 and not is_in_block(name) and not name.startswith(POOLED_NORMS)
 
 
 @PARAM_SCHEDULERS.register_module()

@@ -18,7 +18,10 @@ PICKLE_SUFFIXES = ('.pkl', '.pickle', '.p')  # which mmengine's datasets would r
 def check_data(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
     """Look for the data of each loader; some datasets download theirs, or name folders in ways of their own."""
     for key, dataset in datasets_of(cfg, splits):
-        check_pickles(dataset, key)
+        for name, value in dataset.items():
+            if isinstance(value, str) and value.lower().endswith(PICKLE_SUFFIXES):
+                raise DataError(f'{value!r} is a pickle, which would run code as it is read; nothing was run', f'{key}.{name}',
+                                'write it as .txt or .json')
         kind = name_of(dataset)
         by_class = kind in FOLDERS and dataset.get('split') != 'test'
         if not dataset.get('data_root') or not (
@@ -35,13 +38,6 @@ def check_data(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
             check_images(dataset, root, folders, key)
         if 'seg_map_path' in folders:
             check_label_maps(dataset, key)
-
-
-def check_pickles(dataset: dict, key: str) -> None:
-    for name, value in dataset.items():
-        if isinstance(value, str) and value.lower().endswith(PICKLE_SUFFIXES):
-            raise DataError(f'{value!r} is a pickle, which would run code as it is read; nothing was run', f'{key}.{name}',
-                            'write it as .txt or .json')
 
 
 def check_folders(dataset: dict, root: Path, key: str) -> dict[str, Path]:

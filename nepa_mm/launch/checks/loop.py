@@ -5,14 +5,7 @@ from nepa_mm.errors import ConfigError
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.launch.config_parts import SPLITS, dicts_in
 
-
-def counts_epochs(train_cfg: dict) -> bool | None:
-    """Whether a training loop counts epochs; None of one that is not known."""
-    kind = name_of(train_cfg)
-    if not kind:
-        return train_cfg.get('by_epoch')
-    return {'EpochBasedTrainLoop': True, 'AccumulatingEpochLoop': True, 'IterBasedTrainLoop': False,
-            'AccumulatingIterLoop': False}.get(kind)
+COUNTS_EPOCHS = dict(EpochBasedTrainLoop=True, AccumulatingEpochLoop=True, IterBasedTrainLoop=False, AccumulatingIterLoop=False)
 
 
 def check_loop(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
@@ -23,7 +16,8 @@ def check_loop(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
             to: a schedule, a checkpoint, an average or a validation.
     """
     train_cfg = cfg.get('train_cfg') or {}
-    epochs = counts_epochs(train_cfg)
+    kind = name_of(train_cfg)
+    epochs = COUNTS_EPOCHS.get(kind) if kind else train_cfg.get('by_epoch')
     if 'train' not in splits or epochs is None:
         return
     sampler = (cfg.get('train_dataloader') or {}).get('sampler')

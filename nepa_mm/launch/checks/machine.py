@@ -3,8 +3,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from nepa_mm.checkpoints.schemes import path_of
-from nepa_mm.checkpoints.storage.names import is_sharded
+from nepa_mm.checkpoints.storage.names import is_sharded, path_of
 from nepa_mm.errors import CheckpointError, ConfigError
 from nepa_mm.launch.config_parts import SPLITS, value_at
 

@@ -22,7 +22,12 @@ def check_metrics(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
         check_topk(head.get('topk', 1), 'model.head.topk', classes)
     for split in splits:
         metrics = list(metrics_of(cfg, split))
-        check_prefixes(metrics)
+        prefixes = {}
+        for key, metric in metrics:
+            prefix = metric.get('prefix')
+            if name_of(metric) in ('IoUMetric', 'ExactIoUMetric') and prefixes.setdefault(prefix, key) != key:
+                raise ConfigError(f'{prefix!r} is that of {prefixes[prefix]} too, and both report aAcc', f'{key}.prefix',
+                                  "give each its own, or name both in one metric: iou_metrics=['mIoU', 'mFscore']")
         known = [(key, metric) for key, metric in metrics if name_of(metric) in LABELLED]
         for key, metric in known:
             if name_of(metric) == 'Accuracy' and isinstance(classes, int):
@@ -33,16 +38,6 @@ def check_metrics(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
             raise ConfigError(f'{name_of(known[0][1])} needs labels, which these images have not',
                               f'{split}_dataloader.dataset.{unlabelled}',
                               'give labelled ones; tools/inference/classify_images.py names the classes of others')
-
-
-def check_prefixes(metrics: list[tuple[str, dict]]) -> None:
-    """Metrics of segmentation all report ``aAcc``, so two of them need prefixes that differ."""
-    prefixes = {}
-    for key, metric in metrics:
-        prefix = metric.get('prefix')
-        if name_of(metric) in ('IoUMetric', 'ExactIoUMetric') and prefixes.setdefault(prefix, key) != key:
-            raise ConfigError(f'{prefix!r} is that of {prefixes[prefix]} too, and both report aAcc', f'{key}.prefix',
-                              "give each its own, or name both in one metric: iou_metrics=['mIoU', 'mFscore']")
 
 
 def check_topk(topk: int | tuple, key: str, classes: int) -> None:
