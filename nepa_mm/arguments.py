@@ -59,7 +59,6 @@ def add_model(parser: argparse.ArgumentParser, device: str | None = None, by_nam
     """A model, for :func:`model_of`.
 
     Args:
-        parser: To add to.
         device: Where the model is by default; None is a GPU where there is one.
         by_name: Leave out ``MODEL`` itself, as the command finds it among its other arguments.
     """

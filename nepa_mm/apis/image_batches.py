@@ -59,7 +59,6 @@ class PreparedImages(Dataset):
     """Images as the inputs of a model.
 
     Args:
-        paths: Of the images.
         load: Reads one, see :func:`loader_of`.
         prepare: What follows in the pipeline, to a dict with ``inputs``.
         samples: Keep the data samples too, which cost the main process more than the pixels.

@@ -61,14 +61,9 @@ def rank(args: argparse.Namespace, inference: Inference, paths: Sequence[Path], 
     """Predict, and print, draw and write the best of each image, as the arguments of :func:`nepa_mm.arguments.add_ranking` say.
 
     Args:
-        args: Those arguments.
-        inference: What runs the model.
-        paths: Of the images.
         predict: For :meth:`Inference.run`; gives ``scores`` and ``labels`` of the best.
         named: From labels to their names, and to what is written beside path and scores.
         draw: Called with image, sample and file to write.
-        facts: What the results depend on.
-        choices: How many labels there are.
 
     Returns:
         The exit code.

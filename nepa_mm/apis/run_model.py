@@ -68,7 +68,6 @@ class Inference:
         An image that cannot be read or predicted costs one line on standard error, and the others go on.
 
         Args:
-            paths: Of all images.
             predict: From inputs [B, C, H, W] on the device, and data samples if they are asked for, to B values of each column.
             receive: Called with the places of images in ``paths``, and their columns.
             done: Which images need no prediction. A batch is left out if it has only such, so that the other batches are those
@@ -160,12 +159,7 @@ def failure(message: str) -> int:
 
 
 def exit_code(failed: int, count: int) -> int:
-    """Of a command, after all processes have come so far; the first says how many of the images failed.
-
-    Args:
-        failed: Images of this process.
-        count: Of all processes.
-    """
+    """Of a command, after all processes have come so far; the first says how many of the images failed."""
     failed = sum_of_all(failed)
     if not failed:
         return 0

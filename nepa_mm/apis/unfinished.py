@@ -61,10 +61,8 @@ class Rows:
     """A table with a row for each image that was predicted, in the order of the images whatever the order of writing.
 
     Args:
-        count: Of all images.
         out: The file that is to be made of it: the rows are kept in the folder ``OUT.unfinished`` beside it. None keeps them in
             memory, and forgets them with the process.
-        facts: See :class:`Unfinished`.
     """
 
     def __init__(self, count: int, out: Path | None, facts: dict[str, str] | None = None) -> None:

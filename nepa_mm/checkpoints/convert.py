@@ -160,7 +160,6 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
     """Write the weights of a training alone, for others: no optimizer, no logs; the name carries the SHA-256.
 
     Args:
-        src: A checkpoint of a training.
         dst: ``NAME.safetensors`` or ``NAME.pth``; the first eight digits of the digest go before the suffix.
         ema: Take the averaged weights.
 
@@ -191,7 +190,6 @@ def gather(src: str, dst: Path, ema: bool = False) -> str:
     """Write the checkpoint that the processes of a training wrote in pieces as one file.
 
     Args:
-        src: The folder.
         dst: ``NAME.pth``, with all that a training goes on from, or ``NAME.safetensors``, with the weights alone.
         ema: Of these, take the averaged ones.
 

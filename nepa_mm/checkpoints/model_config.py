@@ -14,7 +14,6 @@ def model_config(backbone: dict, num_classes: int | None = None, images: Preproc
     """A config with the model of a checkpoint, and the pipeline that mmpretrain's inferencers ask for.
 
     Args:
-        backbone: Arguments of the :class:`NEPAViT`.
         num_classes: Of the classifier; None for a pretraining checkpoint, which has none.
         images: How they are prepared; default: as the release does it.
     """
@@ -36,10 +35,6 @@ def release_images(backbone: dict, size: int) -> Preprocessing:
 
     They resize the short side to ``size`` / 0.875 for their base model, and for the large one both sides to ``size`` / 0.95,
     whatever the image's shape.
-
-    Args:
-        backbone: Arguments of the :class:`NEPAViT`.
-        size: Height and width of the input.
     """
     arch = backbone.get('arch')
     is_large = arch == 'large' or isinstance(arch, dict) and arch.get('num_layers') == 24
@@ -59,7 +54,6 @@ def inferred_backbone(weights: Mapping[str, Tensor], reason: str) -> dict:
     What no shape shows is the release's choice, and a warning says so.
 
     Args:
-        weights: By our names, ``backbone.*``.
         reason: Why there is nothing better, with the address, for the warning.
     """
     patch, first = weights['backbone.patch_embed.weight'], 'backbone.layers.0'

@@ -69,9 +69,6 @@ def export_onnx(source: Source, graph: Graph, path: Path, size: tuple[int, int],
     Weights of more than 2 GB, which the format does not hold, go to a second file, ``NAME.onnx.data``.
 
     Args:
-        source: Where the graph's model is from.
-        graph: What to export.
-        path: File to write; nothing is written over.
         size: Height and width of the images; of the first that is checked, where they are dynamic.
         dynamic_shape: Images of any whole number of patches.
         opset: Version of ONNX's operators; default: PyTorch's.

@@ -12,10 +12,6 @@ AXES = {0: 'batch', 2: 'rows', 3: 'columns'}  # of the input, where they are ope
 def finish(path: Path, facts: dict) -> int:
     """Rewrite an ONNX file in place; its weights, where they are in a second file, stay there.
 
-    Args:
-        path: The file.
-        facts: Metadata; what is no text goes in as JSON.
-
     Returns:
         The version of ONNX's operators that it is written in.
     """

@@ -12,10 +12,6 @@ def train_to_the_end(config: Path, folder: Path, options: list[str], gpus: int =
     """Run ``tools/train.py`` until the training in ``folder`` is finished; nothing to do if it is already.
 
     Args:
-        config: The config file.
-        folder: Its work dir.
-        options: As for ``--cfg-options``.
-        gpus: Processes (GPUs).
         output: File for what it prints; the terminal when not given.
 
     Raises:

@@ -66,7 +66,6 @@ def check_work_dir(cfg: Config, must_resume: bool = False, overwrite: bool = Fal
     One that the launcher has started again holds the work dir as its own: that was looked at before.
 
     Args:
-        cfg: The config, with ``resume`` and ``work_dir``.
         must_resume: A checkpoint is asked for, so that there must be one; a config's own ``resume=True`` starts anew if not.
         overwrite: Move what is there to a folder ``replaced_TIME`` beside it: kept, but never resumed from.
 

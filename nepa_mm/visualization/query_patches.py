@@ -31,7 +31,6 @@ def chosen(name: str, choice: int | str | Sequence[int], count: int) -> tuple[li
     Args:
         name: 'layers' or 'heads', for the error.
         choice: 'mean' of all, 'all' one by one, or indices, negative ones from the end.
-        count: How many there are.
 
     Raises:
         ConfigError: For an index that is not there.

@@ -70,8 +70,6 @@ def image_size(model: BaseModel, size: Sequence[int] | None = None, config: dict
     """Height and width in pixels: those given, one for a square, or those that the model was trained for.
 
     Args:
-        model: To look at.
-        size: What a person gave.
         config: Of the training; default: the one that a loaded model carries.
 
     Raises:

@@ -56,7 +56,6 @@ def work(step: Callable, recomputed: bool = False) -> int:
     """Floating-point operations of a call, two for a multiplication and its addition; a causal mask halves nothing.
 
     Args:
-        step: To be called.
         recomputed: Count what kernels do, which compute attention again for its gradients: five products of the sizes of the two
             of the forward pass. Otherwise backward is twice forward, as everywhere else.
     """

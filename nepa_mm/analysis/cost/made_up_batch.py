@@ -23,7 +23,6 @@ def made_up_batch(cfg: Config, batch_size: int, img_size: int | None = None):
 
     Args:
         cfg: A config with a ``train_dataloader``; its default scope must be set.
-        batch_size: Images.
         img_size: Side of square images, instead of the pipeline's; not for segmentation, whose labels have a size too.
     """
     dataset = cfg.train_dataloader.dataset

@@ -41,11 +41,6 @@ def peer_settings(cfg: Config, batch_size: int, img_size: int, peer_path: str | 
 class PeerProcess:
     """A peer's training step, which can be asked to run so many times.
 
-    Args:
-        name: One of ``SCRIPTS``.
-        python: The Python that has what the peer needs.
-        settings: Of :func:`peer_settings`.
-
     Raises:
         ConfigError: In one line, if the peer cannot be started.
     """

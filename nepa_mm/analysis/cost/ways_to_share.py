@@ -21,7 +21,6 @@ class Way:
     """How parameters, gradients, optimizer state and average lie on GPUs.
 
     Args:
-        name: What it is called.
         pieces: Among how many GPUs they are shared out; 1 for whole ones on each.
         reshards: Whether parameters are gathered block by block; else all of them for the whole step.
         width: Bytes of a gathered parameter.
@@ -65,11 +64,8 @@ def memory_of(way: Way, parts: dict[str, int], model: nn.Module, blocks: list[nn
     """Bytes of a GPU by part, beside the batch; 'peak' is the most at a time.
 
     Args:
-        way: How the model lies.
         parts: Of :func:`memory_parts`; its gradients are those that are there when activations are at their most.
-        model: Its shapes.
         blocks: Those that FSDP2 gathers one after another.
-        averages: Number of averages of the weights.
         accumulates: Whether gradients of several batches are added up, which are all there from the second on.
         own_buckets: Whether DDP exchanges gradients from where they lie, not from a copy.
     """

@@ -26,10 +26,6 @@ class NumberWatch:
     Forward, a module's parts are done before the module, so that the first bad output is that of the innermost one; an input that
     is bad while no output was means that the module around has made it. Backward, gradients pass from the outputs of later
     modules to those of earlier ones: the first bad one was made by the module whose gradient was the last good one.
-
-    Args:
-        model: Of which one step is to be watched.
-        optim_wrapper: By which it trains.
     """
 
     def __init__(self, model: nn.Module, optim_wrapper: OptimWrapper) -> None:

@@ -146,7 +146,6 @@ def replay(saved: SavedStep, rank: int, device: str | None = None, compiles: boo
 
     Args:
         saved: The step, and from which checkpoint.
-        rank: Of the process.
         device: 'cpu', 'cuda', ...; default: what mmengine would train on.
         compiles: Whether what was compiled is compiled, which is what gives the bits of the training.
         say_images: Gets the images before they are read.

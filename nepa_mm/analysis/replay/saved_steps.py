@@ -71,7 +71,6 @@ def find_step(work_dir: Path, step: int | None = None, options: dict | None = No
     """The step to replay: the one that is asked for; else the one that diverged; else the one behind the newest checkpoint.
 
     Args:
-        work_dir: Of the training.
         step: Counted from 1.
         options: Settings that replace those of its config, such as another place of the images.
 

@@ -94,9 +94,6 @@ def fit_backbone(backbone: nn.Module, weights: dict[str, Tensor], source: str = 
     """Change weights, in place, so that they load into a :class:`NEPAViT` strictly and compute what they did.
 
     Args:
-        backbone: The backbone.
-        weights: By the backbone's names.
-        source: The checkpoint, for messages.
         settings: ``untraced_settings`` of the backbone that was saved, where known.
 
     Returns:

@@ -27,7 +27,6 @@ def to_file(config: dict, image_size: int) -> dict | None:
 
     Args:
         config: With ``model``, and the loaders if there are any.
-        image_size: Height and width of the model's images.
 
     Raises:
         CheckpointError: If the file has no place for a step or for BGR, or the config contradicts itself.
@@ -69,7 +68,6 @@ def from_file(file: dict, release: Callable[[int], Preprocessing], image_size: i
     that is the size of the input, and how a test image is cut to it is the script's.
 
     Args:
-        file: Its content.
         release: The script's, for an input of so many pixels a side.
         image_size: What ``config.json`` says, which has to be the same; None without one.
 
@@ -148,10 +146,7 @@ def images_of(address: str, file: dict | None, release: Callable[[int], Preproce
     """What a folder's file says; without one the release's, and a warning says so.
 
     Args:
-        address: Of the checkpoint, for the warning.
-        file: Its content.
         release: The release's, for an input of so many pixels a side.
-        image_size: Of the model.
         is_sure: Whether ``config.json`` says that size.
     """
     if file is not None:

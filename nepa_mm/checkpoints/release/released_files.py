@@ -98,8 +98,6 @@ def meta_of(released: Released, weights: Mapping[str, Tensor], **facts) -> dict:
 
     Args:
         released: Where the weights come from; without a ``config.json`` their shapes are asked, and a warning says so.
-        weights: By our names.
-        **facts: More for the record.
     """
     if released.config is None:
         backbone, settings = inferred_backbone(weights, f'hf:{released.address} has no config.json'), {}

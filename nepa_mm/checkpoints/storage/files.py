@@ -47,7 +47,6 @@ def read_checkpoint(path: str | Path, map_location=None, more: Sequence[type] = 
     Code in a file is never run: pickles load with ``weights_only=True``, and there is no second attempt.
 
     Args:
-        path: The file, or the folder of pieces.
         map_location: As for ``torch.load``; safetensors and pieces go to the device that it names, else to the CPU.
         more: Harmless classes that pickles may hold beside the usual.
 

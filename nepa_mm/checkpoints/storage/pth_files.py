@@ -26,7 +26,6 @@ def write_frame(path: Path, frame: dict, makers: Mapping[int, Callable[[], Tenso
     to the file one by one. The content alone decides every byte: PyTorch would name the parts after the file, and number it.
 
     Args:
-        path: The file.
         frame: With tensors that are there, and :func:`untouched` ones in place of those that are not yet.
         makers: By :func:`key_of` the place, what makes a tensor; each is asked once.
     """

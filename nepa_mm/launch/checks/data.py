@@ -87,7 +87,6 @@ def check_folder(folder: Path, suffixes: Collection[str], key: str, with_label: 
     Args:
         folder: With one folder for each class, if there are labels.
         suffixes: Of the dataset's images, in small letters.
-        key: Of the dataset.
         with_label: Whether the folders are classes.
 
     Returns:
