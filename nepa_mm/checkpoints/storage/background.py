@@ -55,7 +55,6 @@ class BackgroundSaves:
             self.wait()
 
     def wait(self) -> None:
-        """Wait until nothing is under way."""
         while self.tasks:
             error = self.tasks[0].exception()
             self.tasks.pop(0)  # not before it is done, whatever a signal does to the wait
@@ -124,7 +123,6 @@ class HostCopy:
 
 
 def tensors_in(value) -> Iterator[Tensor]:
-    """All tensors in nested dicts, lists and tuples."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (dict, list, tuple)):

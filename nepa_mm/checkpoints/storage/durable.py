@@ -15,6 +15,7 @@ import torch
 
 from nepa_mm.errors import CheckpointError, StorageError, first_line
 
+from .background import tensors_in
 from .files import naming
 from .found import checkpoints_in
 from .sharded_files import MANIFEST, wrong_files
@@ -47,9 +48,13 @@ def write_checkpoint(checkpoint: dict, path: Path) -> None:
         if isinstance(error, CheckpointError):
             raise StorageError(
                 f'it was written, but is not what was read back ({error.what})', str(path), 'look at the disk') from error
-        raise StorageError(f'it cannot be written: it needs {size_of(checkpoint):,} bytes, and {free(path.parent):,} are free '
-                           f'({str(error).splitlines()[0]})', str(path), 'make room and --resume; older checkpoints are as they '
-                           'were') from error
+        raise cannot_write(path, checkpoint, error) from error
+
+
+def cannot_write(path: Path, state: dict, error: BaseException) -> StorageError:
+    """What to say then, with the bytes that it needs."""
+    return StorageError(f'it cannot be written: it needs {size_of(state):,} bytes, and {free(path.parent):,} are free '
+                        f'({first_line(error)})', str(path), 'make room and --resume; older checkpoints are as they were')
 
 
 def take_name(temporary: Path, path: Path) -> None:
@@ -185,12 +190,7 @@ def newest_whole(folders: list[Path], warn: Callable[[str], None], since: float 
 
 
 def size_of(value) -> int:
-    """Bytes of the tensors in nested dicts and lists."""
-    if isinstance(value, torch.Tensor):
-        return value.numel() * value.element_size()
-    if isinstance(value, dict):
-        return sum(map(size_of, value.values()))
-    return sum(map(size_of, value)) if isinstance(value, (list, tuple)) else 0
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors_in(value))
 
 
 def free(folder: Path) -> int:

@@ -125,7 +125,6 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
-    """Digest of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while block := file.read(1 << 20):

@@ -123,5 +123,4 @@ def dtype_in_files(dtype: torch.dtype) -> tuple[str, int] | None:
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
-    """The content of a tensor, row by row."""
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data

@@ -75,7 +75,6 @@ def is_complete(entry: Entry, files: dict[str, tuple[int, int]]) -> bool:
 
 
 def dtype_of(entry: Entry) -> torch.dtype:
-    """The kind of number."""
     dtype = getattr(torch, entry.dtype, None)
     if not isinstance(dtype, torch.dtype):
         raise ValueError(f'{entry.dtype!r} is no dtype')
@@ -126,7 +125,6 @@ def lazy_sharded(folder: Path) -> tuple[dict, dict[tuple, ComputedTensors]]:
 
 
 def crc_of(path: Path) -> int:
-    """CRC-32 of a file."""
     checksum = 0
     with open(path, 'rb') as file:
         while block := file.read(BLOCK):

@@ -12,7 +12,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from nepa_mm.errors import StorageError, UserError, first_line
 
-from .durable import TEMPORARY, free, is_whole, remove, size_of, sync_folder, take_name, write_checkpoint
+from .durable import TEMPORARY, cannot_write, is_whole, remove, sync_folder, take_name, write_checkpoint
 from .sharded_files import KEY, MANIFEST, Entry, Piece, crc_of
 
 try:
@@ -86,14 +86,7 @@ def as_user_error(error: Exception) -> UserError:
         'look at the disk')
 
 
-def cannot_write(path: Path, state: dict, error: BaseException) -> StorageError:
-    """Likewise, with the bytes that it needs."""
-    return StorageError(f'it cannot be written: it needs {size_of(state):,} bytes, and {free(path.parent):,} are free '
-                        f'({first_line(error)})', str(path), 'make room and --resume; older checkpoints are as they were')
-
-
 def make_folder(temporary: Path) -> None:
-    """An empty one."""
     remove(temporary)
     temporary.mkdir(parents=True)
 

@@ -98,7 +98,6 @@ class FullyShardedDataParallel(nn.Module):
     val_step, test_step = MMDistributedDataParallel.val_step, MMDistributedDataParallel.test_step
 
     def _run_forward(self, data: dict | tuple | list, mode: str):
-        """Losses of a batch."""
         if not self.is_sharded:
             raise ConfigError(f'{type(self).__name__} needs a runner that shares the model out', 'runner_type',
                               "set 'nepa_mm.ReliableRunner'")
@@ -107,7 +106,6 @@ class FullyShardedDataParallel(nn.Module):
         return MMDistributedDataParallel._run_forward(self, data, mode)
 
     def forward(self, *args, **kwargs):
-        """The model's."""
         return self.module(*args, **kwargs)
 
     @contextmanager

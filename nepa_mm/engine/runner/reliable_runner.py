@@ -55,7 +55,6 @@ class ReliableRunner(SavingRunner):
     validates = ends_step = False
 
     def train(self) -> torch.nn.Module:
-        """Launch training."""
         self.saved_facts = self.find_resumed()
         self.settings = settings_of(self.param_schedulers, 'param_scheduler')
         if is_main_process():
