@@ -1,6 +1,7 @@
 """Files of weights from one format to another: the authors' release, ours, ours for publication.
 
-Safetensors are converted tensor by tensor, in the memory of the largest.
+Safetensors are converted tensor by tensor, in the memory of the largest. Each conversion gives back one line that says what was
+done.
 """
 import json
 from collections.abc import Iterable, Mapping
@@ -57,9 +58,6 @@ def hf_to_mm(src: str, dst: Path, ema: bool = False) -> str:
         dst: File to write, ``.pth`` or ``.safetensors``.
         ema: Take the averaged weights, ``pytorch_model_ema.bin``.
 
-    Returns:
-        One line that says what was done.
-
     Raises:
         CheckpointError: If there is no such checkpoint, or it is no NEPA model.
         ConfigError: If ``dst`` exists or cannot be written.
@@ -91,9 +89,6 @@ def mm_to_hf(src: str, dst: Path, ema: bool = False) -> str:
         src: A checkpoint of a training, converted or published.
         dst: Folder to write: ``config.json``, ``model.safetensors``, ``preprocessor_config.json``.
         ema: Take the averaged weights of a training.
-
-    Returns:
-        One line that says what was done, and what of a segmentor the release has no place for.
 
     Raises:
         CheckpointError: If a weight, a setting or a step of the test pipeline has no place in the release.
@@ -163,9 +158,6 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
         dst: ``NAME.safetensors`` or ``NAME.pth``; the first eight digits of the digest go before the suffix.
         ema: Take the averaged weights.
 
-    Returns:
-        One line that says what was done.
-
     Raises:
         CheckpointError: If the weights asked for are not there.
         ConfigError: If the file exists or cannot be written.
@@ -192,9 +184,6 @@ def gather(src: str, dst: Path, ema: bool = False) -> str:
     Args:
         dst: ``NAME.pth``, with all that a training goes on from, or ``NAME.safetensors``, with the weights alone.
         ema: Of these, take the averaged ones.
-
-    Returns:
-        One line that says what was done.
 
     Raises:
         CheckpointError: If there is no such folder, or a byte of it is not what was written.

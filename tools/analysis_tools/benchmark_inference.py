@@ -18,6 +18,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -54,7 +55,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.utils import progress as host_progress
 from timm.data import ImageDataset, create_loader
 
-from nepa_mm.analysis.cost.turns import synchronize
+from nepa_mm.analysis.cost.turns import plain_loop, synchronize
 from nepa_mm.apis.get_retriever import retriever_of
 from nepa_mm.apis.images import load_image, loader_of, preparation_of
 from nepa_mm.apis.load_model import device_of
@@ -207,12 +208,9 @@ def measure_faster(paths: list[Path], args: argparse.Namespace) -> dict[str, dic
         times = {name: [] for name in models}
         for turn in range(args.turns + 1):
             for name, run in models.items():
-                synchronize()
-                begin = clock()
-                ours(run, paths[:count])
-                synchronize()
+                took = plain_loop(partial(ours, run, paths[:count]), clock)(1)
                 if turn:  # the first is to compile
-                    times[name].append(clock() - begin)
+                    times[name].append(took)
         result[arch] = dict(images=count, batch_size=batch, **{name: dict(
             images_per_s=count / statistics.median(each), faster=ratios(times['float32'], each)) for name, each in times.items()})
     return result

@@ -7,7 +7,6 @@ A path that is faster has to learn what the plain path learns. The losses of eve
 seed, says how far apart curves are by chance alone.
 """
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from nepa_mm.analysis.figures import add_json, markdown
 from nepa_mm.errors import ConfigError, run_command
+from nepa_mm.launch.training_process import logged
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,8 +45,7 @@ def train(config: str, options: list[str], seed: int, folder: Path) -> np.ndarra
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1].removeprefix('nepa_mm: error: ')
         raise ConfigError(f'training with {" ".join(options) or "no changes"} failed ({said})', config, 'mend that')
-    lines = map(json.loads, next(folder.glob('*/vis_data/scalars.json')).read_text().splitlines())
-    return np.array([line['loss'] for line in lines if 'loss' in line])
+    return np.array([record['loss'] for record in logged(folder) if 'loss' in record])
 
 
 def main(args: argparse.Namespace) -> None:

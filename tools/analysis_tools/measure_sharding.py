@@ -54,6 +54,7 @@ from torch import nn
 
 from nepa_mm.analysis.cost.made_up_batch import made_up_batch
 from nepa_mm.analysis.cost.training_step import TrainingStep, averaging, ema_hooks, without_checkpoints
+from nepa_mm.analysis.cost.turns import plain_loop
 from nepa_mm.engine import StopOnDivergenceHook
 from nepa_mm.launch.read_config import read_config
 
@@ -93,13 +94,8 @@ def work(way: str, cfg: Config, batch_size: int, steps: int) -> dict:
     else:
         step.after = [averaging(hook, model) for hook in ema_hooks(cfg)]
     StopOnDivergenceHook().before_train(SimpleNamespace(model=model, optim_wrapper=step.optim_wrapper, iter=0))
-    clock, seconds = time.perf_counter if torch.cuda.is_available() else time.process_time, []
-    for _ in range(steps + 2):
-        begun = clock()
-        step()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        seconds.append(clock() - begun)
+    loop = plain_loop(step, time.perf_counter if torch.cuda.is_available() else time.process_time)
+    seconds = [loop(1) for _ in range(steps + 2)]
     used = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 1024 * resource.getrusage(
         resource.RUSAGE_SELF).ru_maxrss
     return dict(gib=used / 2**30, seconds=seconds[2:])

@@ -6,15 +6,12 @@ import torch.distributed as dist
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from nepa_mm.checkpoints.storage.background import local
+
 try:
     from torch.distributed.tensor import DTensor, distribute_tensor
 except ImportError:  # before torch 2.5
     from torch.distributed._tensor import DTensor, distribute_tensor
-
-
-def local(tensor: Tensor) -> Tensor:
-    """This process's piece, which shares its memory; any other tensor as it is."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(state, keep: bool = True):
