@@ -51,7 +51,6 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """Images, for :func:`find_images`."""
     parser.add_argument('inputs', metavar='INPUT', nargs='+', help=INPUT_HELP)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nepa_mm import errors
-from nepa_mm.errors import CheckpointError, ConfigError, DataError, UserError, one_line_errors
+from nepa_mm.errors import CheckpointError, ConfigError, DataError, UserError, one_line_errors, run_command
 from tiny import ROOT
 
 KINDS = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, UserError)}
@@ -64,3 +64,19 @@ def test_an_error_in_a_loader_s_worker_is_one_line_too(capsys):
     with pytest.raises(SystemExit) as exit_, one_line_errors():
         raise error.value
     assert exit_.value.code == 3 and capsys.readouterr().err == 'nepa_mm: error: no such image | a.png | mend it\n'
+
+
+def test_what_a_script_calls_runs_where_it_is_started_as_a_command(capsys):
+    def main(code):
+        if code == 2:
+            raise ConfigError('0 is wrong', 'key', 'give 1')
+        return code
+
+    assert run_command(main, 3) is None  # imported
+    main.__module__ = '__main__'
+    assert run_command(main, 'arguments') == 'arguments'
+    for code in (3, 2, 0):
+        with pytest.raises(SystemExit) as exit_:
+            run_command(main, code)
+        assert exit_.value.code == code
+    assert capsys.readouterr().err == 'nepa_mm: error: 0 is wrong | key | give 1\n'

@@ -110,7 +110,6 @@ class Graph(nn.Module):
 
     @property
     def batches(self) -> list[int]:
-        """Numbers of images to check with."""
         return [batch for batch in (1, 2, 3) if batch <= self.max_batch]
 
     @property

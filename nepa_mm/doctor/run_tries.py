@@ -115,7 +115,6 @@ def finding(each: Try, result: dict) -> Finding:
 
 
 def hint(error: str) -> str:
-    """What to do about an error that is known."""
     for pattern, fix in HINTS:
         if re.search(pattern, error):
             return fix
@@ -133,6 +132,5 @@ def again(each: Try) -> str:
 
 
 def reinstall_command(module: str) -> str:
-    """The command that installs a module over what is there."""
     names = ' '.join(f'{name}=={has}' for name, has in distributions(module).items())
     return f'pip install --force-reinstall --no-deps {names}' if names else install_command(module)

@@ -40,7 +40,6 @@ def read_every_suffix(cfg: Config) -> None:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config with its options, and set launcher and work_dir."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher

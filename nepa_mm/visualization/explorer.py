@@ -170,5 +170,4 @@ def block(name: str, text: str) -> str:
 
 
 def colours_of(colours: Colormap) -> list[str]:
-    """256 colours, '#rrggbb'."""
     return ['#' + bytes(rgb).hex() for rgb in colours(np.arange(256), bytes=True)[:, :3]]

@@ -61,7 +61,6 @@ def panel(progress: Progress) -> Group:
 
 
 def bar(name: str, done: int, total: int) -> Table:
-    """A bar as wide as the terminal allows."""
     row = Table.grid(Column(no_wrap=True), Column(ratio=1), Column(no_wrap=True), padding=(0, 1), expand=True)
     row.add_row(name, ProgressBar(total=total, completed=done), f'{100 * done / max(total, 1):.0f} %')
     return row

@@ -100,7 +100,6 @@ CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
 # The config that is timed
 
 def config_of(args: argparse.Namespace, folder: str) -> Config:
-    """The config with the batch and the data that were asked for."""
     cfg = timed_config(args, folder)
     loader = cfg.train_dataloader
     loader.persistent_workers = loader.get('num_workers', 0) > 0
@@ -132,7 +131,6 @@ def use_images(loader: dict, args: argparse.Namespace) -> None:
 # Measuring
 
 def peers(args: argparse.Namespace, cfg: Config, batch: dict, img_size: int) -> dict:
-    """The systems that were asked for beside our own."""
     size, clock = cfg.train_dataloader.batch_size, CLOCKS[args.clock]
     if args.change:
         changed = copy.deepcopy(cfg)
@@ -204,7 +202,6 @@ def measure(args: argparse.Namespace) -> dict:
 
 
 def systems(hook: TurnsHook, images: int) -> dict:
-    """Images/s of each system: turn by turn, and the median."""
     rates = {name: [images * hook.iterations / turn for turn in seconds] for name, seconds in hook.seconds.items()}
     return {name: dict(images_per_s=each, median=statistics.median_high(each)) for name, each in rates.items()}
 
@@ -298,7 +295,6 @@ def tokens_of(cfg: Config, img_size: int) -> int | None:
 # The command
 
 def machine() -> dict:
-    """What the figures were taken on."""
     device = torch.cuda.get_device_name() if ON_GPU else f'CPU, {os.cpu_count()} cores'
     packages = {name: version(name) for name in ('timm', 'numpy')}
     return dict(device=device, threads=torch.get_num_threads(), load=os.getloadavg()[0], python=platform.python_version(),

@@ -145,7 +145,6 @@ def timed(run: Callable, *args) -> float:
 
 
 def like_timm(model: ImageClassifier, data: Path, count: int, batch_size: int, workers: int, device: torch.device) -> None:
-    """The best classes of images by timm's loader, as timm's inference.py has them."""
     step = next(step for step in model._config.test_dataloader.dataset.pipeline if 'TimmTransform' in str(step['type']))
     dataset = ImageDataset(str(data))
     dataset.reader.samples = dataset.reader.samples[:count]
@@ -162,7 +161,6 @@ def like_timm(model: ImageClassifier, data: Path, count: int, batch_size: int, w
 
 
 def ours(run: Inference, paths: list[Path]) -> None:
-    """The same by ours, with rows on the disk."""
     with TemporaryDirectory() as folder:
         rows = Rows(len(paths), Path(folder, 'out'), {})
         run.run(paths, best_classes(run.model, TOPK), rows.add)

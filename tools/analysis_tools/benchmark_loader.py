@@ -262,7 +262,6 @@ def measure_transport(repeats: int, batch_size: int = 256, count: int = 5) -> di
 
 
 def show(title: str, times: dict[str, list[float]], differences: dict | None = None) -> dict[str, dict]:
-    """Print a table in Markdown; its numbers."""
     first, result, rows = next(iter(times.values())), {}, []
     for name, each in times.items():
         faster, off, us = ratios(first, each), (differences or {}).get(name), statistics.median(each)

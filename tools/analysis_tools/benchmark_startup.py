@@ -97,7 +97,6 @@ def commands(folder: Path) -> Iterator[tuple[str, list, int, str | None]]:
 
 
 def seconds(command: list, folder: Path, code: int) -> float:
-    """Processor seconds of a command, which must end with this exit code."""
     env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join([str(folder), str(ROOT)])}
     with open(folder / 'printed.log', 'w') as log:
         process = subprocess.Popen([sys.executable, *map(str, command)], cwd=folder, env=env, stdout=log, stderr=log)

@@ -37,7 +37,6 @@ SEED = 1337
 
 
 def train(config: str, options: list[str], seed: int, folder: Path) -> np.ndarray:
-    """Losses of a run, one for each step."""
     command = [sys.executable, TRAIN, config, '--work-dir', folder, '--no-validate', '--cfg-options', f'randomness.seed={seed}',
                'default_hooks.logger.interval=1', 'log_processor.window_size=1', *options]
     environ = dict(os.environ, PYTHONPATH=os.pathsep.join([str(TRAIN.parents[1]), os.environ.get('PYTHONPATH', '')]))

@@ -84,7 +84,6 @@ def met(seconds: float, files: float) -> str:
 
 
 def rows() -> Iterator[list[str]]:
-    """Cells of the table, row by row, as soon as they are measured."""
     with multiprocessing.get_context('spawn').Pool(1, maxtasksperchild=1) as apart:
         # Without the end of Python, where PyTorch's clean-up maps 130 MB more of its libraries and would hide as much.
         seconds, cpu, imported = measure('-c', 'import os, nepa_mm; os._exit(0)')

@@ -102,7 +102,6 @@ def work(way: str, cfg: Config, batch_size: int, steps: int) -> dict:
 
 
 def launch(way: str, arguments: list[str], processes: int) -> list[dict]:
-    """What each of the processes of a way has measured."""
     with TemporaryDirectory() as folder:
         done = subprocess.run([
             sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}',

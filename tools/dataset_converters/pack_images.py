@@ -55,7 +55,6 @@ def list_images(src: Path) -> tuple[list[dict], list[str] | None]:
 
 
 def write(images: list[dict], classes: list[str] | None, folder: Path) -> list[int]:
-    """Write the dataset; checksums of the images as they were read."""
     import datasets
 
     from nepa_mm.datasets.sources.hf_arrow import PACKED

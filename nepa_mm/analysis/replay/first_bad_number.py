@@ -58,7 +58,6 @@ class NumberWatch:
                     return
 
     def gives(self, path: str, module: nn.Module, args: tuple, output) -> None:
-        """Look at a module's output, and at its gradient when it comes."""
         for value in floats_in(output):
             largest = value.detach().abs().max().item() if value.numel() else 0.
             self.outputs[path] = max(largest, self.outputs.get(path, 0.))
@@ -81,7 +80,6 @@ class NumberWatch:
                 self.batch, self.last_good, 'backward', f'{counted(gradient)} in the gradient that reaches the output of {path}')
 
     def reaches_parameter(self, name: str, parameter: nn.Parameter) -> None:
-        """Look at the gradient of a parameter, as it is accumulated so far."""
         gradient = parameter.grad
         self.gradients[name] = gradient.abs().max().item()
         if self.backward is None and not gradient.isfinite().all():

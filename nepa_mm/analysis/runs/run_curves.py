@@ -60,7 +60,6 @@ def draw_runs(runs: dict[str, RunLog], smooth: int = 1, metrics: list[str] | Non
 
 
 def x_of(run: RunLog, steps: np.ndarray, in_epochs: bool) -> np.ndarray:
-    """Steps, or epochs with their fractions."""
     return steps / run.epoch_steps if in_epochs else steps
 
 

@@ -76,7 +76,6 @@ def read_lines(path: Path) -> list[dict]:
 
 
 def curves(records: Iterable[dict]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Steps and values by name, of what is a number."""
     found = {}
     for record in records:
         for key, value in record.items():

@@ -74,7 +74,6 @@ def released_state_dict(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def third_of(ours: Mapping[str, Tensor], name: str, third: int | None) -> Tensor:
-    """The released parameter that is one of ours or a third of it."""
     return ours[name] if third is None else ours[name].chunk(3)[third]
 
 

@@ -79,7 +79,6 @@ def main_weights(folder: Path) -> Path:
 
 
 def download(repository: str, ema: bool) -> Path:
-    """Download a Hugging Face repository to its cache and return the local folder."""
     if not re.fullmatch(r'[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?', repository):
         raise CheckpointError('there is no such folder', f'hf:{repository}',
                               'give a folder, or a repository of the Hugging Face hub as ORG/NAME or ORG/NAME@REVISION')

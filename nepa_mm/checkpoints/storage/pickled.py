@@ -126,7 +126,6 @@ def by_given_names() -> Iterator[None]:
 
 
 def read_meta(path: Path) -> dict:
-    """``meta`` of a checkpoint, without reading its tensors."""
     return read_lazily(path).get('meta', {})
 
 

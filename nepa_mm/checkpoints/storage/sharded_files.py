@@ -92,7 +92,6 @@ def place_of(checkpoint: dict, keys: Sequence) -> dict | list:
 
 
 def read_tensor(folder: Path, entry: Entry) -> Tensor:
-    """One tensor, put together of its pieces."""
     tensor = torch.empty(entry.shape, dtype=dtype_of(entry))
     for file, begin, offsets, sizes in entry.pieces:
         if not math.prod(sizes):

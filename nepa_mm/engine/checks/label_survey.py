@@ -39,7 +39,6 @@ class LabelSurvey:
 
     @property
     def ignored(self) -> dict[int, float]:
-        """Shares of the labels that are no class, the largest first."""
         shares = self.pixels / max(self.pixels.sum(), 1)
         return {label: shares[label] for label in np.argsort(-shares).tolist() if label >= len(self.classes) and shares[label]}
 

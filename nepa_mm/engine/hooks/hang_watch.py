@@ -131,7 +131,6 @@ class HangWatchHook(Hook):
             found.append(f'{what} waits for {" and ".join(behind)}' if behind else f'{what} waits, and all processes are in it')
 
     def doings(self) -> dict[int, dict]:
-        """What each process has told last."""
         keys = {rank: DOING.format(rank) for rank in range(self.world_size)}
         return {rank: json.loads(self.store.get(key)) for rank, key in keys.items() if self.store.check([key])}
 

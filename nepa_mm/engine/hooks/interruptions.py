@@ -153,7 +153,6 @@ class LoaderFaultsHook(Hook):
             self.stop_timer()
 
     def stop_timer(self) -> None:
-        """Look no more."""
         signal.setitimer(signal.ITIMER_REAL, 0.)
         signal.signal(signal.SIGALRM, self.previous)
         atexit.unregister(self.stop_timer)
@@ -241,7 +240,6 @@ def leave_with(parent: int) -> None:
 
 
 def workers_of(error: Exception) -> list[BaseProcess]:
-    """The workers of the loader in the traceback of an error."""
     return [worker for frame, _ in walk_tb(error.__traceback__) for worker in getattr(frame.f_locals.get('self'), '_workers', ())]
 
 

@@ -51,7 +51,6 @@ class StepIterator:
         return list(islice(self.iterator, self.count))
 
     def skip_iter(self, steps: int) -> None:
-        """Pass over the data of so many steps, when a run is resumed."""
         self.iterator.skip_iter(steps * self.count)
 
 

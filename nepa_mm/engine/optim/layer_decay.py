@@ -51,7 +51,6 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         self.paramwise_cfg = {'layer_decay_rate': 1., **self.paramwise_cfg}
 
     def add_params(self, params: list[dict], module: nn.Module, **kwargs) -> None:
-        """Append the parameter groups of the model to ``params``."""
         backbone = getattr(module, 'backbone', None)
         if not hasattr(backbone, 'get_layer_depth'):
             raise ConfigError(f'backbone {type(backbone).__name__} has no get_layer_depth(param_name, prefix), which layer-wise '

@@ -90,7 +90,6 @@ class ReliableRunner(SavingRunner):
 
     @property
     def run_seed(self) -> int:
-        """The seed that all processes share."""
         return self.seed - (get_rank() if self._randomness_cfg.get('diff_rank_seed') else 0)
 
     def build_train_loop(self, loop: dict | BaseLoop) -> BaseLoop:

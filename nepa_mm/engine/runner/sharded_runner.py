@@ -33,7 +33,6 @@ class ShardedRunner(Runner):
         return built
 
     def _init_model_weights(self) -> None:
-        """mmengine's, of a model that is whole."""
         if not self.is_sharded:
             super()._init_model_weights()
 

@@ -56,7 +56,6 @@ def check_folders(dataset: dict, root: Path, key: str) -> dict[str, Path]:
 
 
 def check_images(dataset: dict, root: Path, folders: dict[str, Path], key: str) -> None:
-    """Images of mmpretrain's datasets, in a list or in folders."""
     with_label, ann_file = dataset.get('with_label', True), dataset.get('ann_file')
     if ann_file:
         check_lines(root / ann_file, list(folders.values()), key, with_label)

@@ -38,7 +38,6 @@ def check_loop(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
 
 
 def check_one_epoch(cfg: Config) -> None:
-    """What counts epochs in a loop of iterations."""
     for key, schedule in dicts_in({'param_scheduler': cfg.get('param_scheduler') or []}):  # of several optimizers too
         moves = schedule.get('convert_to_iter_based') or 'Plateau' in name_of(schedule)  # this one counts validations
         if 'type' in schedule and schedule.get('by_epoch', True) and not moves:

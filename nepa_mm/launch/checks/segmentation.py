@@ -151,7 +151,6 @@ def check_label_type(cfg: Config, splits: tuple[str, ...]) -> None:
 
 
 def check_crops(cfg: Config, patch_size: int) -> None:
-    """Crops, windows and the size that they are padded to are at least one patch."""
     sizes = {'model.test_cfg.crop_size': (cfg.model.get('test_cfg') or {}).get('crop_size'),
              'model.data_preprocessor.size': (cfg.model.get('data_preprocessor') or {}).get('size')}
     for key, dataset in datasets_of(cfg, ('train', )):

@@ -32,7 +32,6 @@ class Worker:
         sys.exit(2)
 
     def optimizer(self, groups: list) -> torch.optim.AdamW:
-        """AdamW with the settings of the config, as PyTorch runs it by default."""
         return torch.optim.AdamW(groups, **self.settings['adamw'])
 
     def images(self) -> torch.Tensor:
