@@ -26,10 +26,6 @@ def inference_of(args: argparse.Namespace, on_gpu: int = ON_GPU) -> Inference:
     Args:
         args: Those of :func:`nepa_mm.arguments.add_inference`.
         on_gpu: Images at once on a GPU, unless the arguments say.
-
-    Raises:
-        ConfigError: As of :func:`model_of`.
-        CheckpointError: As of :func:`model_of` and :func:`loader_of`.
     """
     model = model_of(args)
     load, prepare = loader_of(model), preparation_of(model)
@@ -58,15 +54,12 @@ def label_map_paths(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
 
 def rank(args: argparse.Namespace, inference: Inference, paths: Sequence[Path], predict: Callable, named: Callable,
          draw: Callable, facts: dict[str, str], choices: int) -> int:
-    """Predict, and print, draw and write the best of each image, as the arguments of :func:`nepa_mm.arguments.add_ranking` say.
+    """Predict, and print, draw and write the best of each image, as the arguments of ``add_ranking`` say; gives the exit code.
 
     Args:
         predict: For :meth:`Inference.run`; gives ``scores`` and ``labels`` of the best.
         named: From labels to their names, and to what is written beside path and scores.
         draw: Called with image, sample and file to write.
-
-    Returns:
-        The exit code.
     """
     rows = args.out and Rows(len(paths), args.out, facts)
     shown = args.show_dir and Unfinished(args.show_dir, facts)

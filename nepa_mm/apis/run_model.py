@@ -36,10 +36,8 @@ class Inference:
     """A model, and how images come to it.
 
     Args:
-        model: On its device, in evaluation mode.
         load: What reads an image.
         prepare: What follows in its test pipeline.
-        batch_size: Images at once.
         workers: Processes that read and prepare images; 0 leaves that to the main one.
         amp: Compute in bfloat16 where autocast does.
         compile: Compile the backbone; batches then have one size.

@@ -45,8 +45,6 @@ class TurnsHook(Hook):
 
     Args:
         warmup: Iterations before the first turn.
-        iterations: Iterations of a turn.
-        repeats: Turns.
         clock: ``time.perf_counter``, or ``time.process_time`` where other work shares the cores.
         others: By name, what takes turns with the Runner, for as many steps.
         apart: Let the others take their turns after all of the Runner's: a real loader would use theirs to run ahead.

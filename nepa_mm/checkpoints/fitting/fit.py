@@ -91,13 +91,10 @@ def untraced_settings(arguments: dict) -> dict:
 
 def fit_backbone(backbone: nn.Module, weights: dict[str, Tensor], source: str = 'the checkpoint',
                  settings: dict | None = None) -> Fit:
-    """Change weights, in place, so that they load into a :class:`NEPAViT` strictly and compute what they did.
+    """Change weights, in place, so that they load into a :class:`NEPAViT` strictly and compute what they did; says what was done.
 
     Args:
         settings: ``untraced_settings`` of the backbone that was saved, where known.
-
-    Returns:
-        What was done.
 
     Raises:
         CheckpointError: If a weight would be left at random or one of the checkpoint unused, and

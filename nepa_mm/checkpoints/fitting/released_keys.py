@@ -90,7 +90,6 @@ def renamed(names: Iterable[str], blocks: tuple[str, str], outside: dict[str, st
     """Each new name with the old one, and the names that have no place in the tables.
 
     Args:
-        names: Old names.
         blocks: What stands before the number of a block, old and new.
         outside: New name of each parameter outside the blocks, or of what its name begins with, up to a dot or ``_``.
         in_block: The same within a block, behind its number.
