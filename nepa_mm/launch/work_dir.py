@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from nepa_mm.checkpoints.storage.found import checkpoints_in
+from nepa_mm.checkpoints.storage.names import checkpoints_in
 from nepa_mm.errors import CheckpointError, ConfigError, StorageError
 
 from .relaunch import restart

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from nepa_mm.checkpoints.storage.found import checkpoints_in
+from nepa_mm.checkpoints.storage.names import checkpoints_in
 from nepa_mm.checkpoints.storage.pickled import read_lazily, read_meta
 from nepa_mm.engine.hooks.divergence_hook import DIVERGED
 from nepa_mm.engine.runner.reliable_runner import KEY

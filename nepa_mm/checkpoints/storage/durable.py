@@ -17,7 +17,7 @@ from nepa_mm.errors import CheckpointError, StorageError, first_line
 
 from .background import tensors_in
 from .files import naming
-from .found import checkpoints_in
+from .names import checkpoints_in
 from .sharded_files import MANIFEST, wrong_files
 
 REMEDY = 'name another, or let --resume choose'

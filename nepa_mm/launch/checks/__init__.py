@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable
 from mmengine.config import Config
 
 from .data import check_data
-from .decoding import check_decoding
 from .loop import check_loop
 from .machine import check_checkpoints, check_device
 from .metrics import check_best, check_metrics
 from .numbers import check_frozen, check_numbers
+from .pipelines import check_decoding, check_timm_pixels
 from .segmentation import check_segmentor
-from .timm_pixels import check_timm_pixels
 
 SETTINGS = (check_numbers, check_frozen, check_loop, check_metrics, check_best, check_segmentor, check_timm_pixels,
             check_decoding)

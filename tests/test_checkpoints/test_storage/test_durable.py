@@ -15,7 +15,7 @@ from nepa_mm.checkpoints.storage.durable import (
     size_of,
     write_checkpoint,
 )
-from nepa_mm.checkpoints.storage.found import checkpoints_in
+from nepa_mm.checkpoints.storage.names import checkpoints_in
 from nepa_mm.errors import CheckpointError, StorageError
 
 

@@ -3,7 +3,7 @@ import pytest
 from mmengine.config import Config
 
 from nepa_mm.errors import ConfigError
-from nepa_mm.launch.checks.decoding import check_decoding
+from nepa_mm.launch.checks.pipelines import check_decoding
 
 
 @pytest.mark.parametrize('following, said', [

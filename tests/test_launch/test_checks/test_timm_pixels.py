@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from nepa_mm.errors import ConfigError
-from nepa_mm.launch.checks.timm_pixels import check_timm_pixels
+from nepa_mm.launch.checks.pipelines import check_timm_pixels
 from tiny import ROOT
 
 

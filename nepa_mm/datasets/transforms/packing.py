@@ -1,7 +1,8 @@
-"""End a pipeline with pixels alone."""
+"""Ends of pipelines: with pixels alone, or with those of timm's augmentation that are normalised on the device."""
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
+from mmpretrain.datasets import PackInputs
 
 from nepa_mm.registry import TRANSFORMS
 
@@ -20,3 +21,18 @@ class PackPixels(BaseTransform):
         planes = np.atleast_3d(results['img']).transpose(2, 0, 1)
         rgb = np.ascontiguousarray(planes[::-1])  # no copy after RandomResizedCropFlip
         return dict(inputs=torch.from_numpy(rgb).flip(0), data_samples=[])
+
+
+@TRANSFORMS.register_module()
+class PackTimm(PackInputs):
+    """mmpretrain's ``PackInputs`` after a :class:`TimmTransform` with ``on_device=True``: it keeps the erased patches too.
+
+    A batch needs ``collate_fn=dict(type='nepa_mm.collate_and_hold')``, which joins the patches of its images.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Give ``inputs`` [C, H, W], ``data_samples`` and, where erasing is on, ``erased``, an :class:`ErasedPatches`."""
+        packed = super().transform(results)
+        if 'erased' in results:
+            packed['erased'] = results['erased']
+        return packed

@@ -1,4 +1,4 @@
-"""Whether what timm's transforms leave to the device is done there."""
+"""Whether what a step of a pipeline leaves to others is done there: decoding to the next step, timm's pixels to the device."""
 from mmengine.config import Config
 
 from nepa_mm.errors import ConfigError
@@ -6,6 +6,21 @@ from nepa_mm.hosts.type_names import name_of
 from nepa_mm.launch.config_parts import SPLITS, datasets_of, steps_of
 
 DEFAULTS = dict(mean=((0.485, 0.456, 0.406), (0.5, ) * 3), std=((0.229, 0.224, 0.225), (0.5, ) * 3))  # timm's, the preprocessor's
+TAKE_ENCODED = ('RandomResizedCropFlip', 'TimmTransform')  # transforms that decode no more than their crop
+
+
+def check_decoding(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
+    """``LoadImage(whole=False)`` must stand before a transform that takes an :class:`EncodedJpeg`.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    for key, dataset in datasets_of(cfg, splits):
+        steps = list(steps_of(dataset, key))
+        for (place, step), (_, following) in zip(steps, [*steps[1:], ('', {})]):
+            if name_of(step) == 'LoadImage' and not step.get('whole', True) and name_of(following) not in TAKE_ENCODED:
+                raise ConfigError(f'False leaves images encoded, which {name_of(following) or "nothing"} does not take',
+                                  f'{place}.whole', f'set whole=True, or let {" or ".join(TAKE_ENCODED)} follow')
 
 
 def check_timm_pixels(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
