@@ -266,7 +266,8 @@ def show(title: str, times: dict[str, list[float]], differences: dict | None = N
     for name, each in times.items():
         faster, off, us = ratios(first, each), (differences or {}).get(name), statistics.median(each)
         result[name] = dict(us=us, ratio=faster['median'], ratios=faster['pairs'], pixels_off=off)
-        rows.append([name, f'{us:.0f}', f'{1e6 / us:,.0f}', spread(faster), f'{off["max"]:.0f}, {off["mean"]:.3f}' if off else ''])
+        pixels = f'{off["max"]:.0f}, {off["mean"]:.3f}' if off else ''
+        rows.append([name, f'{us:.0f}', f'{1e6 / us:,.0f}', spread(faster), pixels])
     print('\n' + markdown(f'{title} | us of CPU an image | images/s of a core | times as fast | pixels off: largest, mean', rows))
     return result
 

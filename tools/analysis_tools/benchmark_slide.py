@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from unittest import mock
 
-from nepa_mm.analysis.runs.json_file import JsonFile
-from nepa_mm.errors import ConfigError, one_line_errors
+from nepa_mm.analysis.figures import add_json, markdown, ratios, spread
+from nepa_mm.errors import ConfigError, run_command
 
 PARTS = ['memory', 'time']
 
@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--windows', type=int, nargs='+', default=[1, 2, 4], help='test_cfg.windows_at_once, each in turn')
     parser.add_argument('--turns', type=int, default=3, help='how often each is timed')
     parser.add_argument('--only', nargs='+', choices=PARTS, default=PARTS, help='what to measure')
-    parser.add_argument('--json', type=JsonFile, metavar='FILE', help='file to write the figures to as well')
+    add_json(parser)
     args = parser.parse_args()
     if min(*args.windows, *args.size, args.turns) < 1:
         parser.error('--windows, --size and --turns take 1 or more')
@@ -38,9 +38,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        args = parse_args()  # what is wrong with them is said before the imports, which take seconds
+args = run_command(parse_args)  # before the imports, which take seconds
 
 import torch
 from mmengine.config import Config
@@ -52,7 +50,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from nepa_mm.analysis.cost.counted_step import PeakTracker, without_content
 from nepa_mm.analysis.cost.training_step import give_memory, shape_of_model, without_checkpoints
-from nepa_mm.analysis.cost.turns import ratios, synchronize
+from nepa_mm.analysis.cost.turns import synchronize
 
 
 def slide(model: nn.Module, image: Tensor, windows: int | None) -> Tensor:
@@ -140,27 +138,17 @@ def main(args: argparse.Namespace) -> None:
         for name, each in times.items():
             rows[name].update(seconds=statistics.median(each), faster=ratios(times['mmseg'], each))
     show(f'{Path(args.config).stem}, {args.size[0]} x {args.size[1]}', rows)
-    if args.json:
-        args.json.write(dict(config=args.config, size=list(args.size), device=torch.cuda.get_device_name() if on_gpu else 'cpu',
-                             torch=torch.__version__, threads=torch.get_num_threads(), rows=rows))
+    args.json.write(dict(config=args.config, size=list(args.size), device=torch.cuda.get_device_name() if on_gpu else 'cpu',
+                         torch=torch.__version__, threads=torch.get_num_threads(), rows=rows))
 
 
 def show(title: str, rows: dict[str, dict]) -> None:
-    """Print a table in Markdown."""
-    columns = {'peak memory, MiB': lambda row: f'{row["bytes"] / 2**20:.0f}', 's': lambda row: f'{row["seconds"]:.2f}',
-               'times as fast': lambda row: '{median:.2f} ({min:.2f} to {max:.2f})'.format(**row['faster']),
-               'logits off': lambda row: f'{row["off"]:.1e}', 'pixels of another class': lambda row: f'{row["pixels"]}'}
-    print(f'\n| {title} | {" | ".join(columns)} |\n| --- {"| ---: " * len(columns)}|')
-    for name, row in rows.items():
-        cells = []
-        for cell in columns.values():
-            try:
-                cells.append(cell(row))
-            except KeyError:  # not measured
-                cells.append('')
-        print(f'| {name} | {" | ".join(cells)} |')
+    """Print a table in Markdown; what was not measured stays empty."""
+    columns = {'peak memory, MiB': ('bytes', lambda count: f'{count / 2**20:.0f}'), 's': ('seconds', '{:.2f}'.format),
+               'times as fast': ('faster', spread), 'logits off': ('off', '{:.1e}'.format),
+               'pixels of another class': ('pixels', str)}
+    print('\n' + markdown(' | '.join([title, *columns]), (
+        [name, *(say(row[key]) if key in row else '' for key, say in columns.values())] for name, row in rows.items())))
 
 
-if __name__ == '__main__':
-    with one_line_errors():
-        main(args)
+run_command(main, args)
