@@ -88,6 +88,11 @@ class EncodedJpeg:
         pixels = self.decode()
         return None if pixels is None else pixels[top:top + height, left:left + width]
 
+    def copy(self) -> np.ndarray:
+        """All of its pixels in mm's BGR [H, W, 3]: so mmpretrain's browse_dataset keeps what each step leaves."""
+        height, width = self.shape[:2]
+        return np.ascontiguousarray(self.region(0, 0, width, height)[..., ::-1])
+
 
 @cache
 def codec() -> ModuleType | None:

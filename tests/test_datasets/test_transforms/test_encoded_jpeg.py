@@ -53,6 +53,7 @@ def check(content: bytes, count: int = 10) -> None:
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert('RGB'))
     encoded = EncodedJpeg.of(content)
     assert encoded.shape == expected.shape
+    np.testing.assert_array_equal(encoded.copy(), expected[..., ::-1])
     for left, top, width, height in boxes(*expected.shape[:2], count):
         region = encoded.region(left, top, width, height)
         np.testing.assert_array_equal(region, expected[top:top + height, left:left + width])
