@@ -2,12 +2,14 @@
 from collections import deque
 
 from mmengine.dataset import default_collate
+from mmengine.structures import BaseDataElement
 from torch.utils.data import default_collate as torch_collate
 from torch.utils.data import get_worker_info
 
 from nepa_mm.registry import FUNCTIONS
 
 from .erased_patches import ErasedPatches
+from .packed_samples import PackedSamples
 
 HELD = deque()  # of this process: a worker serves one loader
 
@@ -34,6 +36,9 @@ def collate_and_hold(samples: list, batches: int = 2):
         batch['erased'] = ErasedPatches.joined(erased)
         # Stacked as a batch of one, and so in memory that the training process shares
         batch['erased'].values = torch_collate([batch['erased'].values])[0]
+    samples = batch.get('data_samples') if isinstance(batch, dict) else None
+    if isinstance(samples, list) and samples and isinstance(samples[0], BaseDataElement):
+        batch['data_samples'] = PackedSamples(samples)
     if get_worker_info() is not None:
         HELD.append(batch)
         while len(HELD) > batches:
