@@ -1,5 +1,6 @@
 """Load a label map and see that it belongs to its image."""
 import io
+from collections.abc import Sequence
 
 import mmcv
 import numpy as np
@@ -32,28 +33,30 @@ class LoadSegAnnotations(BaseTransform):
     has it: then a label map whose own palette contradicts its numbers is refused (see :func:`renumbered`).
 
     Args:
-        values: Labels of values in the files that are no label themselves: {255: 1} of masks that are 0 and 255.
+        values: Labels of values in the files that are no label themselves: {255: 1} of masks that are 0 and 255, {1000: 1} of
+            16 bits. Values that it lacks stay as they are.
+        colours: RGB of each class, of label maps that are coloured, with a palette of any order or without; pixels of other
+            colours are 255, which is ignored.
         orientation: Which pixels of a photograph labels belong to: as they are 'stored' in its file, or as they are 'shown'.
         **kwargs: ``reduce_zero_label``, ``imdecode_backend`` and ``backend_args`` of ``LoadAnnotations``.
 
     Raises:
-        ConfigError: For ``values`` beyond eight bits, or with a dataset that renumbers its labels itself.
+        ConfigError: For ``values`` beyond 16 bits or labels beyond 8, for ``colours`` that are none, for both, or for one of them
+            with a dataset that renumbers its labels itself.
         DataError: If the label map cannot be read, has several channels or a label above 255, was renumbered, or is of another
             size than its image.
     """
     palette = None
 
-    def __init__(self, values: dict[int, int] | None = None, orientation: str = 'stored', **kwargs) -> None:
+    def __init__(self, values: dict[int, int] | None = None, colours: Sequence[Sequence[int]] | None = None,
+                 orientation: str = 'stored', **kwargs) -> None:
         from mmseg.datasets.transforms import LoadAnnotations  # slow, and not there where nothing is segmented
         self.load = LoadAnnotations(**kwargs)
         self.orientation = checked_choice('orientation', orientation, ORIENTATIONS)
+        self.values, self.colours = dict(values or {}), colours
         self.label_of = np.arange(256, dtype=np.uint8)
-        self.values = dict(values or {})
-        for value, label in self.values.items():
-            if not all(isinstance(number, int) and 0 <= number <= 255 for number in (value, label)):
-                raise ConfigError(f'{self.values!r} maps {value!r} to {label!r}, and label maps hold 0 to 255', 'values',
-                                  'give such')
-            self.label_of[value] = label
+        if self.values or colours is not None:
+            self.label_of = label_table(self.values) if colours is None else colour_table(colours, self.values)
 
     def transform(self, results: dict) -> dict:
         """Add ``gt_seg_map`` [H, W] and its name to ``seg_fields``."""
@@ -61,7 +64,7 @@ class LoadSegAnnotations(BaseTransform):
             return results
         where = f'seg_map_path={results["seg_map_path"]!r}'
         try:
-            results = self.load(results)
+            results = self.load(results) if self.label_of.size == 256 else self.load_wide(results)
         except AssertionError:  # mmseg's own: reduce_zero_label differs from the dataset's
             raise
         except Exception as error:  # decoders raise nearly everything on broken files
@@ -72,22 +75,36 @@ class LoadSegAnnotations(BaseTransform):
         if len(shape) != 2:
             raise DataError(f'{shape[-1]} channels, and a label map has one, of class numbers', where,
                             'write the index of each colour in the palette instead of the colour')
-        if self.values:
+        if self.values or self.colours is not None:
             if results.get('reduce_zero_label') or results.get('label_map'):
-                raise ConfigError(f'{self.values!r} maps what reduce_zero_label=True or the classes of the dataset map too',
-                                  'values', 'leave one out')
+                raise ConfigError(f'{self.values or self.colours!r} maps what reduce_zero_label=True or the classes of the '
+                                  'dataset map too', 'values' if self.values else 'colours', 'leave one out')
             results['gt_seg_map'] = self.label_of[results['gt_seg_map']]
         if self.orientation == 'stored':
             results['gt_seg_map'] = turned(results['gt_seg_map'], results.get('orientation', 1))
         if expected is not None and results['gt_seg_map'].shape != tuple(expected[:2]):
             raise self.other_size(results, shape, where)
-        said = self.renumbering(results) if self.palette is not None else None
+        said = self.renumbering(results) if self.palette is not None and self.label_of.size == 256 else None
         if said:
             raise DataError(f'its palette contradicts its numbers: {said}', where, REMEDY)
-        wrong = self.wide_labels(results['seg_map_path'])
+        wrong = self.wide_labels(results['seg_map_path']) if self.colours is None else []
         if wrong:
             raise DataError(f'labels {wrong[:5]}, of which mmseg keeps eight bits (256 becomes 0)', where,
                             'number the classes from 0 to 254, and give 255 to what is ignored')
+        return results
+
+    def load_wide(self, results: dict) -> dict:
+        """What mmseg's loader cuts to 8 bits: colours as one number of 24 bits, and values of 16 bits."""
+        content = fileio.get(results['seg_map_path'], backend_args=self.load.backend_args)
+        with Image.open(io.BytesIO(content)) as image:
+            if self.colours is None:
+                pixels = np.asarray(image)
+                if pixels.min() < 0 or pixels.max() > 65535:
+                    raise ValueError('values beyond 16 bits')
+            else:
+                pixels = np.asarray(image.convert('RGB')).astype(np.int32) @ (1 << 16, 1 << 8, 1)
+        results['gt_seg_map'] = pixels
+        results['seg_fields'].append('gt_seg_map')
         return results
 
     def other_size(self, results: dict, shape: tuple[int, int], where: str) -> DataError:
@@ -127,7 +144,8 @@ class LoadSegAnnotations(BaseTransform):
             pass
         labels = mmcv.imfrombytes(fileio.get(path, backend_args=self.load.backend_args), flag='unchanged',
                                   backend=self.load.imdecode_backend)
-        return np.unique(labels[(labels < 0) | (labels > 255)]).tolist()
+        wide = np.unique(labels[(labels < 0) | (labels > 255)]).tolist()
+        return [label for label in wide if label not in self.values]
 
     def opened(self, path: str) -> Image.Image:
         """A label map that is not decoded yet, of which Pillow has read the header."""
@@ -136,4 +154,41 @@ class LoadSegAnnotations(BaseTransform):
         return Image.open(path if is_local else io.BytesIO(fileio.get(path, backend_args=backend_args)))
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(values={self.values}, orientation={self.orientation!r}, {self.load})'
+        return (f'{type(self).__name__}(values={self.values}, colours={self.colours}, orientation={self.orientation!r}, '
+                f'{self.load})')
+
+
+def label_table(values: dict[int, int]) -> np.ndarray:
+    """The label of each value in a file: [256], or [65536] where values are of 16 bits, uint8.
+
+    Raises:
+        ConfigError: For a value or a label that cannot be.
+    """
+    for value, label in values.items():
+        if not all(isinstance(number, int) and 0 <= number <= most for number, most in ((value, 65535), (label, 255))):
+            raise ConfigError(f'{values!r} maps {value!r} to {label!r}, and label maps hold 0 to 255, of 16 bits to 65535',
+                              'values', 'give such')
+    table = np.arange(65536 if max(values) > 255 else 256, dtype=np.uint16).astype(np.uint8)
+    table[list(values)] = list(values.values())
+    return table
+
+
+def colour_table(colours: Sequence[Sequence[int]], values: dict[int, int]) -> np.ndarray:
+    """The label of each colour, which is a number of 24 bits, red first: uint8 [2^24].
+
+    Raises:
+        ConfigError: For what is no colour, one that two classes have, or values beside colours.
+    """
+    if values:
+        raise ConfigError(f'{values!r} beside colours, which are labels themselves', 'values', 'leave one out')
+    numbers = []
+    for colour in colours:
+        if len(colour) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in colour):
+            raise ConfigError(f'{colour!r} is no colour', 'colours', 'give red, green and blue of each class, from 0 to 255')
+        numbers.append(colour[0] << 16 | colour[1] << 8 | colour[2])
+    if len(set(numbers)) < len(numbers) or len(numbers) > 255:
+        raise ConfigError(f'{len(set(numbers))} colours for {len(numbers)} classes', 'colours', 'give each class a colour of its '
+                          'own, to 255 classes at most')
+    table = np.full(1 << 24, 255, np.uint8)
+    table[numbers] = range(len(numbers))
+    return table

@@ -5,7 +5,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope, init_default_scope
 
 from nepa_mm.datasets import LoadSegAnnotations
-from nepa_mm.errors import DataError
+from nepa_mm.errors import ConfigError, DataError
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +83,46 @@ def test_inference_has_no_label_map(pair):
     del pair['seg_map_path']
     results = dict(pair)
     assert LoadSegAnnotations().transform(results) is results and results == pair
+
+
+def test_labels_of_16_bits(pair, tmp_path):
+    labels = np.array([0, 300, 65535, 7, 300, 0] * 4, np.uint16).reshape(4, 6)
+    cv2.imwrite(pair['seg_map_path'], labels)
+    pair = dict(pair, reduce_zero_label=False, label_map=None)
+    step = dict(type='nepa_mm.LoadSegAnnotations', values={300: 1, 65535: 255})
+    found = Compose([dict(type='LoadImageFromFile'), step])({**pair, 'seg_fields': []})
+    assert found['gt_seg_map'].dtype == np.uint8 and found['seg_fields'] == ['gt_seg_map']
+    assert found['gt_seg_map'][0].tolist() == [0, 1, 255, 7, 1, 0]
+    with pytest.raises(DataError, match=r'labels \[65535\]'):
+        Compose([dict(type='LoadImageFromFile'), dict(step, values={300: 1})])({**pair, 'seg_fields': []})
+
+
+@pytest.mark.parametrize('palette', [None, [(9, 9, 9), (0, 0, 0), (200, 0, 0), (0, 0, 200)]])
+def test_coloured_label_maps(pair, palette):
+    from PIL import Image
+    colours = np.array([(9, 9, 9), (0, 0, 0), (200, 0, 0), (0, 0, 200)], np.uint8)
+    numbers = np.arange(24).reshape(4, 6) % 4
+    if palette is None:
+        Image.fromarray(colours[numbers]).save(pair['seg_map_path'])
+    else:
+        picture = Image.fromarray(numbers.astype(np.uint8))
+        picture.putpalette([part for colour in palette for part in colour])
+        picture.save(pair['seg_map_path'])
+    step = dict(type='nepa_mm.LoadSegAnnotations', colours=[(0, 0, 0), (200, 0, 0), (0, 0, 200)])
+    pair = dict(pair, reduce_zero_label=False, label_map=None, seg_fields=[])
+    found = Compose([dict(type='LoadImageFromFile'), step])(dict(pair))
+    assert found['gt_seg_map'].dtype == np.uint8 and found['gt_seg_map'][0].tolist() == [255, 0, 1, 2, 255, 0]
+    with pytest.raises(ConfigError, match='reduce_zero_label=True or the classes of the dataset map too'):
+        Compose([dict(type='LoadImageFromFile'), step])(dict(pair, reduce_zero_label=True))
+
+
+@pytest.mark.parametrize('wrong, message', [
+    (dict(values={70_000: 1}), 'maps 70000 to 1'),
+    (dict(values={1: 256}), 'maps 1 to 256'),
+    (dict(colours=[(0, 0, 300)]), r'\(0, 0, 300\) is no colour'),
+    (dict(colours=[(0, 0, 3), (0, 0, 3)]), '1 colours for 2 classes'),
+    (dict(colours=[(0, 0, 3)], values={1: 2}), 'beside colours'),
+])
+def test_values_and_colours_that_cannot_be(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        LoadSegAnnotations(**wrong)
