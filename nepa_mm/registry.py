@@ -33,7 +33,7 @@ def child_of(parent: Registry, name: str, *rooms: str, with_mmseg: str | None = 
     return kind(name, parent=parent, scope='nepa_mm', locations=[f'nepa_mm.{room}' for room in rooms])
 
 
-DATASETS = child_of(theirs.DATASETS, 'dataset', 'datasets')
+DATASETS = child_of(theirs.DATASETS, 'dataset', 'datasets', with_mmseg='datasets.sources.seg_pairs')
 DATA_SAMPLERS = child_of(theirs.DATA_SAMPLERS, 'data sampler', 'datasets')
 TRANSFORMS = child_of(theirs.TRANSFORMS, 'transform', 'datasets', with_mmseg='datasets.transforms.segmentation')
 FUNCTIONS = child_of(theirs.FUNCTIONS, 'function', 'datasets')
