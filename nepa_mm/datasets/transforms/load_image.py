@@ -71,7 +71,8 @@ class LoadImage(LoadImageFromFile):
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         if 'seg_map_path' in results:
             results['orientation'] = self._orientation(content)
-            results['img'] = side_by_side(results['img'])
+            if isinstance(img, np.ndarray):  # or else a crop decodes it
+                results['img'] = side_by_side(results['img'])
         return results
 
     @property

@@ -141,3 +141,9 @@ assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
 def test_without_it_files_are_decoded_as_a_whole(monkeypatch):
     monkeypatch.setattr(encoded_jpeg, 'codec', lambda: None)
     assert EncodedJpeg.of(PLAIN) is None
+
+
+def test_an_image_with_a_label_map_stays_encoded_too(tmp_path):
+    (tmp_path / 'a.jpg').write_bytes(encode((64, LEAST)))
+    loaded = LoadImage(whole=False)(dict(img_path=str(tmp_path / 'a.jpg'), seg_map_path='b.png'))
+    assert isinstance(loaded['img'], EncodedJpeg) and loaded['orientation'] == 1
