@@ -3,7 +3,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from nepa_mm.errors import DataError
@@ -65,9 +65,14 @@ def say_left_out(where: str, names: Iterable[str], suffixes: Collection[str], wh
         print(f'nepa_mm: {where}: {left.total()} of {len(names)} files are left out, for they {why} ({said})', file=sys.stderr)
 
 
-def files_under(folder: str | Path) -> Iterator[str]:
-    """Paths of all files in a folder and those inside it, as one listing gives them: asking for each is slow on a network."""
-    for place, _, names in os.walk(folder, followlinks=True):
+def files_under(folder: str | Path, onerror: Callable[[OSError], None] | None = None) -> Iterator[str]:
+    """Paths of all files in a folder and those inside it, as one listing gives them: asking for each is slow on a network.
+
+    Args:
+        folder: To look into.
+        onerror: Gets the error of a folder that cannot be read; by default that is passed over.
+    """
+    for place, _, names in os.walk(folder, onerror=onerror, followlinks=True):
         yield from (os.path.normpath(os.path.join(place, name)) for name in names)
 
 

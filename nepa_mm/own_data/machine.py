@@ -1,0 +1,66 @@
+"""The device at hand, and what a training step would take of it, counted."""
+import os
+from dataclasses import dataclass
+
+import torch
+from mmengine.config import Config
+
+from nepa_mm.analysis.cost.made_up_batch import made_up_batch, size_in_bytes
+from nepa_mm.analysis.cost.training_step import memory_parts, operations, without_checkpoints
+
+SHARE = 0.75  # of the memory: the count knows neither the allocator's losses nor a GPU's context
+CORE = 2.4e10  # operations in a second of a core, as small models reach
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the config is to train."""
+    name: str
+    memory: float  # bytes
+    cores: int
+    is_gpu: bool
+
+    @classmethod
+    def here(cls, memory_gib: float | None = None, cpu: bool = False) -> 'Machine':
+        """This machine: its first GPU, or its cores where there is none or ``cpu`` is asked for."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+        if torch.cuda.is_available() and not cpu:
+            facts = torch.cuda.get_device_properties(0)
+            found = cls(facts.name, facts.total_memory, cores, True)
+        else:
+            memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+            found = cls(f'{cores} CPU cores', memory, cores, False)
+        return found if memory_gib is None else cls(found.name, memory_gib * 2**30, cores, found.is_gpu)
+
+    def __str__(self) -> str:
+        return f'{self.name}, {self.memory / 2**30:.0f} GiB'
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training step takes, by dry_run.py's count."""
+    fixed: float  # bytes, whatever the batch
+    image: float  # bytes more for each image
+    work: float  # operations for each image
+
+    @classmethod
+    def of(cls, cfg: Config, images: int = 2) -> 'Cost':
+        """Of the config of a training."""
+        cfg = without_checkpoints(cfg)
+        parts, batch = memory_parts(cfg, images), size_in_bytes(made_up_batch(cfg, images))
+        averages = sum('EMA' in str(hook.type) for hook in cfg.get('custom_hooks') or [])
+        activations = parts.pop('activations')
+        return cls(sum(parts.values()) + averages * parts['parameters'], (activations + batch) / images,
+                   operations(cfg, images=images)[1])
+
+    def memory(self, batch: int) -> float:
+        """Bytes of a step."""
+        return self.fixed + self.image * batch
+
+    def most(self, machine: Machine) -> float:
+        """Images of a batch that fit."""
+        return (SHARE * machine.memory - self.fixed) / self.image
+
+    def images_in(self, seconds: float, machine: Machine) -> float:
+        """Images that the cores of a machine train on in so many seconds, as an estimate."""
+        return seconds * machine.cores * CORE / self.work

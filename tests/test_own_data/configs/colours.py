@@ -1,0 +1,37 @@
+# Segmentation of data: 3 classes, images 4 to train on, 2 to validate. By tools/new_config.py, to be edited.
+#
+#   python tools/train.py colours.py
+_base_ = ['../../../configs/_base_/' + name for name in (
+    'models/nepa_upernet.py', 'datasets/own_masks.py', 'schedules/300i_adamw.py', 'segmentation_runtime.py')]
+
+classes = ['soil', 'crop', 'weed']
+palette = [[0,0,0], [200,0,0], [0,0,200]]
+images = dict(
+    type='BaseSegDataset', data_root='data', metainfo=dict(classes=classes, palette=palette), img_suffix='.png',
+    seg_map_suffix='_L.png')
+norm_cfg = dict(type='BN', requires_grad=True)
+model = dict(
+    data_preprocessor=dict(size=(32, 32)),
+    backbone=dict(
+        arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512), img_size=32, patch_size=4,
+        out_indices=[0, 1, 2, 3], layer_scale_init_value=0.1, init_cfg=None),
+    neck=dict(embed_dim=128, norm_cfg=norm_cfg),
+    decode_head=dict(in_channels=[128] * 4, channels=32, num_classes=3, norm_cfg=norm_cfg),
+    auxiliary_head=dict(in_channels=128, channels=16, num_classes=3, norm_cfg=norm_cfg),
+    test_cfg=dict(mode='slide', crop_size=(32, 32), stride=(21, 21)))
+load_labels = dict(type='nepa_mm.LoadSegAnnotations', colours=palette)
+train_pipeline = [
+    dict(type='nepa_mm.LoadImage'), load_labels,
+    dict(type='RandomResize', scale=(224, 56), ratio_range=(0.5, 2.0), keep_ratio=True),
+    dict(type='nepa_mm.RandomCrop', crop_size=(32, 32), cat_max_ratio=0.75), dict(type='RandomFlip', prob=0.5),
+    dict(type='nepa_mm.PhotoMetricDistortion'), dict(type='nepa_mm.PackSegInputs')]
+test_pipeline = [dict(type='LoadImageFromFile', imdecode_backend='pillow'), load_labels, dict(type='nepa_mm.PackSegInputs')]
+train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(
+    images, data_prefix=dict(img_path='train', seg_map_path='train_labels'), pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(images, data_prefix=dict(img_path='val', seg_map_path='val_labels'), pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+optim_wrapper = dict(optimizer=dict(lr=0.001))
+param_scheduler = [dict(_base_.param_scheduler[0], end=400), dict(_base_.param_scheduler[1], begin=400, end=4000)]
+train_cfg = dict(max_iters=4000, val_interval=2000)
+default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=2000))

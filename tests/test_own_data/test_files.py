@@ -1,0 +1,71 @@
+"""What files hold, and which of them no training could load."""
+import os
+
+import numpy as np
+import pytest
+from drawn_data import image
+from PIL import Image
+
+from nepa_mm.errors import DataError
+from nepa_mm.own_data.files import image_files, look_at, require_sound
+
+
+def test_sizes_statistics_copies_and_broken_files(tmp_path):
+    Image.fromarray(np.full((4, 6, 3), (10, 20, 30), np.uint8)).save(tmp_path / 'a.png')
+    Image.fromarray(np.full((8, 6, 3), (30, 20, 10), np.uint8)).save(tmp_path / 'sub.png')
+    (tmp_path / 'b').mkdir()
+    (tmp_path / 'b/a.png').write_bytes((tmp_path / 'a.png').read_bytes())
+    (tmp_path / 'c.jpg').write_bytes(b'<html>')
+    (tmp_path / 'notes.txt').write_text('no image')
+    paths = image_files(tmp_path)
+    assert [str(path.relative_to(tmp_path)) for path in paths] == ['a.png', 'b/a.png', 'c.jpg', 'sub.png']
+    found = look_at(paths, workers=1)
+    assert found.size == (6, 4) and found.short_side == 4 and found.total == 4
+    mean, std = found.statistics()
+    np.testing.assert_allclose(mean, [20, 20, 20])
+    np.testing.assert_allclose(std, [10, 0, 10])
+    assert found.copies() == [[tmp_path / 'a.png', tmp_path / 'b/a.png']]
+    with pytest.raises(DataError, match=r"1 of 4 files cannot be loaded: .*6 bytes of no format.* \| .*/c.jpg \| .*--leave-out-"):
+        require_sound(found, leave_out=False)
+    assert require_sound(found, leave_out=True) == {tmp_path / 'c.jpg'}
+
+
+def test_a_part_is_drawn_by_the_seed(tmp_path):
+    paths = [image(tmp_path / f'{i}.png', (4, 4)) for i in range(9)]
+    first, again, other = (look_at(paths, most=4, workers=1, seed=seed) for seed in (0, 0, 1))
+    assert [picture.path for picture in first.looked_at] == [picture.path for picture in again.looked_at]
+    assert {picture.path for picture in first.looked_at} != {picture.path for picture in other.looked_at}
+    assert len(first.looked_at) == 4 and first.total == 9
+
+
+@pytest.mark.parametrize('make, message', [
+    (lambda folder: None, 'holds no image'),
+    (lambda folder: folder.rmdir(), 'no such folder'),
+])
+def test_folders_that_hold_nothing(tmp_path, make, message):
+    folder = tmp_path / 'data'
+    folder.mkdir()
+    make(folder)
+    with pytest.raises(DataError, match=message):
+        image_files(folder)
+
+
+def test_deep_images_are_named(tmp_path):
+    Image.fromarray(np.full((4, 6), 1000, np.uint16)).save(tmp_path / 'a.png')
+    with pytest.raises(DataError, match=r'none of 1 files can be loaded: more than 8 bits .* \| save them with 8 bits'):
+        require_sound(look_at([tmp_path / 'a.png'], workers=1), leave_out=True)
+
+
+def test_a_folder_inside_that_cannot_be_read(tmp_path, monkeypatch):
+    image(tmp_path / 'a.png')
+    (tmp_path / 'share').mkdir()
+    scandir = os.scandir
+
+    def stale(path):
+        if str(path).endswith('share'):
+            raise OSError(116, 'Stale file handle', str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', stale)
+    with pytest.raises(DataError, match=r'it cannot be read \(Stale file handle\) \| .*/share \| look at its rights'):
+        image_files(tmp_path)

@@ -1,0 +1,13 @@
+"""Splits by the names of folders, and drawn ones."""
+from nepa_mm.own_data.splits import draw_split, words_of
+
+
+def test_words_of_names():
+    assert words_of('trainLabels_2') == ['train', 'labels', '2'] and words_of('IMG-01') == ['img', '01']
+
+
+def test_one_of_each_class_stays_to_train_on():
+    items = list(range(12))
+    train, val = draw_split(items, [0] * 9 + [1] * 2 + [2], 0.5, seed=3)
+    assert sorted(train + val) == items and train == sorted(train)
+    assert [sum(first <= item < last for item in val) for first, last in ((0, 9), (9, 11), (11, 12))] == [4, 1, 0]

@@ -1,0 +1,29 @@
+"""The commands of docs/your_data.md on drawn data, in their order: from a folder to a segmenting model."""
+import re
+
+from document_commands import blocks_of
+from drawn_data import class_folders
+from forks import run
+from mask_layouts import LAYOUTS
+
+from tiny import ROOT
+
+# Short trainings of a small model; steps where segmentation counts no epochs
+SHORT = dict(pretrain=['--epochs', 2, '--img-size', 32, '--patch-size', 8], classification=['--epochs', 1],
+             segmentation=['--iters', 4, '--val-interval', 4])
+
+
+def test_from_a_folder_to_a_segmenting_model(tmp_path):
+    (tmp_path / 'tools').symlink_to(ROOT / 'tools')
+    class_folders(tmp_path / 'photos', dict(a=8, b=8))
+    class_folders(tmp_path / 'pets', dict(cat=10, dog=10))
+    LAYOUTS['ade'].draw(tmp_path / 'scenes')
+    commands = [command for block in blocks_of(ROOT, ROOT / 'docs/your_data.md') for command in block.commands(tmp_path)]
+    printed = {}
+    for _, script, *words in (command.argv for command in commands):
+        if script == 'tools/new_config.py':
+            words += [*SHORT[words[0]], '--cpu', '--memory', 8]
+        printed[script, words[0]] = run(tmp_path, script, *words, OMP_NUM_THREADS='1')
+    assert re.search(r'accuracy/top1: \d', printed['tools/train.py', 'pets.py'])
+    assert re.search(r'mIoU: \d', printed['tools/train.py', 'scenes.py'])
+    assert "checkpoint='work_dirs/photos/epoch_2.pth'" in (tmp_path / 'scenes.py').read_text()
