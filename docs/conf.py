@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # The sidebar. Pages of docs/ by name, others by path; README, which is the front page, stays free of Sphinx's directives.
 PAGES = {
-    'Start': ['install', 'quick_start', 'tools', 'faq'],
+    'Start': ['install', 'quick_start', 'your_data', 'tools', 'faq'],
     'Train': ['training', 'recipes', 'tables', 'dense_prediction', 'mixing', 'checkpoints', 'reliability', 'watching'],
     'Look and use': ['visualization', 'inference', 'export', 'host_tools'],
     'Speed and scale': ['performance', 'large_scale'],
