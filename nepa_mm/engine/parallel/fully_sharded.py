@@ -14,6 +14,7 @@ from nepa_mm.errors import ConfigError
 from nepa_mm.registry import MODEL_WRAPPERS
 
 from .data_parallel import without_sync_bn
+from .gloo_exchange import exchange_in_place
 from .pieces import load_in_pieces
 
 try:
@@ -77,6 +78,8 @@ class FullyShardedDataParallel(nn.Module):
         for block in reversed(blocks):  # those within others first
             fully_shard(block, reshard_after_forward=self.reshard_after_forward, **settings)
         fully_shard(self.module, reshard_after_forward=False, **settings)
+        if device == 'cpu':
+            exchange_in_place((self.module, *blocks))
         for part in (self.module, *blocks):
             type(part).__deepcopy__ = copy_without_fsdp
         load_in_pieces(self.module)
