@@ -2,6 +2,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -60,8 +61,12 @@ class FullyShardedDataParallel(nn.Module):
         """Whether the parameters are shared out."""
         return bool(self.pieces)
 
-    def shard(self) -> None:
-        """Keep this process's pieces of the parameters, which must be the same in all processes."""
+    def shard(self, timeout: timedelta | None = None) -> None:
+        """Keep this process's pieces of the parameters, which must be the same in all processes.
+
+        Args:
+            timeout: After which groups of processes give up one that hangs, if all of them are not one group; torch's by default.
+        """
         if fully_shard is None:
             raise ConfigError(f'FSDP2 needs torch 2.6 or later, this is {torch.__version__}', 'model_wrapper_cfg.type',
                               'use an environment with the versions of constraints.txt')
@@ -72,7 +77,7 @@ class FullyShardedDataParallel(nn.Module):
         if not blocks:
             raise ConfigError(f'{list(self.blocks)} names no module of the model', 'model_wrapper_cfg.blocks',
                               'give classes of its blocks')
-        settings = dict(mesh=self.mesh(device))
+        settings = dict(mesh=self.mesh(device, timeout))
         if self.param_dtype is not None:
             settings['mp_policy'] = MixedPrecisionPolicy(self.param_dtype, torch.float32, cast_forward_inputs=False)
         for block in reversed(blocks):  # those within others first
@@ -85,7 +90,7 @@ class FullyShardedDataParallel(nn.Module):
         load_in_pieces(self.module)
         self.pieces = (self.module, )
 
-    def mesh(self, device: str) -> DeviceMesh:
+    def mesh(self, device: str, timeout: timedelta | None) -> DeviceMesh:
         """All processes, or rows of those that hold a model together."""
         processes = dist.get_world_size()
         if not isinstance(self.replicas, int) or self.replicas < 1 or processes % self.replicas:
@@ -93,7 +98,9 @@ class FullyShardedDataParallel(nn.Module):
                               'give a divisor, such as the number of machines')
         if self.replicas == 1:
             return init_device_mesh(device, (processes, ))
-        return init_device_mesh(device, (self.replicas, processes // self.replicas), mesh_dim_names=('replicas', 'pieces'))
+        ranks = torch.arange(processes).view(self.replicas, -1)  # init_device_mesh would make these groups without the timeout
+        groups = [dist.new_subgroups_by_enumeration(each.tolist(), timeout=timeout)[0] for each in (ranks.T, ranks)]
+        return DeviceMesh.from_group(groups, device, ranks, mesh_dim_names=('replicas', 'pieces'))
 
     # Training: what mmengine's loops and optimizer wrappers call
 

@@ -1,6 +1,5 @@
 """mmengine's ``Runner`` with checkpoints that are whole or not there, and that a training need not wait for."""
 from contextlib import ExitStack
-from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from unittest.mock import patch
@@ -37,8 +36,7 @@ class SavingRunner(ShardedRunner):
     @cached_property
     def save_group(self) -> dist.ProcessGroup:
         """Of all processes, for a thread of each, and for the CPU; all must come here together."""
-        seconds = (self.cfg.get('env_cfg', {}).get('dist_cfg') or {}).get('timeout')
-        return dist.new_group(backend='gloo', timeout=seconds and timedelta(seconds=seconds))
+        return dist.new_group(backend='gloo', timeout=self.timeout)
 
     def train(self) -> torch.nn.Module:
         """Launch training, and wait for the last save."""

@@ -1,4 +1,5 @@
 """What mmengine's ``Runner`` must do otherwise where each process has a piece of the model."""
+from datetime import timedelta
 from unittest.mock import patch
 
 from mmengine.dist import is_main_process
@@ -18,6 +19,12 @@ class ShardedRunner(Runner):
     """
 
     @property
+    def timeout(self) -> timedelta | None:
+        """After which a process that hangs is given up; None is torch's."""
+        seconds = (self.cfg.get('env_cfg', {}).get('dist_cfg') or {}).get('timeout')
+        return seconds and timedelta(seconds=seconds)
+
+    @property
     def is_sharded(self) -> bool:
         """Whether each process has a piece of the parameters."""
         return isinstance(self.model, FullyShardedDataParallel) and self.model.is_sharded
@@ -26,7 +33,7 @@ class ShardedRunner(Runner):
         """mmengine's, over the pieces of a model that is to be shared out."""
         if isinstance(self.model, FullyShardedDataParallel) and not self.is_sharded:
             self._init_model_weights()  # no random number is drawn between here and mmengine's place for it
-            self.model.shard()
+            self.model.shard(self.timeout)
         built = super().build_optim_wrapper(optim_wrapper)
         if self.is_sharded:
             resume_in_pieces(built)

@@ -15,8 +15,9 @@ from tiny import ROOT, TINY
 
 pytestmark = pytest.mark.skipif(torch.__version__ < (2, 6), reason='FSDP2 needs torch 2.6')
 
-SCRIPT = '''
+COMMON = '''
 import json, sys
+from datetime import timedelta
 from functools import partial
 import torch, torch.distributed as dist
 from mmengine.optim import OptimWrapper
@@ -38,14 +39,15 @@ def train(wrap, compile=False, steps=3, with_cp=False, optim=OptimWrapper, **set
     model = NEPA(backbone, data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3)).train()
     wrapped = FullyShardedDataParallel(model, **settings)
     if wrap:
-        wrapped.shard()
+        wrapped.shard(timedelta(seconds=77))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, eps=1e-5)
     optim_wrapper = optim(optimizer, accumulative_counts=3, clip_grad=dict(max_norm=0.1))
     optim_wrapper.clip_func = clip
     average = ForeachEMA(model, momentum=0.3)
+    count = dist.get_world_size()
     for i in range(3 * steps):
-        images = [torch.randint(0, 256, (2, 3, 28, 28), generator=torch.Generator().manual_seed(2 * i + r), dtype=torch.uint8)
-                  for r in ([dist.get_rank()] if wrap else [0, 1])]
+        images = [torch.randint(0, 256, (2, 3, 28, 28), generator=torch.Generator().manual_seed(count * i + r), dtype=torch.uint8)
+                  for r in ([dist.get_rank()] if wrap else range(count))]
         (wrapped if wrap else model).train_step(dict(inputs=torch.cat(images), data_samples=[]), optim_wrapper)
         if i % 3 == 2:
             average.update_parameters(model)
@@ -66,6 +68,8 @@ hook, norms, result = StopOnDivergenceHook(), [], {}
 averages = lambda run: weights(run[2].module)
 one = train(False)
 norms_of_one, norms = norms, []
+'''
+TWO = '''
 full = train(True)
 result.update(
     full=off(full, one), average=off(full, one, averages), moved=(weights(full[0].module) - averages(full)).abs().max().item(),
@@ -113,9 +117,26 @@ for norm_type in (2., 3., float('inf')):
     gradients = [parameter.grad.full_tensor() for parameter in trained]
     expected = torch.stack([torch.linalg.vector_norm(each, norm_type) for each in gradients])
     result[f'norm {norm_type}'] = (torch.stack(gradient_norms(trained, norm_type)) / expected - 1).abs().max().item()
+'''
+END = '''
 if dist.get_rank() == 0:
     json.dump(result, open(sys.argv[1], 'w'))
 dist.destroy_process_group()
+'''
+
+# Two groups of two processes
+GROUPS = '''
+both = train(True, steps=20, replicas=2)
+norms_of_both, norms = norms, []
+one = train(False, steps=20)
+parameters = list(both[0].module.parameters())
+mesh, pieces = parameters[0].device_mesh, [parameter.to_local().numel() for parameter in parameters]
+result = dict(weights=off(both, one), average=off(both, one, averages),
+              moved=(weights(one[0].module) - averages(one)).abs().max().item(),
+              norms=max(abs(a - b) for a, b in zip(norms_of_both, norms)),
+              clipped=min(norms) > 0.1, mesh=list(mesh.shape), share=sum(pieces) / sum(map(torch.numel, parameters)),
+              timeouts=[group._get_backend(torch.device('cpu')).options._timeout.total_seconds()
+                        for group in mesh.get_all_groups()])
 '''
 
 SEGMENTOR = '''
@@ -161,11 +182,12 @@ dist.destroy_process_group()
 '''
 
 
-def run_two(script: str, folder: Path) -> dict:
-    """What the first of two processes of a script writes."""
+def run_two(script: str, folder: Path, processes: int = 2) -> dict:
+    """What the first of two or more processes of a script writes."""
     (folder / 'script.py').write_text(script)
-    subprocess.run([sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
-                    folder / 'script.py', folder / 'result.json'], check=True, cwd=ROOT, timeout=300)
+    subprocess.run([sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone',
+                    f'--nproc_per_node={processes}', folder / 'script.py', folder / 'result.json'], check=True, cwd=ROOT,
+                   timeout=300)
     return json.loads((folder / 'result.json').read_text())
 
 
@@ -177,7 +199,7 @@ def test_a_segmentor_has_the_gradients_of_all_processes(tmp_path):
 
 
 def test_two_processes_with_half_of_the_parameters_each_learn_what_one_does(tmp_path):
-    result = run_two(f'TINY = {TINY}\n{SCRIPT}', tmp_path)
+    result = run_two(f'TINY = {TINY}\n{COMMON}{TWO}{END}', tmp_path)
     assert result['clipped'] and result['steps'] == 3
     for way in ('full', 'average', 'norms', 'grad_only', 'replicas', 'recomputed', 'compiled'):
         assert result[way] < 1e-6, way
@@ -187,6 +209,15 @@ def test_two_processes_with_half_of_the_parameters_each_learn_what_one_does(tmp_
     assert result['kinds'] == ['NEPA', 'Block'] and result['whole'] and result['features'] < 1e-5 and result['released']
     assert result['loaded'] == [True] * 3 and result['in_pieces'] > 40 and result['nothing'] is None
     assert max(result[f'norm {kind}'] for kind in ('2.0', '3.0', 'inf')) < 1e-6
+
+
+@pytest.mark.slow
+def test_two_groups_of_two_processes_learn_what_one_does(tmp_path):
+    result = run_two(f'TINY = {TINY}\n{COMMON}{GROUPS}{END}', tmp_path, 4)
+    assert result['mesh'] == [2, 2] and result['timeouts'] == [77, 77] and 0.5 <= result['share'] < 0.55
+    assert result['clipped'] and result['moved'] > 1e-4
+    for part in ('weights', 'average', 'norms'):
+        assert result[part] < 1e-6, part
 
 
 def test_what_cannot_be_shared_out(one_process, monkeypatch):
