@@ -91,15 +91,20 @@ def place_of(checkpoint: dict, keys: Sequence) -> dict | list:
     return place
 
 
-def read_tensor(folder: Path, entry: Entry) -> Tensor:
-    tensor = torch.empty(entry.shape, dtype=dtype_of(entry))
-    for file, begin, offsets, sizes in entry.pieces:
-        if not math.prod(sizes):
+def read_tensor(folder: Path, entry: Entry, rows: range | None = None) -> Tensor:
+    """One tensor, or some of its rows, put together of its pieces; nothing else is read."""
+    begin, end = (rows.start, rows.stop) if rows is not None else (0, entry.shape[0] if entry.shape else 1)
+    tensor = torch.empty((end - begin, *entry.shape[1:]) if entry.shape else (), dtype=dtype_of(entry))
+    for file, place, offsets, sizes in entry.pieces:
+        offset, count = (offsets[0], sizes[0]) if entry.shape else (0, 1)
+        first, last = max(begin, offset), min(end, offset + count)
+        if first >= last or not math.prod(sizes):
             continue
-        part = tensor[tuple(slice(offset, offset + size) for offset, size in zip(offsets, sizes))]
-        whole = part if part.is_contiguous() else torch.empty(sizes, dtype=tensor.dtype)
+        beside = tuple(slice(offset, offset + size) for offset, size in zip(offsets[1:], sizes[1:]))
+        part = tensor[(slice(first - begin, last - begin), *beside)] if entry.shape else tensor
+        whole = part if part.is_contiguous() else torch.empty(part.shape, dtype=tensor.dtype)
         with open(folder / file, 'rb') as source:
-            source.seek(begin)
+            source.seek(place + (first - offset) * math.prod(sizes[1:]) * tensor.itemsize)
             count = source.readinto(whole.reshape(-1).view(torch.uint8).numpy().data)
         if count != whole.nbytes:
             raise CheckpointError('it is cut', str(folder / file), 'copy the folder again')
@@ -109,11 +114,21 @@ def read_tensor(folder: Path, entry: Entry) -> Tensor:
 
 
 def read_sharded(folder: Path, map_location=None) -> dict:
-    """The whole checkpoint, as a file of it would hold it."""
-    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+    """The checkpoint, as a file of it would hold it.
+
+    Args:
+        folder: The checkpoint.
+        map_location: A device; or a function of a folder and an :class:`Entry` that reads of the tensor what is needed.
+
+    Raises:
+        CheckpointError: If a part is missing, or would run code.
+    """
+    if not callable(map_location):
+        device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+        map_location = lambda folder, entry: read_tensor(folder, entry).to(device)  # noqa: E731
     checkpoint, entries, _ = read_manifest(folder)
     for entry in entries:
-        place_of(checkpoint, entry.keys)[entry.keys[-1]] = read_tensor(folder, entry).to(device)
+        place_of(checkpoint, entry.keys)[entry.keys[-1]] = map_location(folder, entry)
     return checkpoint
 
 

@@ -1,5 +1,7 @@
 """Tensors of which each process has a piece: to whole ones and back, and what is computed of all pieces."""
 import copy
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -7,6 +9,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from nepa_mm.checkpoints.storage.background import local
+from nepa_mm.checkpoints.storage.sharded_files import Entry, read_tensor
 
 try:
     from torch.distributed.tensor import DTensor, distribute_tensor
@@ -59,6 +62,22 @@ def take_pieces(module: nn.Module, state_dict: dict, prefix: str, *args) -> None
     for name, parameter in module.named_parameters(recurse=False):
         if prefix + name in state_dict:
             state_dict[prefix + name] = in_pieces(state_dict[prefix + name], parameter)
+
+
+def read_like(parameter: DTensor) -> Callable[[Path, Entry], DTensor]:
+    """A function that reads of a tensor in a folder of pieces this process's rows, were it shared out like a parameter."""
+    mesh, placements = parameter.device_mesh, parameter.placements
+    across = next(i for i, placement in enumerate(placements) if placement.is_shard())
+    rank, count = mesh.get_local_rank(across), mesh.size(across)
+
+    def read(folder: Path, entry: Entry) -> DTensor:
+        rows = -(-entry.shape[0] // count)
+        own = range(min(rank * rows, entry.shape[0]), min((rank + 1) * rows, entry.shape[0]))
+        stride = torch.empty(entry.shape, device='meta').stride()
+        return DTensor.from_local(read_tensor(folder, entry, own), mesh, placements, run_check=False,
+                                  shape=torch.Size(entry.shape), stride=stride)
+
+    return read
 
 
 def resume_in_pieces(optim_wrapper: OptimWrapper) -> None:

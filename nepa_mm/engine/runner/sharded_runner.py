@@ -1,5 +1,6 @@
 """What mmengine's ``Runner`` must do otherwise where each process has a piece of the model."""
 from datetime import timedelta
+from pathlib import Path
 from unittest.mock import patch
 
 from mmengine.dist import is_main_process
@@ -7,8 +8,9 @@ from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import Runner
 from mmengine.runner import runner as runner_module
 
+from nepa_mm.checkpoints.storage.names import is_sharded
 from nepa_mm.engine.parallel.fully_sharded import FullyShardedDataParallel
-from nepa_mm.engine.parallel.pieces import resume_in_pieces, whole
+from nepa_mm.engine.parallel.pieces import read_like, resume_in_pieces, whole
 
 
 class ShardedRunner(Runner):
@@ -53,11 +55,12 @@ class ShardedRunner(Runner):
         if self.is_sharded and fn_name in ('after_val_epoch', 'after_test_epoch'):
             self.model.release()  # mmpretrain's EMAHook may have validated the raw weights as well
 
-    def load_checkpoint(self, *args, **kwargs) -> dict:
-        """mmengine's; where a GPU cannot hold all of it, from the memory of the machine."""
+    def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
+        """mmengine's, in the memory of the machine, for a GPU cannot hold all; a process resumes by its own part of a folder."""
         if self.is_sharded:
-            kwargs.update(map_location='cpu')
-        return super().load_checkpoint(*args, **kwargs)
+            reads_own = self._resume and is_sharded(Path(filename))
+            args, kwargs['map_location'] = args[1:], read_like(next(self.model.parameters())) if reads_own else 'cpu'
+        return super().load_checkpoint(filename, *args, **kwargs)
 
     def save_checkpoint(self, *args, in_pieces: bool = False, **kwargs) -> None:
         """mmengine's; all processes must come here together to gather what is in pieces, for the first one to write.

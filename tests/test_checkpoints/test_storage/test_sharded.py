@@ -6,17 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from nepa_mm.checkpoints.convert import gather, mm_to_hf, publish
+from nepa_mm.checkpoints.storage import sharded_files
 from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole, remove_temporaries
 from nepa_mm.checkpoints.storage.files import read_checkpoint
 from nepa_mm.checkpoints.storage.pickled import read_meta
-from nepa_mm.checkpoints.storage.sharded_files import KEY, MANIFEST
+from nepa_mm.checkpoints.storage.sharded_files import KEY, MANIFEST, Entry, Piece, read_tensor
 from nepa_mm.errors import CheckpointError
 from tiny import ROOT, TINY
 
@@ -214,6 +217,30 @@ def test_a_manifest_that_lies_is_refused(entry, copy):
     torch.save(checkpoint, path)
     with pytest.raises(CheckpointError, match='no manifest of a checkpoint in pieces'):
         read_checkpoint(copy / 'iter_4.pth')
+
+
+def test_rows_are_read_and_nothing_else(tmp_path, monkeypatch):
+    tensor = torch.arange(42.).view(7, 3, 2)
+    ways = {'rows': [(0, slice(4)), (4, slice(4, 7))], 'columns': [(0, (slice(None), slice(1))), (1, (slice(None), slice(1, 3)))]}
+    read = []
+
+    def counting(path, mode):
+        file = open(path, mode)
+        return SimpleNamespace(seek=file.seek, readinto=lambda data: read.append(file.readinto(data)) or read[-1])
+
+    monkeypatch.setattr(sharded_files, 'open', lambda *args: nullcontext(counting(*args)), raising=False)
+    for way, parts in ways.items():
+        pieces = []
+        for offset, part in parts:
+            (tmp_path / f'{way}{offset}').write_bytes(b'head' + tensor[part].contiguous().numpy().tobytes())
+            offsets = (offset, 0, 0) if way == 'rows' else (0, offset, 0)
+            pieces.append(Piece(f'{way}{offset}', 4, offsets, tuple(tensor[part].shape)))
+        entry = Entry(('a', ), 'float32', (7, 3, 2), pieces)
+        assert torch.equal(read_tensor(tmp_path, entry), tensor)
+        for rows in (range(0), range(2), range(3, 6), range(7, 7), range(7)):
+            read.clear()
+            assert torch.equal(read_tensor(tmp_path, entry, rows), tensor[rows.start:rows.stop])
+            assert sum(read) == 4 * tensor[rows.start:rows.stop].numel()
 
 
 def test_one_file_of_all_pieces(written, tmp_path):
