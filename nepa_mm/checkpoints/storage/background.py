@@ -3,6 +3,7 @@ import copy
 import mmap
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -70,6 +71,7 @@ class HostCopy:
     """Copies of a state in host memory, which serves for the next copy again; pinned where the state is on a GPU."""
 
     def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(torch.get_num_threads(), 'copy')  # each takes the next tensor, as fast as its core lets it
         self.memory: mmap.mmap | None = None
         self.pins, self.pinned = False, 0  # whether it is to be pinned; its address, if it is
 
@@ -83,7 +85,8 @@ class HostCopy:
             places[key], end = end, end - (-storage.nbytes() // ALIGNED) * ALIGNED
         devices = {tensor.device for tensor in tensors if tensor.is_cuda}
         self.require(end, bool(devices))
-        copies = {key: self.part(places[key], storage) for key, storage in storages.items()}
+        each = map if devices else self.pool.map  # a thread of its own would have another stream
+        copies = dict(zip(storages, each(self.part, places.values(), storages.values())))
         for device in devices:
             torch.cuda.current_stream(device).synchronize()
         done = {}
@@ -100,7 +103,7 @@ class HostCopy:
             return UntypedStorage()
         part = torch.frombuffer(self.memory, dtype=torch.uint8, count=storage.nbytes(), offset=begin)
         source = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
-        if source.device.type == 'cpu':  # by one thread, for several would wait for each other where cores are busy
+        if source.device.type == 'cpu':  # torch's own threads would wait for each other where cores are busy
             np.copyto(part.numpy(), source.numpy())
         else:
             part.copy_(source, non_blocking=True)
@@ -114,8 +117,9 @@ class HostCopy:
             torch.cuda.cudart().cudaHostUnregister(self.pinned)
         self.memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.pins, self.pinned = pins, 0
-        if hasattr(mmap, 'MADV_DONTFORK'):  # Linux
-            self.memory.madvise(mmap.MADV_DONTFORK)
+        for advice in ('MADV_DONTFORK', 'MADV_HUGEPAGE'):  # of Linux, where the kernel has them
+            with suppress(AttributeError, OSError):
+                self.memory.madvise(getattr(mmap, advice))
         if pins:
             address = torch.frombuffer(self.memory, dtype=torch.uint8).data_ptr()
             if int(torch.cuda.cudart().cudaHostRegister(address, len(self.memory), 0)) == 0:  # else the copy takes longer
