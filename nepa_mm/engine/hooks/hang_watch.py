@@ -126,8 +126,12 @@ class HangWatchHook(Hook):
             now = self.doings()
             waits = self.waits
             what = f'{found[0]}, {waits["name"]} {waits["number"]}' if waits else found[0]
-            behind = [self.said_of(rank, doing, before.get(rank) == doing) for rank, doing in now.items()
-                      if rank != self.rank and is_behind(doing, waits, before.get(rank) == doing)]
+            slow = {rank: doing for rank, doing in now.items()
+                    if rank != self.rank and is_behind(doing, waits, before.get(rank) == doing)}
+            # Of several collectives at once, others that wait may be in an earlier one
+            causes = [rank for rank, doing in slow.items()
+                      if not doing['has_failed'] and (before.get(rank) == doing or not doing['waits'])]
+            behind = [self.said_of(rank, slow[rank], before.get(rank) == slow[rank]) for rank in causes or slow]
             found.append(f'{what} waits for {" and ".join(behind)}' if behind else f'{what} waits, and all processes are in it')
 
     def doings(self) -> dict[int, dict]:

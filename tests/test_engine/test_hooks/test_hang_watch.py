@@ -60,6 +60,23 @@ def test_of_processes_that_all_gave_up_the_one_in_an_earlier_collective_is_behin
     assert hooks[0].report().startswith('step 4, all_reduce 37 waits for process 2, which ')
 
 
+def test_of_several_collectives_at_once_the_one_that_is_in_none_is_the_cause(waits, monkeypatch):
+    store = dist.HashStore()
+    hook, other, slow = (watch(store, rank, 4, processes=3) for rank in range(3))
+
+    def tell(_=None):
+        for each, number in ((other, 36), (slow, None)):
+            waits.append(number and reduction(number))
+            each.tell()
+        waits.append(reduction(37))
+
+    tell()
+    monkeypatch.setattr('time.sleep', tell)
+    hook.waits = reduction(37)
+    said = hook.report()
+    assert said.startswith('step 4, all_reduce 37 waits for process 2, which is in step 4 at ') and 'process 1' not in said
+
+
 def test_without_a_flight_recorder_the_silent_one_is_behind(waits):
     store = dist.HashStore()
     hook, other = watch(store, 0, 4), watch(store, 1, 3)
