@@ -299,7 +299,7 @@ class ReliableRunner(SavingRunner):
             return f'loader worker {said} died{self.in_flight(ended)}'
         if isinstance(error, DataTimeout):
             return f'{error}{self.in_flight()}'
-        if self.distributed and re.search(r'[Cc]onnection (closed|reset)|gloo|NCCL|peer', text):
+        if self.distributed and re.search(r'[Cc]onnection (closed|reset)|gloo|NCCL|peer|pair closure', text):
             watch = next((hook for hook in self.hooks if isinstance(hook, HangWatchHook)), None)
             where = f'{watch.report()}; ' if watch and re.search(r'[Tt]im(ed |e)?out', text) else ''
             return f'another process of the training died or hangs ({where}{first_line(error)})'
