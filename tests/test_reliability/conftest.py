@@ -4,6 +4,7 @@ from functools import cache
 import pytest
 
 from runs import at, finish, start, train, write_config
+from two import shared_out, train_two
 
 
 @pytest.fixture(scope='session')
@@ -26,6 +27,15 @@ def killed(whole, tmp_path_factory):
     finish(start(whole('iter')[0], folder, before=at('mmengine.optim:OptimWrapper.step', 14)), -9)
     assert {path.name for path in folder.glob('*.pth')} == {'iter_4.pth', 'iter_8.pth', 'iter_12.pth'}
     return folder
+
+
+@pytest.fixture(scope='session')
+def whole_in_halves(tmp_path_factory):
+    """Config and work dir of a training by two processes, each with half of the model."""
+    folder = tmp_path_factory.mktemp('halves')
+    config = shared_out(write_config(folder))
+    train_two(config, folder / 'whole')
+    return config, folder / 'whole'
 
 
 @pytest.fixture

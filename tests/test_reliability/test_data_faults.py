@@ -3,6 +3,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from PIL import Image
 from nepa_mm.checkpoints.storage.files import read_checkpoint
 from runs import ENV, assert_same_end, finish, last_line, loss_of_steps, losses, train, write_config
 from tiny import ROOT
-from two import start_two, train_two
+from two import WRAPPERS, shared_out, start_two, train_two
 
 ALLOWED = dict(default_hooks__loader_faults__max_bad_images=3)
 BAD = ('0/0.png', '0/2.png', '1/1.png')
@@ -118,13 +119,13 @@ def children_of(folder):
     return [line for line in lines if str(folder).encode() in line]
 
 
-@pytest.fixture(scope='module')
-def whole_two(tmp_path_factory):
-    """The same in two processes."""
+@pytest.fixture(scope='module', params=WRAPPERS)
+def whole_two(request, tmp_path_factory):
+    """The same in two processes, each with all of the model or half of it; and whether it is half."""
     folder = tmp_path_factory.mktemp('two')
-    config = write_bad_data(folder)
+    config = shared_out(write_bad_data(folder), request.param)
     train_two(config, folder / 'whole', auto_scale_lr__base_batch_size=8, **ALLOWED)
-    return folder, config
+    return folder, config, request.param
 
 
 def with_signal(folder, config, **signal_):
@@ -135,24 +136,43 @@ def with_signal(folder, config, **signal_):
 
 @pytest.mark.slow
 def test_two_processes_leave_out_and_count_the_same_images(whole_two):
-    folder, _ = whole_two
+    folder, _, _ = whole_two
     assert left_out(folder / 'whole') == counted(folder / 'whole') == sorted(BAD)
     assert losses(folder / 'whole')[-1]['bad_images'] == 3
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('kind, message', [('kill', r'loader worker \d+ \(SIGKILL\) died'), ('hang', 'data timeout after 6 s')])
+def test_a_worker_of_one_of_two_processes_ends_both(kind, message, whole_two, tmp_path):
+    folder, config, is_sharded = whole_two
+    config, run = with_trouble(tmp_path, config, kind), tmp_path / 'run'
+    options = dict(auto_scale_lr__base_batch_size=8, default_hooks__loader_faults__timeout=6, **ALLOWED)
+    shutil.copytree(folder / 'whole', run, ignore=shutil.ignore_patterns('epoch_[23].pth'))  # begin where something is saved
+    said = [last_line(each) for each in train_two(config, run, '--resume', code=7, **options)]
+    named, = (line for line in said if 'another process' not in line)
+    assert re.match(rf'nepa_mm: error: {message} at \S+/1/7.png \(index \d+, pid \d+\) \| ', named), named
+    if is_sharded:
+        assert all('for a piece of it is gone with the process' in line for line in said) and not list(run.glob('iter_*.pth'))
+    train_two(config, run, '--resume', **options)
+    assert loss_of_steps(run) == loss_of_steps(folder / 'whole')
+    assert_same_end(run / 'epoch_3.pth', folder / 'whole/epoch_3.pth')
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('rank', [0, 1])
 def test_a_process_that_is_killed_ends_the_other(rank, whole_two, tmp_path):
-    folder, config = whole_two
+    folder, config, is_sharded = whole_two
     config, run = with_signal(tmp_path, config, number=int(signal.SIGKILL), step=4, rank=rank), tmp_path / 'run'
     options = dict(auto_scale_lr__base_batch_size=8, **ALLOWED)
     processes = start_two(config, run, **options)
     said = last_line(finish(processes[1 - rank], 7))
     finish(processes[rank], -signal.SIGKILL)
     saved = rf'the last finished step, 3, is {run}/iter_3.pth' if rank else 'process 0 saves the last finished step, if it lives'
+    if is_sharded:
+        saved = 'the step was not saved, for a piece of it is gone with the process'
     assert re.fullmatch(
         rf'nepa_mm: error: another process of the training died or hangs \(.*\) \| {saved} \| go on with --resume', said), said
-    assert (run / 'iter_3.pth').exists() == (rank == 1)
+    assert (run / 'iter_3.pth').exists() == (rank == 1 and not is_sharded)
     if rank == 1:
         train_two(config, run, '--resume', **options)
         assert loss_of_steps(run) == loss_of_steps(folder / 'whole')
@@ -164,17 +184,24 @@ def test_a_process_that_is_killed_ends_the_other(rank, whole_two, tmp_path):
 @pytest.mark.parametrize('fault, told', [
     (dict(type='Signal', number=int(signal.SIGSTOP)), r'was last heard of in step [1-4] at \S+ \(\S+\)'),
     (dict(type='Sleep'), r'is in step 4 at before_train_iter \(faults.py:\d+\)')])
-def test_a_process_that_hangs_ends_the_other_within_the_timeout_and_is_named(fault, told, whole_two, tmp_path):
-    _, config = whole_two
+@pytest.mark.parametrize('slow', [1, 2])  # of two processes; of three
+def test_a_process_that_hangs_ends_the_others_within_the_timeout_and_is_named(fault, told, slow, whole_two, tmp_path):
+    _, config, is_sharded = whole_two
     made = tmp_path / 'hangs.py'
-    made.write_text(config.read_text() + f'custom_hooks.append({dict(fault, step=4, rank=1)})\n')
-    config = made
-    processes = start_two(config, tmp_path / 'run', auto_scale_lr__base_batch_size=8, env_cfg__dist_cfg__timeout=8, **ALLOWED)
-    said = last_line(finish(processes[0], 7))
-    os.killpg(processes[1].pid, signal.SIGKILL)
-    finish(processes[1], -signal.SIGKILL)
-    assert re.match(r'nepa_mm: error: another process of the training died or hangs \(step 4, all_?reduce \d+ waits for process '
-                    rf'1, which {told}; .*Timed out.*\) \| the last finished step, 3, is ', said), said
+    made.write_text(config.read_text() + f'custom_hooks.append({dict(fault, step=4, rank=slow)})\n')
+    *others, hangs = start_two(
+        made, tmp_path / 'run', befores=('', ) * (slow + 1), auto_scale_lr__base_batch_size=8 if slow == 1 else 6,
+        env_cfg__dist_cfg__timeout=8, **ALLOWED)
+    messages = [last_line(finish(process, 7)) for process in others]
+    os.killpg(hangs.pid, signal.SIGKILL)
+    finish(hangs, -signal.SIGKILL)
+    saved = ['the last finished step, 3, is ', 'process 0 saves the last finished step, if it lives']
+    if is_sharded:
+        saved = ['the step was not saved, for a piece of it is gone with the process'] * 2
+    for said, expected in zip(messages, saved):
+        collective = 'broadcast' if is_sharded else 'all_?reduce'
+        assert re.match(rf'nepa_mm: error: another process of the training died or hangs \(step 4, {collective} \d+ waits for '
+                        rf'process {slow}, which {told}; .*([Tt]imed? ?out).*\) \| {expected}', said), said
 
 
 @pytest.mark.slow

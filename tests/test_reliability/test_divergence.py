@@ -7,7 +7,7 @@ import pytest
 from faults import digest
 from nepa_mm.checkpoints.storage.files import read_checkpoint
 from runs import assert_same_end, last_line, losses, train, write_config
-from two import train_two
+from two import IS_SHARDED, shared_out, train_two
 
 
 def with_fault(config, **fault):
@@ -43,9 +43,10 @@ def test_a_step_that_is_no_good_stops_the_training_before_the_update(kind, wrong
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('is_sharded', [False, IS_SHARDED])
 @pytest.mark.parametrize('kind', ['loss inf', 'loss nan'])  # of which the gradient is one, and is NaN in both processes
-def test_a_loss_that_is_no_number_in_one_process_stops_both_at_the_same_step(kind, tmp_path):
-    config = with_fault(write_config(tmp_path, 'iter-epochs'), kind=kind, step=6, rank=1)
+def test_a_loss_that_is_no_number_in_one_process_stops_both_at_the_same_step(kind, is_sharded, tmp_path):
+    config = with_fault(shared_out(write_config(tmp_path, 'iter-epochs'), is_sharded), kind=kind, step=6, rank=1)
     said = train_two(config, tmp_path / 'run', code=5, auto_scale_lr__base_batch_size=8)
     seen = [json.loads((tmp_path / f'run/seen_{rank}.json').read_text()) for rank in range(2)]
     assert len(seen[1]) == 4 and not set(seen[0]) & set(seen[1])

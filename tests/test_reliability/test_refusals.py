@@ -14,6 +14,7 @@ import torch
 from nepa_mm.checkpoints.storage.files import read_checkpoint
 from runs import ENV, finish, kill_at, start, train, write_config
 from tiny import ROOT
+from two import IS_SHARDED, SHARDED
 
 
 def last_line(err: str) -> str:
@@ -172,11 +173,13 @@ def test_several_processes_end_with_the_code_and_the_line_of_the_one_that_failed
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('is_sharded', [False, IS_SHARDED])
 @pytest.mark.parametrize('rank', [0, 1])
-def test_a_bug_in_one_process_is_the_last_line_of_all(rank, config):
-    other, bug = config.with_name(f'bug{rank}.py'), dict(type='Bug', step=2, rank=rank)
-    other.write_text(f'{config.read_text()}custom_imports = dict(imports="faults")\ncustom_hooks.append({bug})\n')
-    said = finish(start_launcher(other, config.parent / f'bug{rank}', 'train_cfg.max_epochs=100'), 1)
+def test_a_bug_in_one_process_is_the_last_line_of_all(rank, is_sharded, config, tmp_path):
+    other, bug = tmp_path / 'bug.py', dict(type='Bug', step=2, rank=rank)
+    other.write_text(f'{config.read_text()}custom_imports = dict(imports="faults")\ncustom_hooks.append({bug})\n'
+                     + SHARDED * is_sharded)
+    said = finish(start_launcher(other, tmp_path / 'run', 'train_cfg.max_epochs=100'), 1)
     assert 'AssertionError: a bug in a hook' in said and 'Traceback' in said
     assert re.fullmatch(rf'nepa_mm: error: AssertionError: a bug in a hook \| process {rank}, pid \d+ \| see its traceback above',
                         said.strip().splitlines()[-1]), said[-2000:]

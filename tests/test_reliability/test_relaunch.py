@@ -11,7 +11,7 @@ from test_divergence import with_fault
 
 from runs import ENV, assert_same_end, finish, last_line, loss_of_steps, train, write_config
 from tiny import ROOT
-from two import train_two
+from two import WRAPPERS, shared_out, train_two
 
 pytestmark = pytest.mark.slow
 TWO = dict(auto_scale_lr__base_batch_size=8, **ALLOWED)
@@ -32,11 +32,11 @@ def restarts_in(said: str) -> list[str]:
     return [line for line in said.splitlines() if line.startswith('nepa_mm: restart ')]
 
 
-@pytest.fixture(scope='module')
-def whole(tmp_path_factory):
+@pytest.fixture(scope='module', params=WRAPPERS)
+def whole(request, tmp_path_factory):
     """A training in two processes that nothing disturbs: its folder and config."""
     folder = tmp_path_factory.mktemp('whole')
-    config = write_bad_data(folder)
+    config = shared_out(write_bad_data(folder), request.param)
     train_two(config, folder / 'whole', **TWO)
     return folder, config
 

@@ -11,10 +11,9 @@ from forks import Process
 from nepa_mm.checkpoints.storage.files import read_checkpoint
 from runs import SLOWLY, VALIDATION, at, finish, kill_at, last_line, losses, only_step, train, write_config
 from tiny import ROOT
-from two import assert_both_resume, signalled_two, start_two, train_two
+from two import SHARDED, assert_both_resume, signalled_two, start_two, train_two
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(torch.__version__ < (2, 6), reason='FSDP2 needs torch 2.6')]
-SHARDED = "model_wrapper_cfg = dict(type='nepa_mm.FullyShardedDataParallel')\n"
 TEST = 'test_cfg, test_dataloader, test_evaluator = val_cfg, val_dataloader, val_evaluator\n'
 SLOW_VALIDATION = '''import interrupt, time
 interrupt.wrap('mmpretrain.models:ImageClassifier.val_step', lambda step, *args: (time.sleep(0.5), step(*args))[1])
@@ -28,15 +27,6 @@ def config_of(folder: Path, *more: str, kind: str = 'epoch') -> Path:
     config = write_config(folder, kind)
     config.write_text(config.read_text() + ''.join(more))
     return config
-
-
-@pytest.fixture(scope='module')
-def whole_two(tmp_path_factory):
-    """Config and work dir of a training that nothing interrupts."""
-    folder = tmp_path_factory.mktemp('sharded')
-    config = config_of(folder, SHARDED)
-    train_two(config, folder / 'whole')
-    return config, folder / 'whole'
 
 
 def test_one_process_two_with_all_and_two_with_half_of_the_model_are_the_same_training(tmp_path):
@@ -61,8 +51,8 @@ def test_one_process_two_with_all_and_two_with_half_of_the_model_are_the_same_tr
     assert (tmp_path / 'one/epoch_11.pth').is_file()
 
 
-def test_killed_and_resumed_it_ends_with_the_same_bits(whole_two, tmp_path):
-    config, whole = whole_two
+def test_killed_and_resumed_it_ends_with_the_same_bits(whole_in_halves, tmp_path):
+    config, whole = whole_in_halves
     run = tmp_path / 'run'
     both = start_two(config, run, before=SLOWLY)
     kill_at(both[0], run, 7)
@@ -74,8 +64,8 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(whole_two, tmp_path):
 
 
 @pytest.mark.parametrize('signalled', [[1], [0, 1]])
-def test_a_signal_saves_the_step(signalled, whole_two, tmp_path):
-    config, whole = whole_two
+def test_a_signal_saves_the_step(signalled, whole_in_halves, tmp_path):
+    config, whole = whole_in_halves
     run = tmp_path / 'run'
     messages = [finish(process, 143) for process in signalled_two(config, run, signalled)]
     assert f'SIGTERM: stopped after step {only_step(run)}' in messages[0]
@@ -96,8 +86,8 @@ def test_one_is_signalled_in_a_validation(batch, tmp_path):
         assert all(torch.equal(raw[part][name], value) for name, value in expected[part].items())
 
 
-def test_a_process_that_dies_ends_the_other_one_and_the_run_goes_on_from_its_checkpoint(whole_two, tmp_path):
-    config, whole = whole_two
+def test_a_process_that_dies_ends_the_other_one_and_the_run_goes_on_from_its_checkpoint(whole_in_halves, tmp_path):
+    config, whole = whole_in_halves
     run = tmp_path / 'run'
     both = start_two(config, run, befores=(SLOWLY, SLOWLY + at('mmengine.optim:OptimWrapper.step', 8, signal.SIGKILL)))
     said = finish(both[0], 7)
@@ -106,8 +96,8 @@ def test_a_process_that_dies_ends_the_other_one_and_the_run_goes_on_from_its_che
     assert_both_resume(config, run, whole)
 
 
-def test_the_limit_of_the_gradient_is_that_of_its_whole_norm(whole_two, tmp_path):
-    config, whole = whole_two
+def test_the_limit_of_the_gradient_is_that_of_its_whole_norm(whole_in_halves, tmp_path):
+    config, whole = whole_in_halves
     norm = losses(whole)[0]['grad_norm']  # of the first step; later ones are means
     messages = train_two(config, tmp_path / 'run', code=5, default_hooks__stop_on_divergence__max_grad_norm=0.95 * norm)
     assert f'step 1 was not taken: the gradient norm is {norm:.4g}, above' in last_line(messages[0])

@@ -10,7 +10,7 @@ import pytest
 
 from runs import ENV, SLOWLY, VALIDATION, at, finish, losses, only_step, write_config
 from tiny import ROOT
-from two import assert_both_resume, free_port, signalled_two, start_two, train_two
+from two import IS_SHARDED, SHARDED, assert_both_resume, free_port, signalled_two, start_two, train_two
 
 pytestmark = pytest.mark.slow
 
@@ -44,11 +44,12 @@ def test_one_is_signalled_in_a_validation(tmp_path):
     assert 'SIGTERM: stopped after step 5' in messages[0] and only_step(run) == 5
 
 
+@pytest.mark.parametrize('is_sharded', [False, IS_SHARDED])
 @pytest.mark.parametrize('signalled, number', [
     (1, signal.SIGTERM), ('launcher', signal.SIGUSR1), ('group', signal.SIGTERM), ('group', signal.SIGINT)])
-def test_through_dist_train(signalled, number, whole_two, tmp_path):
-    config, _ = whole_two
-    run = tmp_path / 'run'
+def test_through_dist_train(signalled, number, is_sharded, whole_two, tmp_path):
+    config, run = tmp_path / 'config.py', tmp_path / 'run'
+    config.write_text(whole_two[0].read_text() + SHARDED * is_sharded)
     command = ['bash', ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', run, '--cfg-options', 'train_cfg.max_epochs=400']
     launcher = subprocess.Popen(command, cwd=tmp_path, env={**ENV, 'PYTHON': sys.executable, 'PORT': str(free_port())}, text=True,
                                 start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

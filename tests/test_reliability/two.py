@@ -4,7 +4,20 @@ import signal
 import socket
 from pathlib import Path
 
+import pytest
+import torch
+
 import runs
+
+SHARDED = "model_wrapper_cfg = dict(type='nepa_mm.FullyShardedDataParallel')\n"  # half of the model in each of two processes
+IS_SHARDED = pytest.param(True, id='FSDP2', marks=pytest.mark.skipif(torch.__version__ < (2, 6), reason='FSDP2 needs torch 2.6'))
+WRAPPERS = [pytest.param(False, id='DDP'), IS_SHARDED]
+
+
+def shared_out(config: Path, is_sharded: bool = True) -> Path:
+    """A config, that of FSDP2 by then if it is to be."""
+    config.write_text(config.read_text() + SHARDED * is_sharded)
+    return config
 
 
 def start_two(config: Path, folder: Path, *arguments, env: dict[str, str] = {}, befores: tuple[str, str] = ('', ''),
