@@ -20,7 +20,6 @@ PARTS = ['memory', 'time']
 
 
 def parse_args() -> argparse.Namespace:
-    from nepa_mm.launch.read_config import read_config  # 0.2 s, which --help does without
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', metavar='CONFIG', help='segmentation config in slide mode')
     parser.add_argument('--size', type=int, nargs=2, default=(2048, 1024), metavar=('WIDTH', 'HEIGHT'),
@@ -32,6 +31,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if min(*args.windows, *args.size, args.turns) < 1:
         parser.error('--windows, --size and --turns take 1 or more')
+    from nepa_mm.launch.read_config import read_config  # 0.2 s, which --help does without
     args.cfg = read_config(args.config)
     if (args.cfg.get('model') or {}).get('test_cfg', {}).get('mode') != 'slide':
         raise ConfigError('it has no model.test_cfg.mode=slide', args.config, 'give a segmentation config that has')
