@@ -6,9 +6,9 @@ On the same images and crops, one thread each, image by image in turn, so that w
 
     authors        Pillow -> torchvision's crop and flip -> float32 -> normalised, as the release does in its workers
     mm             the same to uint8, by mmpretrain's own transforms and PackInputs
-    pillow         configs/_base_/datasets/images_224.py with its switch to Pillow's resizing, bit for bit the release's pixels
-    torchvision    configs/_base_/datasets/images_224.py without nvImageCodec, by which torchvision decodes whole images
-    crops          configs/_base_/datasets/images_224.py with nvImageCodec, if it is installed
+    torchvision    configs/_base_/datasets/images_224.py with its switch to torchvision's resizing
+    whole          configs/_base_/datasets/images_224.py without nvImageCodec, by which torchvision decodes whole images
+    images_224.py  as it is; crops alone are decoded if nvImageCodec is installed
 
 and what peers/decoders.py finds installed: decoders of whole images in the same pipeline, DALI's loader with crops of its own.
 
@@ -78,7 +78,6 @@ from torchvision import transforms
 from nepa_mm.datasets import LoadImage, PackPixels, PackTimm, TimmTransform, collate_and_hold
 from nepa_mm.datasets.erased_patches import ErasedPatches
 from nepa_mm.datasets.transforms import load_image
-from nepa_mm.datasets.transforms.encoded_jpeg import codec
 from nepa_mm.datasets.transforms.load_image import side_by_side
 from nepa_mm.models import TimmDataPreprocessor
 from nepa_mm.seeding import seed_all
@@ -117,10 +116,8 @@ def pipelines() -> dict:
     result = dict(authors=authors, mm=of(MM))
     steps = Config.fromfile(IMAGES).train_dataloader.dataset.pipeline
     whole = [dict(steps[0], whole=True), *steps[1:]]
-    result['pillow'] = of([steps[0], dict(steps[1], backend='pillow'), *steps[2:]])
-    result['torchvision'] = of(whole)
-    if codec() is not None:
-        result['crops'] = of(steps)
+    result['torchvision'] = of([steps[0], dict(steps[1], backend='torchvision'), *steps[2:]])
+    result['whole'], result['images_224.py'] = of(whole), of(steps)
     return {**result, **loaders(steps[1:])}
 
 

@@ -1,7 +1,7 @@
 """Train one config twice from one seed, as it is and with settings changed, and hold the losses of the two against each other.
 
     python tools/analysis_tools/compare_curves.py configs/pretrain/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k.py \\
-        --change train_dataloader.dataset.pipeline.1.backend=pillow --cfg-options model.backbone.arch=tiny ...
+        --change train_dataloader.dataset.pipeline.1.backend=torchvision --cfg-options model.backbone.arch=tiny ...
 
 A path that is faster has to learn what the plain path learns. The losses of every step are compared; a third run, of another
 seed, says how far apart curves are by chance alone.

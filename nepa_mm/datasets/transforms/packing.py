@@ -19,8 +19,9 @@ class PackPixels(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Turn ``img``, BGR [H, W, C] or grey [H, W], into ``inputs`` [C, H, W] of the same type."""
         planes = np.atleast_3d(results['img']).transpose(2, 0, 1)
-        rgb = np.ascontiguousarray(planes[::-1])  # no copy after RandomResizedCropFlip
-        return dict(inputs=torch.from_numpy(rgb).flip(0), data_samples=[])
+        if not planes.flags.c_contiguous or min(planes.strides) < 0:  # no copy after RandomResizedCropFlip
+            planes = planes.copy()
+        return dict(inputs=torch.from_numpy(planes), data_samples=[])
 
 
 @TRANSFORMS.register_module()

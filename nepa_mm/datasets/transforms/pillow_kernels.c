@@ -1,4 +1,4 @@
-/* Pillow's bicubic resizing and affine transformation of RGB images, bit for bit, in a part of the time.
+/* Pillow's bicubic and bilinear resizing and bicubic affine transformation of RGB images, bit for bit, in a part of the time.
 
    Numbers are computed in Pillow's order and types: weights in double, then in integers of 22 bits; so it must be compiled without
    fusing a multiplication and an addition (-ffp-contract=off). Images are uint8, three channels together. */
@@ -18,6 +18,11 @@ static double bicubic(double x) {
     x = fabs(x);
     if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
     return x < 2.0 ? (((x - 5) * x + 8) * x - 4) * a : 0.0;
+}
+
+static double bilinear(double x) {
+    x = fabs(x);
+    return x < 1.0 ? 1.0 - x : 0.0;
 }
 
 static inline uint8_t clipped(int sum) {
@@ -46,9 +51,9 @@ typedef struct {
     int *first, *count, *weight, most;  /* of each output: its first input, how many, and weights [outputs, most] */
 } Axis;
 
-/* Weights of `count` outputs from `first` on, of `inputs` resized to `outputs` */
-static int axis(Axis *result, int inputs, int outputs, int first, int count) {
-    double scale = (double)((float)inputs - 0.0f) / outputs, wide = scale < 1.0 ? 1.0 : scale, support = 2.0 * wide;
+/* Weights of `count` outputs from `first` on, of `inputs` resized to `outputs`; the last of them is the first with `flip` */
+static int axis(Axis *result, int inputs, int outputs, int first, int count, int linear, int flip) {
+    double scale = (double)((float)inputs - 0.0f) / outputs, wide = scale < 1.0 ? 1.0 : scale, support = linear ? wide : 2.0 * wide;
     double inverse = 1.0 / wide;
     int most = (int)ceil(support) * 2 + 1;
     double *exact = malloc(most * sizeof(double));
@@ -61,20 +66,22 @@ static int axis(Axis *result, int inputs, int outputs, int first, int count) {
     result->weight = result->count + count;
     result->most = most;
     for (int i = 0; i < count; i++) {
+        int at = flip ? count - 1 - i : i;
         double centre = (first + i + 0.5) * scale, sum = 0.0;
         int low = (int)(centre - support + 0.5), high = (int)(centre + support + 0.5);
         low = low < 0 ? 0 : low;
         high = (high > inputs ? inputs : high) - low;
         for (int x = 0; x < high; x++) {
-            exact[x] = bicubic((x + low - centre + 0.5) * inverse);
+            double distance = (x + low - centre + 0.5) * inverse;
+            exact[x] = linear ? bilinear(distance) : bicubic(distance);
             sum += exact[x];
         }
         for (int x = 0; x < high; x++) {
             double weight = sum != 0.0 ? exact[x] / sum : exact[x];
-            result->weight[i * most + x] = (int)((weight < 0 ? -0.5 : 0.5) + weight * (1 << BITS));
+            result->weight[at * most + x] = (int)((weight < 0 ? -0.5 : 0.5) + weight * (1 << BITS));
         }
-        result->first[i] = low;
-        result->count[i] = high;
+        result->first[at] = low;
+        result->count[at] = high;
     }
     free(exact);
     return 1;
@@ -114,26 +121,40 @@ static void down(const uint8_t *in, long stride, int top, int width, const Axis 
     }
 }
 
+/* Pixels to planes [3, size], the last colour first */
+static void apart(const uint8_t *restrict in, long size, uint8_t *restrict out) {
+    uint8_t *restrict second = out + size, *restrict third = out + 2 * size;
+    for (long i = 0; i < size; i++) {
+        out[i] = in[3 * i + 2];
+        second[i] = in[3 * i + 1];
+        third[i] = in[3 * i];
+    }
+}
+
 /* An image of in_width x in_height, of which [height, width] from (left, top) on is at `in`, resized to out_width x out_height, of
-   which `out` takes [rows, columns] from (x, y) on. Returns 0 without memory, or without pixels. */
+   which `out` takes [rows, columns] from (x, y) on: mirrored with `flip`, and as planes [3, rows, columns], the last colour first,
+   with `planes`. Returns 0 without memory, or without pixels. */
 int nepa_resize(const uint8_t *in, long stride, int left, int top, int width, int height, int in_width, int in_height,
-                int out_width, int out_height, int x, int y, int columns, int rows, int down_first, uint8_t *out) {
+                int out_width, int out_height, int x, int y, int columns, int rows, int down_first, int linear, int flip, int planes,
+                uint8_t *out) {
     Axis xs = {0}, ys = {0};
-    uint8_t *between = NULL, *last = NULL;
+    uint8_t *between = NULL, *last = NULL, *whole = planes ? malloc(3 * (long)rows * columns) : out;
     int *sums = NULL, done = 0;
     long between_size = down_first ? (long)rows * width : (long)height * columns;
-    if (width > 0 && height > 0 && axis(&xs, in_width, out_width, x, columns) && axis(&ys, in_height, out_height, y, rows) &&
-        (between = malloc(3 * between_size + 4)) && (last = malloc(3 * (long)width + 4)) &&
-        (sums = malloc(3 * sizeof(int) * (long)(width > columns ? width : columns)))) {
+    if (width > 0 && height > 0 && axis(&xs, in_width, out_width, x, columns, linear, flip) &&
+        axis(&ys, in_height, out_height, y, rows, linear, 0) && (between = malloc(3 * between_size + 4)) &&
+        (last = malloc(3 * (long)width + 4)) &&
+        (sums = malloc(3 * sizeof(int) * (long)(width > columns ? width : columns))) && whole) {
         if (down_first) {
             down(in, stride, top, 3 * width, &ys, rows, sums, between);
-            across(between, 3 * width, left, rows, &xs, columns, out);
+            across(between, 3 * width, left, rows, &xs, columns, whole);
         } else {
             across(in, stride, left, height - 1, &xs, columns, between);
             memcpy(last, in + (height - 1) * stride, 3 * width);  /* behind its row may be nothing */
             across(last, 0, left, 1, &xs, columns, between + 3 * (long)(height - 1) * columns);
-            down(between, 3 * columns, top, 3 * columns, &ys, rows, sums, out);
+            down(between, 3 * columns, top, 3 * columns, &ys, rows, sums, whole);
         }
+        if (planes) apart(whole, (long)rows * columns, out);
         done = 1;
     }
     free(xs.first);
@@ -141,6 +162,7 @@ int nepa_resize(const uint8_t *in, long stride, int left, int top, int width, in
     free(between);
     free(last);
     free(sums);
+    if (planes) free(whole);
     return done;
 }
 

@@ -1,4 +1,4 @@
-"""Pillow's bicubic resizing and affine transformation in a part of its time, bit for bit, by C that is compiled at first use."""
+"""Pillow's resizing and affine transformation in a part of its time, bit for bit, by C that is compiled at first use."""
 import ctypes
 import hashlib
 import logging
@@ -19,7 +19,8 @@ from PIL import Image
 SOURCE = Path(__file__).with_suffix('.c')
 # Without fused multiplications and additions, which Pillow's wheels do not have either
 FLAGS = ('-O3', '-march=native', '-ffp-contract=off', '-fPIC', '-shared')
-BICUBIC = Image.Resampling.BICUBIC
+PILLOW = int(Image.__version__.partition('.')[0])
+BICUBIC, BILINEAR = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR
 SIZES = (((90, 70), (40, 30)), ((40, 300), (33, 60)), ((30, 20), (64, 96)), ((33, 50), (33, 20)), ((50, 33), (20, 33)))
 MATRICES = ((1, 0.23, 0, 0, 1, 0), (1, 0, 0, -0.3, 1, 0), (1, 0, 13.7, 0, 1, 0), (1, 0, 0, 0, 1, -9.4),
             (0.94, 0.34, -7.1, -0.34, 0.94, 5.3))
@@ -40,7 +41,7 @@ def library() -> ctypes.CDLL | None:
 
 def refused(why: str) -> None:
     """Say that Pillow does the work."""
-    print_log(f'TimmTransform.compile=True: {why}, and so Pillow does the work, to the same pixels in more time', 'current',
+    print_log(f'{SOURCE.name}: {why}, and so Pillow resizes and turns images, to the same pixels in more time', 'current',
               logging.WARNING)
 
 
@@ -70,8 +71,13 @@ def equal_to_pillow(kernels: ctypes.CDLL) -> bool:
     noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
     for (width, height), size in SIZES:
         pixels = noise[:height, :width]
-        if not np.array_equal(resized(kernels, pixels, size), Image.fromarray(pixels.copy()).resize(size, BICUBIC)):
+        image = Image.fromarray(pixels.copy())
+        if not np.array_equal(resized(kernels, pixels, size), image.resize(size, BICUBIC)):
             return False
+        for flip in (False, True):
+            if not np.array_equal(planes(kernels, pixels, size, flip).transpose(1, 2, 0)[:, ::-1 if flip else 1, ::-1],
+                                  image.resize(size, BILINEAR)):
+                return False
     image = Image.fromarray(noise[:64, :96].copy())
     return all(np.array_equal(transformed(kernels, image, matrix, (1, 2, 3)),
                               image.transform(image.size, Image.Transform.AFFINE, matrix, BICUBIC, fillcolor=(1, 2, 3)))
@@ -93,18 +99,40 @@ def resized(kernels: ctypes.CDLL, pixels: np.ndarray, size: tuple[int, int], box
     x, y, columns, rows = box or (0, 0, *size)
     if size == (width, height):
         return pixels[y - top:y - top + rows, x - left:x - left + columns]
+    result = np.empty((rows, columns, 3), np.uint8)
+    resize_into(result, kernels, pixels, (left, top, width, height), size, (x, y, columns, rows))
+    return result
+
+
+def planes(kernels: ctypes.CDLL, pixels: np.ndarray, size: tuple[int, int], flip: bool) -> np.ndarray:
+    """Pixels [h, w, 3], uint8 RGB, as Pillow's bilinear ``resize`` to ``size`` (width, height) makes them, in planes.
+
+    These are BGR [3, height, width], mirrored with ``flip``.
+    """
+    result = np.empty((3, *size[::-1]), np.uint8)
+    resize_into(result, kernels, pixels, (0, 0, pixels.shape[1], pixels.shape[0]), size, (0, 0, *size), 1, int(flip), 1)
+    return result
+
+
+def resize_into(result: np.ndarray, kernels: ctypes.CDLL, pixels: np.ndarray, whole: tuple[int, int, int, int],
+                size: tuple[int, int], box: tuple[int, int, int, int], *how: int) -> None:
+    """Call the kernel; ``how`` are its ``linear``, ``flip`` and ``planes``, none by default.
+
+    Raises:
+        MemoryError: If there is none for it.
+    """
     if pixels.strides[1:] != (3, 1):
         pixels = np.ascontiguousarray(pixels)
-    result = np.empty((rows, columns, 3), np.uint8)
+    width, height = whole[2:]
     # Since its version 13 Pillow begins with the height where that shrinks much more than the width
     shrinks = height - size[1]
-    down_first = int(Image.__version__.partition('.')[0]) >= 13 and shrinks > 0 and shrinks > 2 * (width - size[0])
+    down_first = int(PILLOW >= 13 and shrinks > 0 and shrinks > 2 * (width - size[0]))
+    left, top = whole[:2]
     done = kernels.nepa_resize(
         address(pixels), ctypes.c_long(pixels.strides[0]), left, top, pixels.shape[1], pixels.shape[0], width, height, *size,
-        x, y, columns, rows, int(down_first), address(result))
+        *box, down_first, *(how or (0, 0, 0)), address(result))
     if not done:
         raise MemoryError(f'to resize {pixels.shape} of an image of {width}x{height} pixels')
-    return result
 
 
 def needed(inputs: int, outputs: int, first: int, count: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from PIL import Image
 from timm.data import auto_augment
 
 from nepa_mm.datasets.transforms import pillow_kernels
-from nepa_mm.datasets.transforms.pillow_kernels import BICUBIC, by_kernel, library, needed, resized
+from nepa_mm.datasets.transforms.pillow_kernels import BICUBIC, BILINEAR, by_kernel, library, needed, planes, resized
 
 RANDOM = np.random.default_rng(0)
 NOISE = RANDOM.integers(0, 256, (600, 600, 3), dtype=np.uint8)
@@ -35,6 +35,16 @@ def test_resized_is_pillows(kernels):
         np.testing.assert_array_equal(resized(kernels, image, size), expected)
         flipped = np.ascontiguousarray(image[..., ::-1])[..., ::-1]  # as mm's BGR, a view
         np.testing.assert_array_equal(resized(kernels, flipped, size), expected)
+
+
+@pytest.mark.parametrize('flip', [False, True])
+def test_planes_are_pillows_bilinear_pixels(flip, kernels):
+    for i, image in enumerate(pictures()):
+        size = (224, 224) if i % 3 else tuple(RANDOM.integers(1, 300, 2).tolist())
+        expected = np.asarray(Image.fromarray(image).resize(size, BILINEAR))[:, ::-1 if flip else 1, ::-1].transpose(2, 0, 1)
+        np.testing.assert_array_equal(planes(kernels, image, size, flip), expected)
+        part = np.pad(image, ((1, 1), (1, 1), (0, 0)))[1:-1, 1:-1]  # a view, as of a larger image
+        np.testing.assert_array_equal(planes(kernels, part, size, flip), expected)
 
 
 def test_a_part_of_the_result_needs_a_part_of_the_image(kernels):
@@ -84,7 +94,7 @@ def test_without_a_compiler_or_pillows_pixels_a_line_says_so(monkeypatch, tmp_pa
             monkeypatch.setattr(pillow_kernels.shutil, 'which', lambda name, compiler=compiler: compiler)
             library.cache_clear()
             assert library() is None
-            assert said.pop().startswith(f'TimmTransform.compile=True: {line}, and so Pillow does the work, to the same pixels')
+            assert said.pop().startswith(f'pillow_kernels.c: {line}, and so Pillow resizes and turns images, to the same pixels')
         monkeypatch.undo()
         monkeypatch.setattr(pillow_kernels, 'equal_to_pillow', lambda kernels: False)
         library.cache_clear()

@@ -117,5 +117,5 @@ def test_sizes_and_images_that_cannot_be_are_refused():
 
 def test_an_unknown_backend_is_refused():
     with pytest.raises(ConfigError, match=r"'cv2' is unknown \| RandomResizedCropFlip.backend \| "
-                                          r"choose 'torchvision' or 'pillow'"):
+                                          r"choose 'pillow' or 'torchvision'"):
         RandomResizedCropFlip(24, backend='cv2')
