@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from traceback import walk_stack, walk_tb
 from types import FrameType
@@ -246,5 +247,6 @@ def workers_of(error: Exception) -> list[BaseProcess]:
 def dead(workers: list[BaseProcess]) -> dict[int, int]:
     """Pids and exit codes of those that are no more."""
     for worker in workers:
-        worker.join(0.1)  # it may be about to end
+        with suppress(RuntimeError):  # by which PyTorch's handler of signals says just now that one has ended
+            worker.join(0.1)  # it may be about to end
     return {worker.pid: worker.exitcode for worker in workers if worker.exitcode is not None}

@@ -2,12 +2,14 @@
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from nepa_mm.engine import LoaderFaultsHook, StopOnSignalHook
+from nepa_mm.engine.hooks.interruptions import dead
 from tiny import Nearer, Numbers
 
 
@@ -34,3 +36,11 @@ def test_after_an_error_the_next_signal_is_for_others_whatever_the_runner(tmp_pa
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
     assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_a_worker_is_dead_also_if_torch_says_so_while_it_is_looked_at():
+    def join(timeout):
+        raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed.')
+
+    workers = [SimpleNamespace(pid=7, exitcode=-9, join=join), SimpleNamespace(pid=8, exitcode=None, join=lambda timeout: None)]
+    assert dead(workers) == {7: -9}
