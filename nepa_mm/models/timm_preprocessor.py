@@ -38,10 +38,15 @@ class TimmDataPreprocessor(ClsDataPreprocessor):
         self.register_buffer('table', table.flatten(), persistent=False)  # [3 * 256]
         self.register_buffer('first', torch.arange(0, 768, 256, dtype=torch.int32).view(3, 1, 1), persistent=False)
 
+    @property
+    def takes_rgb(self) -> bool:
+        """Whether bytes are RGB and become timm's floats; else they are mm's BGR, normalised by ``mean`` and ``std``."""
+        return not self._enable_normalize
+
     def forward(self, data: dict, training: bool = False) -> dict:
         """Normalise ``inputs`` [B, 3, H, W] or a list of [3, H, W], RGB, write ``erased``, and go on as mmpretrain does."""
         inputs = self.cast_data(data['inputs'])
-        if not self._enable_normalize:
+        if self.takes_rgb:
             inputs = self.looked_up(inputs) if isinstance(inputs, Tensor) else [self.looked_up(image) for image in inputs]
         erased = data.get('erased')
         if erased is not None:

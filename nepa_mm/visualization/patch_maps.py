@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from nepa_mm.errors import ConfigError
-from nepa_mm.models import NEPA
+from nepa_mm.models import NEPA, TimmDataPreprocessor
 from nepa_mm.models.causal_backbone import check_protocol, evaluating
 
 
@@ -99,8 +99,10 @@ class PatchMaps:
         self.num_extra_tokens, self.causal = backbone.num_extra_tokens, backbone.causal
         self.predicts = isinstance(model, NEPA)
         with evaluating(model), fused_attention(backbone), AttentionCalls() as seen:
-            # In mm's BGR, which the preprocessor turns as its config says
-            x = model.data_preprocessor(dict(inputs=pixels.flip(1), data_samples=None), False)['inputs']
+            preprocessor = model.data_preprocessor
+            # What makes timm's floats of bytes takes RGB; all others mm's BGR, which they turn as their config says
+            inputs = pixels if isinstance(preprocessor, TimmDataPreprocessor) and preprocessor.takes_rgb else pixels.flip(1)
+            x = preprocessor(dict(inputs=inputs, data_samples=None), False)['inputs']
             self.z = backbone.embed(x)  # [B, L, D]
             self.z_hat = backbone.predict(self.z, tuple(x.shape[-2:]))  # [B, L, D]
         if not seen.calls:
