@@ -55,6 +55,10 @@ def row(model: dict) -> str:
     return f'| {" | ".join(cells)} |'
 
 
+def table(models: list[dict]) -> str:
+    return '\n'.join([HEADER, *map(row, models)]) + '\n'
+
+
 def main() -> None:
     known = {}
     for path in sorted(ROOT.glob('configs/*/metafile.yml')):
@@ -63,7 +67,7 @@ def main() -> None:
             model['Metadata'] = {**model['Metadata'], **counted(Config.fromfile(ROOT / model['Config']), known)}
         path.write_text(yaml.safe_dump(index, sort_keys=False, allow_unicode=True, width=1000))
         readme = path.with_name('README.md')
-        readme.write_text(TABLE.sub('\n'.join([HEADER, *map(row, index['Models'])]) + '\n', readme.read_text()))
+        readme.write_text(TABLE.sub(table(index['Models']), readme.read_text()))
         print(f'{path.relative_to(ROOT)}: {len(index["Models"])} models')
 
 

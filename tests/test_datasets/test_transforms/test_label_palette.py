@@ -87,5 +87,5 @@ def test_values_that_are_no_labels_are_mapped(tmp_path):
     assert loaded(write(tmp_path / 'b.png', [0, 1], greys(0, 255)), PALETTES['two'], values={255: 1}) == [0, 1]
     with pytest.raises(ConfigError, match=r'^\{255: 1\} maps what reduce_zero_label=True or .* \| values \| leave one out'):
         loaded(path, None, values={255: 1}, reduce_zero_label=True)
-    with pytest.raises(ConfigError, match=r"maps '255' to 1, and label maps hold 0 to 255 \| values"):
+    with pytest.raises(ConfigError, match=r"maps '255' to 1, and label maps hold 0 to 255, of 16 bits to 65535 \| values"):
         LoadSegAnnotations(values={'255': 1})
