@@ -70,8 +70,8 @@ def test_maps_are_seen_where_attention_is_not_fused(build):
 @pytest.mark.parametrize('preprocessor', [dict(), PIXELS], ids=['timm', 'mm'])
 def test_a_fine_tuned_classifier_sees_rgb_normalised_by_its_own_preprocessor(preprocessor):
     head = dict(type='LinearClsHead', num_classes=3, in_channels=TINY['arch']['embed_dims'])
-    model = ImageClassifier(
-        dict(type='nepa_mm.NEPAViT', **TINY), head=head, data_preprocessor=dict(type='nepa_mm.TimmDataPreprocessor', **preprocessor))
+    preprocessor = dict(type='nepa_mm.TimmDataPreprocessor', **preprocessor)
+    model = ImageClassifier(dict(type='nepa_mm.NEPAViT', **TINY), head=head, data_preprocessor=preprocessor)
     pixels = images()
     expected = randomize(model).eval().backbone.embed((pixels / 255 - 0.5) / 0.5)
     torch.testing.assert_close(PatchMaps(model, pixels).z, expected, atol=1e-5, rtol=1e-5)
