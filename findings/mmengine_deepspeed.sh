@@ -9,7 +9,8 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q torch==2.13.0+cpu onedl-mmengine==0.10.12 numpy==2.4.6 setuptools==81.0.0 wheel
+"$folder/venv/bin/pip" install -q torch==2.13.0+cpu onedl-mmengine==0.10.12 opencv-python-headless==5.0.0.93 \
+    numpy==2.4.6 setuptools==81.0.0
 for version in 0.19.8 0.19.6; do
     "$folder/venv/bin/pip" install -q --no-build-isolation deepspeed==$version  # sources alone, which need torch to build
     said=$("$folder/venv/bin/python" -W ignore -c "
