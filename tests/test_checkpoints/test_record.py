@@ -186,18 +186,18 @@ DEEP = {
 
 @pytest.mark.parametrize('kind', DEEP)
 def test_a_deep_text_neither_crashes_nor_hangs(kind):
-    start = time.perf_counter()
+    start = time.process_time()
     found = config_from_text(f'a = 1\nmodel = {DEEP[kind]}\n')
     plain_config_text(f'a = 1\nmodel = {DEEP[kind]}\n')
-    assert time.perf_counter() - start < 5 and set(found) <= {'a', 'model'}
+    assert time.process_time() - start < 60 and set(found) <= {'a', 'model'}
 
 
 def test_deep_statements_neither_crash_nor_hang():
-    start = time.perf_counter()
+    start = time.process_time()
     for text in (''.join(' ' * i + 'if 1:\n' for i in range(1000)), 'if 1:\n    pass\n' + 'elif 1:\n    pass\n' * 5000,
                  'a = 1\n' * 50000, '\n' * 10**6, '#' * 10**6, 'a = b = ' * 5000 + '1'):
         assert config_from_text(text) in ({}, dict(a=1))
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 60
 
 
 def test_a_text_of_data_is_safe_to_be_read_as_a_config_file(tmp_path):
