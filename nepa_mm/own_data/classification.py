@@ -4,10 +4,9 @@ import json
 from .config_files import Code, base_lines, call, class_lines, code, header, text_of
 from .labelled_images import LabelledImages, lines_of
 from .machine import Cost
-from .task import Task
+from .task import VERBS, Task
 
 PILLOW = dict(backend='pillow', interpolation='bicubic')
-VERBS = dict(train='train on', val='validate', test='test')
 
 
 class Classification(Task):

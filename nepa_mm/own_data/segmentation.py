@@ -5,9 +5,8 @@ from .config_files import Code, base_lines, call, class_lines, code, header, tex
 from .label_classes import IGNORED, LabelClasses
 from .machine import Cost
 from .mask_pairs import MaskPairs, layout_of
-from .task import Task
+from .task import VERBS, Task
 
-VERBS = dict(train='train on', val='validate', test='test')
 RECIPE = 160_000 * 16  # crops that ADE20K's recipe trains on, 127 for each image
 MOST_EPOCHS = 400  # of few images
 

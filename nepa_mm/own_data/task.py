@@ -6,7 +6,7 @@ from .machine import Cost, Machine
 from .start import Start
 
 CPU_MINUTES = 5  # that a training on a CPU may take by the estimate, unless told
-DECAYS = {'base': 0.65, 'large': 0.75}  # of the layers' learning rates, the release's
+VERBS = dict(train='train on', val='validate', test='test')
 USUAL = dict(img_size=224, patch_size=14)  # of the bases of configs
 
 
@@ -99,8 +99,8 @@ class Task:
         """Learning rate of a layer over that of the next one."""
         if self.start.address is None:
             return self.choose('layer-decay', 1.0, 'all layers learn alike: none was trained before')
-        usual = 0.65 if self.start.sizes['num_layers'] <= 12 else 0.75
-        return self.choose('layer-decay', DECAYS.get(str(self.start.arch), usual), "the release's, for weights that were trained")
+        decay = 0.65 if self.start.sizes['num_layers'] <= 12 else 0.75  # those of base and large
+        return self.choose('layer-decay', decay, "the release's, for weights that were trained")
 
     def backbone(self, img_size: int, patch_size: int, **others) -> dict:
         """Arguments of the backbone beside those of the bases; of ``others``, None is left out."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from nepa_mm.errors import ConfigError
-from nepa_mm.models import NEPA, TimmDataPreprocessor
+from nepa_mm.models import NEPA
 from nepa_mm.models.causal_backbone import check_protocol, evaluating
 
 
@@ -101,7 +101,7 @@ class PatchMaps:
         with evaluating(model), fused_attention(backbone), AttentionCalls() as seen:
             preprocessor = model.data_preprocessor
             # What makes timm's floats of bytes takes RGB; all others mm's BGR, which they turn as their config says
-            inputs = pixels if isinstance(preprocessor, TimmDataPreprocessor) and preprocessor.takes_rgb else pixels.flip(1)
+            inputs = pixels if getattr(preprocessor, 'takes_rgb', False) else pixels.flip(1)
             x = preprocessor(dict(inputs=inputs, data_samples=None), False)['inputs']
             self.z = backbone.embed(x)  # [B, L, D]
             self.z_hat = backbone.predict(self.z, tuple(x.shape[-2:]))  # [B, L, D]

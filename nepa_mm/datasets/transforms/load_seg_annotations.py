@@ -95,8 +95,7 @@ class LoadSegAnnotations(BaseTransform):
 
     def load_wide(self, results: dict) -> dict:
         """What mmseg's loader cuts to 8 bits: colours as one number of 24 bits, and values of 16 bits."""
-        content = fileio.get(results['seg_map_path'], backend_args=self.load.backend_args)
-        with Image.open(io.BytesIO(content)) as image:
+        with self.opened(results['seg_map_path']) as image:
             if self.colours is None:
                 pixels = np.asarray(image)
                 if pixels.min() < 0 or pixels.max() > 65535:
