@@ -5,6 +5,8 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
+import nepa_mm.ops  # noqa: F401, before mmseg's models, which keep what they find as they are imported
+
 # Models are tiny: a second thread gains nothing, and on a busy machine it waits for the first.
 torch.set_num_threads(1)
 # A shell that puts the tests into the background has them ignore Ctrl-C, and all that they start.

@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import time
+from importlib.util import find_spec
 
 import pytest
 
@@ -44,6 +45,13 @@ def test_a_folder_of_the_same_name_is_no_package(fakes):
     (fakes / 'timm/__init__.py').write_text('import nothing_like_this')
     found = finding(TRIES['timm'], run_try(TRIES['timm'], set()))
     assert (found.status, found.fix) == ('problem', 'pip install nothing_like_this')
+
+
+def test_operators_that_stand_in_are_named(fakes):
+    found = finding(TRIES['mmcv operators'], run_try(TRIES['mmcv operators'], set()))
+    assert found.status == 'ok'
+    if find_spec('mmcv._ext').origin.endswith('extension.py'):
+        assert found.found.startswith('not compiled in this mmcv; in configs that import nepa_mm.ops these stand in: nms, ')
 
 
 def test_what_hangs_ends_with_all_that_it_started(fakes):
