@@ -76,11 +76,6 @@ class TiffWindows:
         return len(self.shape)
 
     @property
-    def is_large(self) -> bool:
-        """Whether it is of so many pixels that commands and configs read windows unasked."""
-        return prod(self.shape[:2]) > LARGE
-
-    @property
     def palette(self) -> np.ndarray | None:
         """RGB of each value, uint8 [N, 3], if the file has a palette."""
         return (self.page.colormap >> 8).astype(np.uint8).T if self.page.photometric == 3 else None
@@ -175,3 +170,19 @@ class TiffWindows:
 def is_tiff(path: str | Path) -> bool:
     """Whether a name is that of a local TIFF file."""
     return str(path).lower().endswith(SUFFIXES) and '://' not in str(path)
+
+
+def pixels_in(path: str | Path) -> int:
+    """How many pixels the first image of a TIFF file has; 0 of what is no such file."""
+    if not is_tiff(path):
+        return 0
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return tiff.pages.first.imagelength * tiff.pages.first.imagewidth
+    except Exception:  # who reads it says what is wrong
+        return 0
+
+
+def thumbnail(pixels: TiffWindows, step: int) -> np.ndarray:
+    """Every so many pixels of an image, [h, w] or [h, w, C]."""
+    return np.concatenate([pixels[y:y + 1, ::step] for y in range(0, pixels.shape[0], step)])

@@ -1,13 +1,16 @@
 """Logits of a large image from windows that slide over it, several at once."""
+import logging
 from itertools import product
 
 import torch
+from mmengine.logging import print_log
 from mmseg.models import EncoderDecoder as MMSegEncoderDecoder
 from torch import Tensor
 
 from nepa_mm.registry import MODELS
 
 WINDOWS = 4  # at once, where test_cfg does not say
+MANY = 5000  # windows of an image, of which a line warns
 
 
 @MODELS.register_module()
@@ -28,6 +31,9 @@ class EncoderDecoder(MMSegEncoderDecoder):
         logits = inputs.new_zeros(images, self.out_channels, *size)
         seen = inputs.new_zeros(size)  # by how many windows
         places = list(product(*map(window_places, size, self.test_cfg.crop_size, self.test_cfg.stride)))
+        warning = many_windows(len(places), size, self.test_cfg)
+        if warning:
+            print_log(warning, 'current', logging.WARNING)
         at_once = max(1, self.test_cfg.get('windows_at_once', WINDOWS) // images)
         for first in range(0, len(places), at_once):
             self.add_logits(inputs, batch_img_metas, places[first:first + at_once], logits)
@@ -49,3 +55,11 @@ def window_places(side: int, window: int, stride: int) -> list[slice]:
     count = max(side - window + stride - 1, 0) // stride + 1
     ends = [min(i * stride + window, side) for i in range(count)]
     return [slice(max(end - window, 0), end) for end in ends]
+
+
+def many_windows(count: int, size: tuple[int, int], test_cfg: dict) -> str | None:
+    """What is to be said of an image (H, W) of thousands of windows; None of fewer."""
+    if count < MANY:
+        return None
+    return (f'{size[1]}x{size[0]} pixels are {count} windows | model.test_cfg.crop_size={tuple(test_cfg["crop_size"])}, '
+            f'stride={tuple(test_cfg["stride"])} | longer steps, or an image that is scaled down, take less time')

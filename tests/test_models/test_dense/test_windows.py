@@ -6,11 +6,9 @@ from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmseg.models import EncoderDecoder as MMSegEncoderDecoder
 
 from nepa_mm.models.dense.windows import EncoderDecoder, window_places
-from tiny import ROOT, TINY, randomize
+from slide import metas, segmentor
+from tiny import ROOT
 
-HEAD = dict(
-    type='FCNHead', in_channels=16, in_index=0, channels=16, num_convs=1, concat_input=False, dropout_ratio=0, num_classes=3,
-    norm_cfg=dict(type='BN'), loss_decode=dict(type='CrossEntropyLoss'))
 SIZES = [(28, 28), (20, 17), (45, 61), (28, 90), (75, 33), (28 + 20, 28 + 18)]  # H, W; the second is smaller than a window
 
 
@@ -19,19 +17,6 @@ def scope():
     init_default_scope('mmseg')
     yield
     DefaultScope._instance_dict.clear()
-
-
-def segmentor(kind='nepa_mm.PaddedEncoderDecoder', head=None, **test_cfg):
-    backbone = dict(type='nepa_mm.NEPAViT', **{**TINY, 'patch_size': 8}, causal=False, out_indices=0,
-                    out_type='padded_featmap' if 'Padded' in kind else 'featmap')
-    torch.manual_seed(0)
-    return randomize(MODELS.build(Config(dict(model=dict(
-        type=kind, backbone=backbone, decode_head={**HEAD, **(head or {})},
-        test_cfg={'mode': 'slide', 'crop_size': (28, 28), 'stride': (20, 18), **test_cfg}))).model)).eval()
-
-
-def metas(size, images):
-    return [dict(ori_shape=size, img_shape=size, pad_shape=size) for _ in range(images)]
 
 
 @torch.no_grad()
@@ -86,3 +71,14 @@ def test_places_of_windows(side, window, stride, expected):
 def test_all_our_segmentation_configs_take_windows_at_once():
     for path in sorted((ROOT / 'configs/segmentation').glob('*.py')):
         assert issubclass(MODELS.get(Config.fromfile(path).model.type), EncoderDecoder), path.name
+
+
+@torch.no_grad()
+def test_thousands_of_windows_are_warned_of(monkeypatch):
+    model, said = segmentor(), []
+    monkeypatch.setattr('nepa_mm.models.dense.windows.print_log', lambda *args: said.append(args))
+    monkeypatch.setattr('nepa_mm.models.dense.windows.MANY', 12)
+    model.inference(torch.randn(1, 3, 68, 70), metas((68, 70), 1))
+    model.inference(torch.randn(1, 3, 68, 60), metas((68, 60), 1))
+    assert said == [('70x68 pixels are 12 windows | model.test_cfg.crop_size=(28, 28), stride=(20, 18) | longer steps, or an '
+                     'image that is scaled down, take less time', 'current', 30)]
