@@ -130,12 +130,12 @@ class Inference:
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, of the first process; called with how many images were done."""
+def progress_bar(total: int, of: str = 'images') -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, of the first process; called with how many were done."""
     columns = ('{task.description}', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     shown = sys.stderr.isatty() and is_first_process()
     with Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True) as progress:
-        task = progress.add_task('images', total=total)
+        task = progress.add_task(of, total=total)
         yield lambda count: progress.update(task, advance=count)
 
 

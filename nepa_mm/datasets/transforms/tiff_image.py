@@ -1,0 +1,67 @@
+"""A TIFF whose windows are, to the bit, those of the image that a loader makes of the whole file."""
+import numpy as np
+from PIL import Image
+from tifffile import PHOTOMETRIC
+
+from nepa_mm.datasets.tiff_windows import TiffWindows
+
+GREY = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
+COLOUR = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)  # decoded as RGB
+COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'grayscale_ignore_orientation', 'unchanged')  # mmcv's
+
+
+def image_windows(path: str, color_type: str = 'color', backend: str = 'pillow', to_float32: bool = False) -> TiffWindows:
+    """A TIFF file as :class:`LoadImage` with these arguments loads it, of which windows are read.
+
+    Windows are BGR [h, w, 3] of uint8, with 'grayscale' [h, w], with 'unchanged' of the bands and the values of the file.
+
+    Raises:
+        DataError: If no windows can be read from it; if the loader would refuse it, turn it or make other pixels of it.
+    """
+    pixels = TiffWindows(path)
+    photometric, bands = pixels.page.photometric, pixels.bands
+    if color_type not in COLOR_TYPES or backend not in ('pillow', 'cv2'):
+        raise pixels.unfit(f'color_type={color_type!r} and imdecode_backend={backend!r} read no windows', 'leave them out of '
+                           'nepa_mm.LoadImage')
+    if pixels.orientation != 1 and 'ignore' not in color_type:
+        raise pixels.unfit(f'it is to be turned as it is shown (orientation {pixels.orientation}), and windows are not', 'turn '
+                           'its pixels, and save it without the tag')
+    if color_type == 'unchanged':
+        found = pixels.mapped(first_three_swapped, bands) if bands > 2 else pixels
+    else:
+        if pixels.dtype != np.uint8:
+            raise pixels.unfit(f'more than 8 bits a pixel ({pixels.dtype}): values above 255 would become white', 'scale it to 8 '
+                               'bits first')
+        if not (photometric in COLOUR and bands in (3, 4) or photometric in (*GREY, PHOTOMETRIC.PALETTE) and bands in (1, 2)):
+            raise pixels.unfit(f'{bands} bands, {photometric.name}, are no RGB', 'save RGB')
+        if backend == 'cv2' and bands in (2, 4):  # which multiplies by what is opaque
+            raise pixels.unfit(f'{bands} bands, of which OpenCV makes other pixels', "set imdecode_backend='pillow'")
+        found = pixels.mapped(as_bgr(pixels), 3)
+        if color_type.startswith('grayscale'):
+            found = found.mapped(as_grey)
+    return found.mapped(np.float32, found.shape[2] if found.ndim > 2 else None) if to_float32 else found
+
+
+def first_three_swapped(window: np.ndarray) -> np.ndarray:
+    """RGB and further bands in mmcv's order, BGR and those."""
+    return np.ascontiguousarray(window[..., [2, 1, 0, *range(3, window.shape[2])]])
+
+
+def as_bgr(pixels: TiffWindows):
+    """From windows of a file of 8 bits to BGR [h, w, 3], as Pillow makes RGB of them, without what is opaque."""
+    palette, is_inverted = pixels.palette, pixels.page.photometric == PHOTOMETRIC.MINISWHITE
+
+    def convert(window: np.ndarray) -> np.ndarray:
+        if pixels.bands > 2:
+            return np.ascontiguousarray(window[..., 2::-1])
+        window = window[..., 0] if window.ndim > 2 else window
+        if palette is not None:
+            return palette[window][..., ::-1].copy()
+        return np.repeat((255 - window if is_inverted else window)[..., None], 3, 2)
+
+    return convert
+
+
+def as_grey(window: np.ndarray) -> np.ndarray:
+    """Pillow's grey [h, w] of BGR [h, w, 3]."""
+    return np.array(Image.fromarray(np.ascontiguousarray(window[..., ::-1])).convert('L'))
