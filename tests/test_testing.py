@@ -1,6 +1,7 @@
 """tools/test.py checks, builds and names what tools/train.py does, of the test."""
 import json
 import pickle
+import re
 import runpy
 import shutil
 import sys
@@ -127,3 +128,82 @@ def test_loaders_are_checked_in_the_splits_that_run(folder, monkeypatch):
     check_config(cfg, ('test', ))
     with pytest.raises(ConfigError, match='val_dataloader.batch_size'):
         check_config(cfg, ('train', 'val'))
+
+
+def page_of(path):
+    """Text of a report."""
+    return path.read_text(encoding='utf-8')
+
+
+def test_a_test_ends_with_a_report(folder, tmp_path, monkeypatch, capfd):
+    """Whatever hooks the config has: beside the log, or where the command says."""
+    run(monkeypatch, folder, 'segment', '--work-dir', tmp_path / 'w')
+    log, = (path.read_text() for path in (tmp_path / 'w').glob('*/*.log'))
+    page = page_of(next((tmp_path / 'w').glob('*/report.html')))
+    assert 'Test of segment.pth' in log and 'classes, worst first' in log and 'The report with pictures: ' in log
+    metric = json.loads(next((tmp_path / 'w').glob('*/*.json')).read_text())['mIoU']
+    assert re.search(rf'\nmean +512 +{metric:.2f} ', log) and f'>{metric:.2f}</td>' in page
+    assert page.count('data:image/') == 2 * 3 and 'img/1.png' in page
+    run(monkeypatch, folder, 'classify', '--work-dir', tmp_path / 'c', '--out-html', tmp_path / 'new/report.html')
+    page = page_of(tmp_path / 'new/report.html')
+    top1 = json.loads(next((tmp_path / 'c').glob('*/*.json')).read_text())['accuracy/top1']
+    assert not list((tmp_path / 'c').glob('*/report.html'))
+    assert page.count('data:image/jpeg') == 4 and f'<td>4</td><td>{top1:.2f}</td>' in page
+
+
+@pytest.mark.parametrize('name, said', [
+    ('old.html', 'it exists and would be written over | old.html | '), ('data', 'it is of no format known here | data | '),
+    ('folder.html', 'it exists and would be written over | folder.html | '),
+    ('old.html/r.html', 'it cannot be written (File exists: old.html) | old.html/r.html | '),
+    ('report.txt', 'it is of no format known here | report.txt | end it in .html')])
+def test_a_report_that_cannot_be_written_is_refused_before_the_test(name, said, folder, tmp_path, monkeypatch, capsys):
+    (folder / 'old.html').write_text('old')
+    (folder / 'folder.html').mkdir(exist_ok=True)
+    with pytest.raises(SystemExit) as exit_:
+        run(monkeypatch, folder, 'classify', '--work-dir', tmp_path / 'w', '--out-html', name)
+    assert exit_.value.code == 2 and f'nepa_mm: error: {said}' in capsys.readouterr().err.strip().splitlines()[-1]
+    assert (folder / 'old.html').read_text() == 'old' and not (tmp_path / 'w').exists()
+
+
+ALONE = ['test_evaluator.0.format_only=True', 'test_evaluator.0.type=nepa_mm.ExactIoUMetric', 'test_evaluator.1.format_only=True',
+         'test_evaluator.1.output_dir=second']
+
+
+@pytest.mark.parametrize('loader', ['nepa_mm.LoadSegAnnotations', 'LoadAnnotations'])
+def test_label_maps_without_labels(loader, folder, tmp_path, monkeypatch, capfd):
+    """A submission: of images that have none, whatever loads them."""
+    (tmp_path / 'test').mkdir()
+    for i in range(3):
+        Image.new('RGB', (16, 16), (100 * i, 50, 50)).save(tmp_path / f'test/{i}.png')
+    monkeypatch.chdir(folder)
+    options = [option.replace('second', str(tmp_path / 'second')) for option in ALONE]
+    run(monkeypatch, folder, 'segment', '--work-dir', tmp_path / 'w', '--out', tmp_path / 'maps', '--cfg-options', *options,
+        f'test_dataloader.dataset.data_root={tmp_path}', 'test_dataloader.dataset.data_prefix.img_path=test',
+        f'test_dataloader.dataset.pipeline.1.type={loader}')
+    for name in ('maps', 'second'):
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == ['0.png', '1.png', '2.png']
+    printed = capfd.readouterr().out
+    assert f'No report: {tmp_path / "maps"} gets label maps, which are compared with none' in printed
+    assert 'worst first' not in printed and 'mIoU' not in printed.split('No report')[1] and not list(tmp_path.glob('w/*/*.html'))
+
+
+@pytest.mark.parametrize('name, options, said', [
+    ('segment', [f'test_evaluator.{i}.format_only=True' for i in range(2)],
+     'True writes label maps, and no folder is named for them | test_evaluator.0.format_only | give a new one by --out'),
+    ('classify', ['test_evaluator.0.format_only=True'],
+     'True is for label maps, and Accuracy compares classes with labels | test_evaluator.0.format_only | leave it out; tools/i'),
+    ('classify', ['test_dataloader.dataset.with_label=False'],
+     'Accuracy needs labels, which these images have not | test_dataloader.dataset.with_label | give labelled ones; tools/in')])
+def test_tests_without_labels_that_could_write_nothing(name, options, said, folder, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        run(monkeypatch, folder, name, '--work-dir', tmp_path, '--cfg-options', *options)
+    assert exit_.value.code == 2
+    assert f'nepa_mm: error: {said}' in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_images_without_class_folders_are_sent_to_the_command_that_takes_them(folder, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        run(monkeypatch, folder, 'classify', '--work-dir', tmp_path, '--cfg-options',
+            'test_dataloader.dataset.data_root=road/img')
+    assert exit_.value.code == 3
+    assert 'classify_images.py IMAGES CHECKPOINT --out classes.csv is for images without labels' in capsys.readouterr().err

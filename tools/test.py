@@ -1,4 +1,11 @@
-"""Test a checkpoint: classification or segmentation."""
+"""Test a checkpoint: classification or segmentation.
+
+It ends with a table of classes, worst first, and of what they were taken for. The same with pictures of the worst and the best
+images is in report.html beside the log, or where --out-html says.
+
+Images without labels: of a segmentation, --out FOLDER --cfg-options test_evaluator.format_only=True writes label maps alone;
+classes of images are named by tools/inference/classify_images.py.
+"""
 import argparse
 
 from nepa_mm.arguments import add_run, require_config
@@ -6,11 +13,13 @@ from nepa_mm.errors import end_on_interrupt, run_command
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run(parser)
     parser.add_argument('checkpoint', help='checkpoint file; raw:FILE or ema:FILE for its raw or averaged weights')
     parser.add_argument('--out', help='predictions: a .pkl file for classification, a folder of label maps for segmentation')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out holds; metrics go to a .json or .pkl file')
+    parser.add_argument('--out-html', metavar='FILE',
+                        help='report with pictures, one .html file that needs nothing else; default: report.html beside the log')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', help='folder for pictures of predictions')
     parser.add_argument('--interval', type=int, default=1, help='draw every so many samples')

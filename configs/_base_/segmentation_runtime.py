@@ -15,6 +15,7 @@ default_hooks = dict(
     check_datasets=dict(type='nepa_mm.CheckDatasetsHook'),
     layer_lr=dict(type='nepa_mm.LayerLRHook'),  # for tools/analysis_tools/plot_run.py
     progress=dict(type='nepa_mm.ProgressHook'),  # on a terminal only
+    report=dict(type='nepa_mm.ReportHook'),  # once, at the end
     loader_faults=dict(type='nepa_mm.LoaderFaultsHook', max_bad_images=0),
     stop_on_divergence=dict(type='nepa_mm.StopOnDivergenceHook'),
     stop_on_signal=dict(type='nepa_mm.StopOnSignalHook'),

@@ -9,6 +9,7 @@ from .hooks.layer_lr_hook import LayerLRHook
 from .hooks.log_later import PatientRuntimeInfoHook
 from .hooks.progress_hook import ProgressHook
 from .hooks.query_patches_hook import QueryPatchesHook
+from .hooks.report_hook import ReportHook
 from .hooks.step_hooks import KeepZerosHook, StepSeedHook
 from .loops.effective_batch import AccumulatingEpochLoop, AccumulatingIterLoop
 from .optim.bf16_optim_wrapper import Bf16OptimWrapper

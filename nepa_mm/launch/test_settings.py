@@ -10,7 +10,7 @@ from nepa_mm.hosts.type_names import name_of
 from nepa_mm.new_files import require_new
 
 from .config_keys import arguments_of
-from .config_parts import metrics_of, steps_of
+from .config_parts import datasets_of, metrics_of, steps_of
 from .read_config import set_loaders
 
 
@@ -33,8 +33,40 @@ def set_test(cfg: Config, args: argparse.Namespace) -> None:
         save_maps(cfg, args.out)
     elif args.out:
         require_new(Path(args.out), suffixes=('.json', '.pkl'))  # which a long test would find out at its end
+    set_report(cfg, args.out_html)
+    if all(metric.get('format_only') for _, metric in metrics_of(cfg, 'test')):
+        leave_labels(cfg)
     if args.tta or is_augmented(cfg):
         augment(cfg)
+
+
+def set_report(cfg: Config, out_html: str | None) -> None:
+    """Let the test end with a report, whatever the config's own hooks are."""
+    if out_html:
+        require_new(Path(out_html), suffixes=('.html', '.htm'))
+    hooks = dict(cfg.get('default_hooks') or {})
+    report = dict(hooks.get('report') or dict(type='nepa_mm.ReportHook'), **(dict(out_html=out_html) if out_html else {}))
+    cfg.default_hooks = dict(hooks, report=report)
+
+
+def leave_labels(cfg: Config) -> None:
+    """Ask for no label maps where predictions alone are written, as mmseg's ``format_only`` says.
+
+    Raises:
+        ConfigError: If nothing says where to, or something is there already.
+    """
+    for key, metric in metrics_of(cfg, 'test'):
+        if not metric.get('output_dir'):
+            raise ConfigError('True writes label maps, and no folder is named for them', f'{key}.format_only',
+                              'give a new one by --out, or set output_dir')
+        require_new(folder=Path(metric['output_dir']))
+    for key, dataset in datasets_of(cfg, ('test', )):
+        dataset['test_mode'] = True
+        if isinstance(dataset.get('data_prefix'), dict):
+            dataset['data_prefix'].pop('seg_map_path', None)
+        for _, step in steps_of(dataset, key):
+            if name_of(step) == 'LoadAnnotations':  # which needs a label map; ours does without
+                step['type'] = 'nepa_mm.LoadSegAnnotations'
 
 
 def predictions(cfg: Config, args: argparse.Namespace) -> str | None:

@@ -11,6 +11,7 @@ from nepa_mm.hosts.type_names import name_of
 from nepa_mm.launch.config_parts import FOLDERS, SPLITS, datasets_of
 
 from .label_maps import check_label_maps, some_names
+from .metrics import UNLABELLED
 
 PICKLE_SUFFIXES = ('.pkl', '.pickle', '.p')  # which mmengine's datasets would run
 
@@ -98,7 +99,8 @@ def check_folder(folder: Path, suffixes: Collection[str], key: str, with_label: 
     classes, beside = next(os.walk(folder))[1:] if with_label else ([''], [])
     folders = [folder / name for name in sorted(classes)]
     if not folders:
-        raise DataError(f'{str(folder)!r} has no class folders', key, 'it must hold one folder of images for each class')
+        others = f'; {UNLABELLED}' if key.startswith('test_dataloader') else ''
+        raise DataError(f'{str(folder)!r} has no class folders', key, f'it must hold one folder of images for each class{others}')
     names, empty = [], []
     for path in folders:
         found = list(names_under(path))

@@ -48,14 +48,17 @@ def check_label_maps(dataset: dict, key: str) -> None:
 
 
 def check_pairs(built, pairs: list[dict], key: str) -> None:
-    """Each image that a file lists, and each label map, must be there."""
-    images, labels = ([os.path.normpath(pair[kind]) for pair in pairs] for kind in ('img_path', 'seg_map_path'))
+    """Each image that a file lists, and each label map, must be there; a test may do without labels (``format_only``)."""
+    images = [os.path.normpath(pair['img_path']) for pair in pairs]
     if built.ann_file:
         absent = sorted(set(images).difference(files_under(built.data_prefix['img_path'])))
         if absent:
             raise DataError(f'{built.ann_file!r} lists {len(pairs)} images, of which {len(absent)} are not there, such as '
                             f'{absent[0]!r}', f'{key}.ann_file',
                             f'add them, or check data_prefix.img_path and img_suffix={built.img_suffix!r}')
+    if 'seg_map_path' not in pairs[0]:
+        return
+    labels = [os.path.normpath(pair['seg_map_path']) for pair in pairs]
     there = set(files_under(built.data_prefix['seg_map_path']))
     absent = [(image, label) for image, label in zip(images, labels) if label not in there]
     if absent:

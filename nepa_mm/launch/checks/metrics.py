@@ -6,6 +6,7 @@ from nepa_mm.hosts.type_names import name_of
 from nepa_mm.launch.config_parts import SPLITS, metrics_of, value_at
 
 LABELLED = ('Accuracy', 'SingleLabelMetric', 'MultiLabelMetric', 'AveragePrecision', 'ConfusionMatrix', 'VOCMultiLabelMetric')
+UNLABELLED = 'tools/inference/classify_images.py IMAGES CHECKPOINT --out classes.csv is for images without labels'
 OF_AREAS = dict(mIoU=('mIoU', 'mAcc'), mDice=('mDice', 'mAcc'), mFscore=('mFscore', 'mPrecision', 'mRecall'))  # of mmseg
 
 
@@ -28,6 +29,10 @@ def check_metrics(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
             if name_of(metric) in ('IoUMetric', 'ExactIoUMetric') and prefixes.setdefault(prefix, key) != key:
                 raise ConfigError(f'{prefix!r} is that of {prefixes[prefix]} too, and both report aAcc', f'{key}.prefix',
                                   "give each its own, or name both in one metric: iou_metrics=['mIoU', 'mFscore']")
+        for key, metric in metrics:
+            if metric.get('format_only') and name_of(metric) in LABELLED:
+                raise ConfigError(f'True is for label maps, and {name_of(metric)} compares classes with labels',
+                                  f'{key}.format_only', f'leave it out; {UNLABELLED}')
         known = [(key, metric) for key, metric in metrics if name_of(metric) in LABELLED]
         for key, metric in known:
             if name_of(metric) == 'Accuracy' and isinstance(classes, int):
@@ -37,7 +42,7 @@ def check_metrics(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
         if known and (unlabelled == 'split' or dataset.get('with_label') is False):
             raise ConfigError(f'{name_of(known[0][1])} needs labels, which these images have not',
                               f'{split}_dataloader.dataset.{unlabelled}',
-                              'give labelled ones; tools/inference/classify_images.py names the classes of others')
+                              f'give labelled ones; {UNLABELLED}')
 
 
 def check_topk(topk: int | tuple, key: str, classes: int) -> None:
