@@ -84,7 +84,7 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
 def add_ranking(parser: argparse.ArgumentParser, topk: int, ranked: str) -> None:
     """The best of each image, for :func:`rank`."""
     parser.add_argument('--topk', type=int, default=topk, help=f'{ranked}, best first; default: {topk}')
-    parser.add_argument('--out', type=Path, help='JSON file to write them and their scores to')
+    parser.add_argument('--out', type=Path, help='JSON file, or table if it ends in .csv, to write them and their scores to')
     parser.add_argument('--show-dir', type=Path, help='folder to write the images with what was found to')
 
 

@@ -1,5 +1,6 @@
 """What the commands of inference share: the best of each image, names of pictures, and files."""
 import argparse
+import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -53,13 +54,14 @@ def label_map_paths(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
 
 
 def rank(args: argparse.Namespace, inference: Inference, paths: Sequence[Path], predict: Callable, named: Callable,
-         draw: Callable, facts: dict[str, str], choices: int) -> int:
+         draw: Callable, facts: dict[str, str], choices: int, column: str = 'label') -> int:
     """Predict, and print, draw and write the best of each image, as the arguments of ``add_ranking`` say; gives the exit code.
 
     Args:
         predict: For :meth:`Inference.run`; gives ``scores`` and ``labels`` of the best.
         named: From labels to their names, and to what is written beside path and scores.
         draw: Called with image, sample and file to write.
+        column: What a table, which ``--out`` is if it ends in .csv, calls those names.
     """
     rows = args.out and Rows(len(paths), args.out, facts)
     shown = args.show_dir and Unfinished(args.show_dir, facts)
@@ -89,9 +91,12 @@ def rank(args: argparse.Namespace, inference: Inference, paths: Sequence[Path], 
     if is_first_process():
         if rows:
             rows.look()
-            write_json(args.out, (
-                dict(path=str(paths[index]), **named(labels)[1], scores=scores) for block in rows.blocks()
-                for index, scores, labels in zip(*(block[name].tolist() for name in ('index', 'scores', 'labels')))))
+            found = ((str(paths[index]), scores, labels) for block in rows.blocks() for index, scores, labels in
+                     zip(*(block[name].tolist() for name in ('index', 'scores', 'labels'))))
+            if args.out.suffix.lower() == '.csv':
+                write_csv(args.out, column, ((path, named(labels)[0], scores) for path, scores, labels in found), args.topk)
+            else:
+                write_json(args.out, (dict(path=path, **named(labels)[1], scores=scores) for path, scores, labels in found))
             rows.finish()
         if shown:
             shown.finish()
@@ -114,6 +119,16 @@ def write_json(path: Path, records: Iterable[dict]) -> None:
             file.write(begin + json.dumps(record, indent=1).replace('\n', '\n '))
             begin = ',\n '
         file.write('[]\n' if begin.startswith('[') else '\n]\n')
+
+
+def write_csv(path: Path, column: str, rows: Iterable[tuple[str, list[str], list[float]]], best: int) -> None:
+    """A table of paths with their best names and scores: path, label, score, label2, score2, ..."""
+    with new_file(path) as temporary, open(temporary, 'w', newline='', encoding='utf-8') as file:
+        table = csv.writer(file, lineterminator='\n')
+        places = ['', *range(2, best + 1)]
+        table.writerow(['path', *(f'{head}{place}' for place in places for head in (column, 'score'))])
+        for image, names, scores in rows:
+            table.writerow([image, *(cell for name, score in zip(names, scores) for cell in (name, f'{score:.6g}'))])
 
 
 def write_npy(file, dtype: np.dtype, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:

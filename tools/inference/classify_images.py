@@ -1,6 +1,7 @@
 """Say what is on images, by a classifier.
 
     python tools/inference/classify_images.py dog.jpg photos/ CHECKPOINT --topk 5 --out classes.json --show-dir pictures
+    python tools/inference/classify_images.py test/ CHECKPOINT --out classes.csv
     python tools/inference/classify_images.py frames.txt hf:SixAILab/nepa-base-patch14-224-sft --batch-size 64
 
 Prints a line for each image. An image that cannot be used costs one line on standard error and the exit code 3.

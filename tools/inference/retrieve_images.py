@@ -71,7 +71,8 @@ def main(args: argparse.Namespace) -> int:
 
     facts = dict(facts, images=digest('\n'.join(map(str, args.queries))), prototypes=digest('\n'.join(names)),
                  topk=str(args.topk))
-    code = rank(args, inference, args.queries, best_matches(vectors, searched, args.topk), named, draw, facts, len(names))
+    code = rank(args, inference, args.queries, best_matches(vectors, searched, args.topk), named, draw, facts, len(names),
+                'match')
     if is_first_process():
         rows.finish()
     await_others()
