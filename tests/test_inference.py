@@ -1,4 +1,5 @@
 """The hosts' inferencers on our models, from Python, and the commands of tools/inference."""
+import csv
 import json
 import re
 import runpy
@@ -205,6 +206,13 @@ def test_classes_by_command(folder, images, tmp_path):
         assert record['scores'][0] == pytest.approx(result['pred_score'], abs=1e-5)
     assert sorted(str(path.relative_to(tmp_path / 'show')) for path in (tmp_path / 'show').rglob('*.png')) == [
         'images/0.png.png', 'images/1.png.png', 'images/2.png.png', 'images/3.png.png', 'images/more/4.png.png']
+    done = tool('classify_images', folder / 'images', folder / 'classifier.pth', '--topk', 2, '--out', tmp_path / 'c.csv')
+    assert done.returncode == 0, done.stderr
+    head, *rows = csv.reader((tmp_path / 'c.csv').read_text().splitlines())
+    assert head == ['path', 'label', 'score', 'label2', 'score2'] and len(rows) == len(records)
+    for row, record in zip(rows, records):
+        assert [row[0], row[1], row[3]] == [record['path'], *record['classes']]
+        assert [float(row[2]), float(row[4])] == pytest.approx(record['scores'], rel=1e-4)
     again = tool('classify_images', images[0], folder / 'classifier.pth', '--out', tmp_path / 'new/c.json')
     assert again.returncode == 2 and re.search(r'it exists and would .* \| .*c.json \| ', errors(again)[0])
 

@@ -22,7 +22,7 @@ class ReportHook(Hook):
     """Log a table of classes and of what they were confused with, and write ``report.html`` with pictures beside the log.
 
     It is of a test, or of the last validation of a training, by the same predictions that the metrics get; no others are looked
-    at. In classification and segmentation; of other metrics it says that there is nothing to report. Several processes count
+    at. In classification and segmentation; of other metrics it says that there is none. Several processes count
     their own images, as the metrics do, and the first reports.
 
     Args:
@@ -57,8 +57,9 @@ class ReportHook(Hook):
         self.tally, self.palette = tally_of(metrics, meta.get('classes')), meta.get('palette') or ()
         if self.tally is None:
             folders = [metric.output_dir for metric in metrics if getattr(metric, 'format_only', False)]
+            names = ' and '.join(type(metric).__name__ for metric in metrics)
             runner.logger.info(f'No report: {folders[0]} gets label maps, which are compared with none' if folders else
-                               f'No report: {", ".join(type(metric).__name__ for metric in metrics)} has no numbers by class')
+                               f'No report: there is none of what {names} measures')
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Count the samples of a batch; those that only fill the last round up are left out, as metrics leave them out."""
