@@ -9,6 +9,7 @@ from .transforms.load_image import LoadImage
 from .transforms.load_seg_annotations import LoadSegAnnotations
 from .transforms.packing import PackPixels, PackTimm
 from .transforms.random_resized_crop_flip import RandomResizedCropFlip
+from .transforms.resize_edge import ResizeEdge
 from .transforms.timm_mixup import TimmMixup
 from .transforms.timm_transform import TimmTransform
 

@@ -13,10 +13,11 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from nepa_mm.errors import DataError
+from nepa_mm.errors import ConfigError, DataError
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.registry import TRANSFORMS
 
+from .bands import decode_bands, layout_of
 from .encoded_jpeg import JPEG, ORIENTATIONS, EncodedJpeg, codec, orientation_of, read_header
 from .orientation import orientation_in
 
@@ -41,17 +42,29 @@ class LoadImage(LoadImageFromFile):
         whole: Whether to decode all of a JPEG. False leaves it an :class:`EncodedJpeg` in ``img``, of which
             :class:`RandomResizedCropFlip` or :class:`TimmTransform`, which has to follow, decodes its crop. Other files, and all
             without nvImageCodec, are decoded as ever.
+        channels: Of images that are not RGB: bands, more than 8 bits, numbers with a point. The image is [H, W, channels] then,
+            in the order and the numbers of its file, uint8 or else float32 (see :func:`decode_bands`), and the model's
+            ``data_preprocessor`` must not swap channels. None for RGB.
         **kwargs: Those of ``LoadImageFromFile``. With ``color_type='unchanged'`` the image has the channels and the values of
             its file, [H, W] or [H, W, C], with 'grayscale' it is [H, W].
 
     Raises:
         DataError: If the image cannot be read or decoded, a truncated one too (with ``ignore_empty``, None is returned), or has
-            values of more than 8 bits, which would be clipped (unless ``color_type='unchanged'``).
+            values of more than 8 bits, which would be clipped (unless ``color_type='unchanged'``). With ``channels``, if it has
+            another number of them, a palette, or values that are not finite.
+        ConfigError: For ``channels`` that are none, or of another backend.
     """
 
-    def __init__(self, imdecode_backend: str = 'pillow', whole: bool = True, **kwargs) -> None:
+    def __init__(self, imdecode_backend: str = 'pillow', whole: bool = True, channels: int | None = None, **kwargs) -> None:
         super().__init__(imdecode_backend=imdecode_backend, **kwargs)
-        self.whole = whole or imdecode_backend != 'pillow' or self.color_type != 'color' or self.to_float32
+        if channels is not None and (not isinstance(channels, int) or channels < 1):
+            raise ConfigError(f'{channels!r} is no number of channels', 'LoadImage.channels', 'give 1 or more, or None for RGB')
+        if channels is not None and (imdecode_backend != 'pillow' or self.color_type != 'color'):
+            raise ConfigError(f'{channels} are read as they are in the file, without imdecode_backend and color_type',
+                              'LoadImage.channels', 'leave out these two')
+        self.channels = channels
+        self.whole = (whole or imdecode_backend != 'pillow' or self.color_type != 'color' or self.to_float32
+                      or channels is not None)
 
     def transform(self, results: dict) -> dict | None:
         """Add ``img``, ``img_shape`` and ``ori_shape`` (H, W); with a label map, ``orientation``, by which it was turned."""
@@ -78,6 +91,8 @@ class LoadImage(LoadImageFromFile):
     @property
     def decoder(self) -> str:
         """What decodes JPEGs, for a person."""
+        if self.channels is not None:
+            return f'tifffile, imagecodecs or Pillow ({self.channels} channels as they are)'
         if self.imdecode_backend != 'pillow':
             return f'{self.imdecode_backend} (imdecode_backend)'
         if self.color_type != 'color':
@@ -121,6 +136,8 @@ class LoadImage(LoadImageFromFile):
         return self.imdecode_backend in ('pillow', 'cv2') and self.color_type in ('color', 'grayscale')
 
     def _orientation(self, content: bytes) -> int:
+        if self.channels is not None:
+            return layout_of(io.BytesIO(content), '').orientation
         try:
             with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
                 warnings.simplefilter('ignore')  # of damaged EXIF
@@ -131,6 +148,12 @@ class LoadImage(LoadImageFromFile):
             return 1
 
     def _decode(self, content: bytes, where: str) -> np.ndarray:
+        if self.channels is not None:
+            bands = decode_bands(content, where)
+            if bands.shape[2] != self.channels:
+                raise DataError(f'it has {bands.shape[2]} channels, not {self.channels}', where,
+                                'take it out, or set channels of LoadImage and in_channels of the backbone')
+            return bands
         if self.imdecode_backend == 'pillow' and self.color_type in BY_PILLOW:
             img = decode(content) if self.color_type == 'color' else None
             return decode_by_pillow(content, self.color_type, where) if img is None else img
