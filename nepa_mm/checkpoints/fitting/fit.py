@@ -212,7 +212,7 @@ def fold_layer_scales(weights: dict[str, Tensor], own: dict[str, Tensor], fit: F
 
 
 def resize_embeddings(backbone: nn.Module, weights: dict[str, Tensor], own: dict[str, Tensor], fit: Fit) -> None:
-    """Resample position and patch embedding to the image and patch size of the backbone."""
+    """Resample position and patch embedding to the image and patch size of the backbone, and RGB to its channels."""
     position, grid = weights.get('pos_embed'), backbone.stored_grid
     if 'pos_embed' in own and position is not None and position.ndim == 3 and position.shape != own['pos_embed'].shape:
         side = round(position.shape[1]**0.5)
@@ -222,8 +222,12 @@ def resize_embeddings(backbone: nn.Module, weights: dict[str, Tensor], own: dict
         from timm.layers import resample_abs_pos_embed  # slow to import, and seldom needed
         weights['pos_embed'] = resample_abs_pos_embed(position, grid, (side, side), num_prefix_tokens=0)
         fit.changed.append(f'position embedding resized from a square of {side}x{side} to {grid[0]}x{grid[1]}')
-    patch, size = weights['patch_embed.weight'], own['patch_embed.weight'].shape[-2:]
-    if patch.ndim == 4 and patch.shape[1] == backbone.patch_embed.in_channels and patch.shape[-2:] != size:
+    patch, size, channels = weights['patch_embed.weight'], own['patch_embed.weight'].shape[-2:], backbone.patch_embed.in_channels
+    if patch.ndim == 4 and patch.shape[1] == 3 != channels:
+        from timm.models import adapt_input_conv
+        patch = weights['patch_embed.weight'] = adapt_input_conv(channels, patch)
+        fit.changed.append(f'patch embedding adapted from RGB to {channels} channel{"s" * (channels > 1)}')
+    if patch.ndim == 4 and patch.shape[1] == channels and patch.shape[-2:] != size:
         from timm.layers import resample_patch_embed
         weights['patch_embed.weight'] = resample_patch_embed(patch, list(size))
         fit.changed.append(f'patch embedding resampled from {patch.shape[-2]}x{patch.shape[-1]} to {size[0]}x{size[1]} pixels')

@@ -2,6 +2,8 @@ import re
 
 import pytest
 import torch
+import torch.nn.functional as F
+from timm.models import adapt_input_conv
 
 from nepa_mm import NEPAViT
 from nepa_mm.checkpoints.fitting.fit import fit_backbone
@@ -54,7 +56,9 @@ def test_weights_that_would_not_be_used_are_refused():
 ])
 def test_another_width_or_depth_is_refused(sizes, message):
     refuse(tiny(**arch(**sizes)), tiny().state_dict(), message)
-    refuse(tiny(in_channels=1), tiny().state_dict(), r'patch_embed.weight is \[16, 3, 7, 7\] there and \[16, 1, 7, 7\] here')
+    for channels in (1, 3):  # only RGB is adapted
+        refuse(tiny(in_channels=channels), tiny(in_channels=4).state_dict(),
+               rf'patch_embed.weight is \[16, 4, 7, 7\] there and \[16, {channels}, 7, 7\] here')
 
 
 @pytest.mark.parametrize('kwargs, message', [
@@ -121,6 +125,27 @@ def test_position_embedding_is_resized():
     state = small.state_dict()
     state['pos_embed'] = torch.zeros(1, 17, 16)
     refuse(small, state, '17 positions, not a square grid, and cannot be resized to 4x4 patches')
+
+
+@pytest.mark.parametrize('channels', [1, 4, 12])
+def test_patch_embedding_of_rgb_is_adapted_as_by_timm(channels):
+    state, model = tiny().state_dict(), tiny(in_channels=channels)
+    rgb = state['patch_embed.weight'].clone()
+    fit = fit_backbone(model, state)
+    model.load_state_dict(state)
+    assert fit.changed == [f'patch embedding adapted from RGB to {channels} channel{"s" * (channels > 1)}']
+    images = torch.randn(2, channels, 28, 28)
+    weight = adapt_input_conv(channels, rgb)
+    expected = F.conv2d(images, weight, state['patch_embed.bias'], stride=7)
+    assert torch.equal(model.patch_embed(images), expected)
+    if channels == 1:
+        of_grey = F.conv2d(images.repeat(1, 3, 1, 1), rgb, state['patch_embed.bias'], stride=7)
+        torch.testing.assert_close(expected, of_grey, atol=1e-5, rtol=1e-5)
+    if channels == 4:
+        assert torch.equal(weight[:, 3], rgb[:, 0] * 0.75)  # the first again, all scaled to the same sum
+    smaller = tiny(in_channels=channels, patch_size=14)
+    fit = fit_backbone(smaller, tiny().state_dict())
+    assert [words.split(' from ')[0] for words in fit.changed] == ['patch embedding adapted', 'patch embedding resampled']
 
 
 @pytest.mark.parametrize('patch_size', [8, 14, 4])
