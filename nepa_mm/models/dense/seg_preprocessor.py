@@ -1,14 +1,16 @@
 """Make of labels what losses and metrics take, on the device."""
 from mmseg.models import SegDataPreProcessor as MMSegDataPreProcessor
 
+from nepa_mm.models.any_channels import AnyChannels
 from nepa_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class SegDataPreProcessor(MMSegDataPreProcessor):
+class SegDataPreProcessor(AnyChannels, MMSegDataPreProcessor):
     """mmseg's ``SegDataPreProcessor`` for labels of any whole numbers, such as the bytes of ``nepa_mm.PackSegInputs``.
 
     They are sent to the device as they are and become int64 there, before they are padded.
+    Images may have any number of channels.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:
