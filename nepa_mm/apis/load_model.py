@@ -14,7 +14,7 @@ from mmpretrain.models import BaseSelfSupervisor
 
 from nepa_mm.checkpoints.fitting.prefixes import blocks_of, checked, state_dict_of
 from nepa_mm.checkpoints.model_config import centre_pipeline, inferred_backbone, model_config
-from nepa_mm.checkpoints.preprocessing import input_size, pipeline_in
+from nepa_mm.checkpoints.preprocessing import bands_in, input_size, pipeline_in
 from nepa_mm.checkpoints.record import config_from_text
 from nepa_mm.checkpoints.storage.files import about
 from nepa_mm.errors import CheckpointError, ConfigError, first_line
@@ -195,7 +195,7 @@ def add_pipeline(model: BaseModel, config: dict, options: dict) -> None:
     """Give the config of a pretraining, which has no test, a test pipeline: the release's, of the training's size and loader."""
     if isinstance(model, BaseSelfSupervisor) and not config.get('test_dataloader'):
         size = options.get(f'{BACKBONE}img_size') or input_size(config) or 224
-        pipeline = centre_pipeline(dict(config['model']['backbone'], img_size=size))
+        pipeline = centre_pipeline(dict(config['model']['backbone'], img_size=size), bands_in(config))
         load = next(iter(pipeline_in(config, 'train_dataloader') or ()), {})  # of one channel for instance
         if name_of(load) in ('LoadImage', 'LoadImageFromFile'):
             pipeline[0] = {key: value for key, value in load.items() if key != 'whole'}  # no crop is drawn here

@@ -21,7 +21,8 @@ def model_config(backbone: dict, num_classes: int | None = None, images: Preproc
     pixels = images.pixels()
     backbone = dict(type='nepa_mm.NEPAViT', **backbone)
     if num_classes is None:
-        model = dict(type='nepa_mm.NEPA', backbone=backbone, data_preprocessor=dict(type='SelfSupDataPreprocessor', **pixels))
+        preprocessor = dict(type='nepa_mm.FusedSelfSupDataPreprocessor', **pixels)
+        model = dict(type='nepa_mm.NEPA', backbone=backbone, data_preprocessor=preprocessor)
     else:
         head = dict(type='LinearClsHead', num_classes=num_classes, in_channels=backbone['arch']['embed_dims'],
                     loss=dict(type='CrossEntropyLoss'))
@@ -43,9 +44,13 @@ def release_images(backbone: dict, size: int) -> Preprocessing:
     return Preprocessing(grey, grey, 'RGB', resize, 'bicubic', (size, size))
 
 
-def centre_pipeline(backbone: dict) -> list[dict]:
-    """The release's test pipeline, for models that normalise, of the largest square in a backbone's ``img_size``."""
-    return release_images(backbone, min(sides(backbone.get('img_size', 224)))).pipeline()
+def centre_pipeline(backbone: dict, bands: int | None = None) -> list[dict]:
+    """The release's test pipeline, for models that normalise, of the largest square in a backbone's ``img_size``.
+
+    Args:
+        bands: Channels of images that are not RGB.
+    """
+    return release_images(backbone, min(sides(backbone.get('img_size', 224)))).pipeline(bands)
 
 
 def inferred_backbone(weights: Mapping[str, Tensor], reason: str) -> dict:

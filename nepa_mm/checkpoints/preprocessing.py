@@ -38,9 +38,19 @@ class Preprocessing:
         """Height and width of what comes out; None if they are the image's."""
         return self.crop or (self.resize if isinstance(self.resize, tuple) else None)
 
-    def pipeline(self) -> list[dict]:
-        """Steps of a test pipeline, for a model whose data preprocessor normalises."""
+    def pipeline(self, bands: int | None = None) -> list[dict]:
+        """Steps of a test pipeline, for a model whose data preprocessor normalises.
+
+        Args:
+            bands: Channels of images that are not RGB; those of ``mean``, if these are not three. Their ratio is always kept.
+        """
         pillow = dict(backend='pillow', interpolation=self.interpolation)
+        bands = bands or (None if len(self.mean) == 3 else len(self.mean))
+        if bands is not None:
+            scale = self.resize if isinstance(self.resize, int) else self.resize and min(self.resize)
+            return [dict(type='nepa_mm.LoadImage', channels=bands),
+                    *([dict(type='nepa_mm.ResizeEdge', scale=scale, edge='short', **pillow)] if scale else []),
+                    *([dict(type='CenterCrop', crop_size=self.crop[::-1])] if self.crop else []), dict(type='PackInputs')]
         steps = [dict(type='nepa_mm.LoadImage')]
         if isinstance(self.resize, int):
             steps.append(dict(type='ResizeEdge', scale=self.resize, edge='short', **pillow))
@@ -51,7 +61,7 @@ class Preprocessing:
         return [*steps, dict(type='PackInputs')]
 
     def pixels(self) -> dict:
-        return dict(mean=self.mean, std=self.std, to_rgb=self.channels == 'RGB')
+        return dict(mean=self.mean, std=self.std, to_rgb=self.channels == 'RGB' and len(self.mean) == 3)
 
 
 def preprocessing_of(config: dict) -> Preprocessing | None:
@@ -97,6 +107,15 @@ def pipeline_in(config: dict, loader: str) -> list[dict] | None:
             return [step for step in dataset['pipeline'] if isinstance(step, dict)]
         inner = dataset.get('dataset') or dataset.get('datasets')
         dataset = inner[0] if isinstance(inner, (list, tuple)) and inner else inner
+    return None
+
+
+def bands_in(config: dict) -> int | None:
+    """Channels of images that a config's loader leaves as they are in the files; None where it makes RGB of them."""
+    for loader in ('test_dataloader', 'train_dataloader'):
+        first = next(iter(pipeline_in(config, loader) or ()), {})
+        if first.get('channels') is not None:
+            return first['channels']
     return None
 
 

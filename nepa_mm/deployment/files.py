@@ -121,10 +121,13 @@ def metadata(source: Source, graph: Graph, size: tuple[int, int], dynamic_shape:
     """What a user of the file has to know, all of it data that JSON holds."""
     sides = [f'{graph.patch_size} * {side}' for side in ('rows', 'columns')] if dynamic_shape else list(size)
     batch = 'batch' if graph.max_batch > 1 else 1
-    kind = 'uint8, 0 to 255, normalised in the graph' if graph.normalize else 'float32, normalised'
+    kind = 'float32, normalised'
+    if graph.normalize:
+        kind = ('uint8, 0 to 255' if graph.takes_bytes else 'float32, as in the files') + ', normalised in the graph'
+    order = 'in the order of the files' if source.are_bands else source.channels
     facts = dict(
         task=graph.task,
-        input=f'[{batch}, {source.input_channels}, {sides[0]}, {sides[1]}] {source.channels}, {kind}',
+        input=f'[{batch}, {source.input_channels}, {sides[0]}, {sides[1]}] {order}, {kind}',
         outputs=graph.output_names,
         input_size=sides,
         channels=source.channels,

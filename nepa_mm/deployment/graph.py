@@ -17,7 +17,7 @@ NAME = 'input'  # of the graph's input
 
 
 class Graph(nn.Module):
-    """Images [B, 3, H, W] -> a tuple of tensors, named by ``output_names``.
+    """Images [B, C, H, W] -> a tuple of tensors, named by ``output_names``.
 
     A classifier gives ``logits`` [B, C], a segmentor ``seg_logits`` [B, C, H, W] of one window (its slide mode is left to the
     caller) or ``seg_map`` [B, H, W], and anything, with ``features``, what its backbone gives, the only thing that a pretraining
@@ -27,7 +27,8 @@ class Graph(nn.Module):
         source: The model.
         features: Give the outputs of the backbone.
         argmax: Of a segmentor, give the class of each pixel.
-        normalize: Take uint8 pixels, 0 to 255, and normalise them in the graph; otherwise take float32, normalised.
+        normalize: Take uint8 pixels, 0 to 255, and normalise them in the graph; otherwise take float32, normalised. Images that
+            are not RGB are float32 in any case, then of the numbers in their files.
         max_batch: The most images at once, which runtimes that plan their memory ahead, as ExecuTorch, have to know.
 
     Raises:
@@ -37,7 +38,7 @@ class Graph(nn.Module):
     def __init__(self, source: Source, features: bool = False, argmax: bool = False, normalize: bool = False,
                  max_batch: int = MAX_BATCH) -> None:
         super().__init__()
-        self.max_batch, self.in_channels = max_batch, source.input_channels
+        self.max_batch, self.in_channels, self.takes_bytes = max_batch, source.input_channels, normalize and not source.are_bands
         self.model, self.argmax, self.normalize = source.model, argmax, normalize
         if features or isinstance(self.model, BaseSelfSupervisor):
             self.task = 'features'
@@ -82,7 +83,7 @@ class Graph(nn.Module):
 
     def images(self, batch: int, size: tuple[int, int]) -> Tensor:
         """Made-up images to trace and to check with."""
-        if self.normalize:
+        if self.takes_bytes:
             return torch.randint(256, (batch, self.in_channels, *size), dtype=torch.uint8, device=self.device)
         return torch.randn(batch, self.in_channels, *size, device=self.device)
 

@@ -7,7 +7,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel, revert_sync_batchnorm
 
 from nepa_mm.apis.load_model import load_model
-from nepa_mm.checkpoints.preprocessing import Preprocessing, input_size, pixels_of, preprocessing_of
+from nepa_mm.checkpoints.preprocessing import Preprocessing, bands_in, input_size, pixels_of, preprocessing_of
 from nepa_mm.errors import CheckpointError
 
 
@@ -20,7 +20,9 @@ class Source:
 
     @property
     def channels(self) -> str:
-        """Order of the channels that the network sees."""
+        """Order of the channels that the network sees; 'file' for that of the files."""
+        if self.are_bands:
+            return 'file'
         pixels = pixels_of(self.config)
         if pixels is None:  # mm reads images as BGR
             preprocessor = self.config.model.get('data_preprocessor') or self.config.get('data_preprocessor') or {}
@@ -41,13 +43,18 @@ class Source:
     @property
     def images(self) -> Preprocessing | None:
         """How they are resized and cropped; None where the config does not say, or more than that is done."""
-        if hasattr(self.model, 'encode_decode'):  # windows of an image
+        if hasattr(self.model, 'encode_decode') or self.are_bands:  # windows of an image; what no processor of RGB reads
             return None
         try:
             return preprocessing_of(self.config)
         except CheckpointError as error:
             print_log(f'the metadata do not say how images are prepared: {error.what}', 'current', logging.WARNING)
             return None
+
+    @property
+    def are_bands(self) -> bool:
+        """Whether images are not RGB."""
+        return bands_in(self.config) is not None
 
     @property
     def input_channels(self) -> int:

@@ -43,10 +43,15 @@ def made_up_batch(cfg: Config, batch_size: int, img_size: int | None = None):
 
 def made_up_sample(dataset: dict) -> dict:
     """An image of noise, of class 0 everywhere, after the pipeline of a data set."""
-    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    bands = dataset['pipeline'][0].get('channels')
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, bands or 3), dtype=np.uint8)
     with TemporaryDirectory() as folder:
         image, labels = Path(folder) / 'image.jpg', Path(folder) / 'labels.png'
-        Image.fromarray(noise).save(image)
+        if bands is None:
+            Image.fromarray(noise).save(image)
+        else:  # of float32 in the model's batch, as of more than 8 bits
+            from tifffile import imwrite  # slow to import, and seldom needed
+            imwrite(image, noise.astype(np.uint16), photometric='minisblack', planarconfig='contig')
         Image.fromarray(np.ones((HEIGHT, WIDTH), np.uint8)).save(labels)
         pipeline = dataset['pipeline']
         return Compose(pipeline)(dict(
