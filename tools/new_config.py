@@ -40,6 +40,8 @@ def add_data(group) -> None:
     """Options that say what the data means."""
     group.add_argument('--val-share', type=float, help='of the images of each class that validate, where no folder says which')
     group.add_argument('--seed', type=int, help='of their drawing; default: 0')
+    group.add_argument('--channels', type=int, metavar='N', help='of the images: 3 for RGB, or as many as the files hold, which '
+                       'stay as they are; default: RGB of photographs')
     group.add_argument('--class-level', type=int, default=1, help='folders that make the name of a class; default: %(default)s')
     group.add_argument('--mask-suffix', metavar='END', help="how names of label maps end, as _mask.png, where words don't say it")
     group.add_argument('--image-suffix', metavar='END', help='how names of their images end, then')

@@ -6,6 +6,7 @@ from .labelled_images import LabelledImages, lines_of
 from .machine import Cost
 from .task import VERBS, Task
 
+LEFT_OUT = 'RandAugment and random erasing are left out: they are for RGB of 8 bits'
 PILLOW = dict(backend='pillow', interpolation='bicubic')
 
 
@@ -89,12 +90,16 @@ class Classification(Task):
         """Of the model."""
         deep = self.start.sizes['num_layers'] >= 12
         fresh = dict(frozen_stages=-1, layer_scale_init_value=0.1) if self.start.address is None else {}
+        if self.is_adapted:
+            fresh = dict(frozen_stages=-1)  # what was not trained for these channels has to train
         backbone = self.backbone(self.size, self.patch, drop_path_rate=0.1 if self.full and deep else None, **fresh)
         head = dict(num_classes=self.count, in_channels=self.start.sizes['embed_dims'])
         if self.found.several:
             head = dict(type='MultiLabelLinearClsHead', **head, loss=dict(use_soft=False, use_sigmoid=True))
         preprocessor = dict(num_classes=self.count)
-        if self.full:  # timm's numbers, of pixels in [0, 1]
+        if self.bands is not None:
+            preprocessor.update(self.normalization, to_rgb=False)
+        elif self.full:  # timm's numbers, of pixels in [0, 1]
             preprocessor.update({f'timm_{key}': values for key, values in self.pixels().items()})
         else:
             preprocessor.update(dict(mean=[127.5] * 3, std=[127.5] * 3) | self.start.pixels, to_rgb=True)
@@ -109,6 +114,8 @@ class Classification(Task):
     def pipeline_lines(self) -> list[str]:
         """Pipelines of other sizes or pixels than the base's, or a few transforms for a short training."""
         size, pixels = self.size, self.start.pixels
+        if self.bands is not None:
+            return self.band_lines()
         if self.full and size == 224 and not pixels:
             return []
         if self.full:
@@ -120,6 +127,16 @@ class Classification(Task):
         return ["load, pack = dict(type='nepa_mm.LoadImage'), dict(type='PackInputs')",
                 f"train_pipeline = [load, {code(crop)}, dict(type='RandomFlip', prob=0.5), pack]",
                 f'test_pipeline = [load, {code(resize)}, {code(middle)}, pack]']
+
+    def band_lines(self) -> list[str]:
+        """Pipelines of images that are not RGB: a crop and a flip."""
+        size = self.size
+        crop = dict(type='nepa_mm.RandomResizedCropFlip', size=size, scale=(0.08 if self.full else 0.3, 1.0))
+        resize = dict(type='nepa_mm.ResizeEdge', scale=int(size / 0.875) if self.full else size, **PILLOW)
+        if self.full and LEFT_OUT not in self.remarks:
+            self.remarks.append(LEFT_OUT)
+        return [f"load, pack = {code(self.load)}, dict(type='PackInputs')", f'train_pipeline = [load, {code(crop)}, pack]',
+                f"test_pipeline = [load, {code(resize)}, {code(dict(type='CenterCrop', crop_size=size))}, pack]"]
 
     def metric_lines(self) -> list[str]:
         """Of accuracy, or of the scores of several labels."""

@@ -1,29 +1,28 @@
-"""Image files of a data set, each read once: size, channels, depth, content, and whether a training could load it."""
+"""Image files of a data set, each read once: size, channels, values, content, and whether a training could load it."""
 import io
 import multiprocessing
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from statistics import median
 
 import cv2
 import numpy as np
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from nepa_mm.datasets import LoadImage
+from nepa_mm.datasets.transforms.bands import Layout, layout_of
 from nepa_mm.errors import DataError, ProcessError
 from nepa_mm.find_images import IMAGE_SUFFIXES, files_under, say_left_out, shown
 
 LOOKED_AT = 20_000  # images that are decoded unless told; all of most data sets, in a minute or two
 MEASURED = 500  # of them whose pixels make mean and standard deviation
-DEEP = ('I', 'F')  # beginnings of Pillow's modes of more than 8 bits
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,9 @@ class Picture:
     """What one file holds."""
     path: Path
     size: tuple[int, int] = (0, 0)  # width and height as shown
-    channels: int = 0
-    mode: str = ''  # Pillow's name of channels and depth
+    layout: Layout | None = None  # None if nothing reads so much of it
     digest: bytes = b''
-    sums: tuple[np.ndarray, np.ndarray, int] | None = None  # of values and squares of each channel in RGB order, and their count
+    sums: tuple[np.ndarray, np.ndarray, int] | None = None  # of values and squares of each channel, RGB or the file's, and count
     error: str | None = None  # why no training can load it
 
 
@@ -43,6 +41,7 @@ class Pictures:
     """What the files of a data set hold together."""
     total: int  # files of the data set, of which some were looked at
     looked_at: list[Picture] = field(default_factory=list)
+    bands: int | None = None  # channels of images that are not RGB, and stay as they are in the files
 
     @property
     def sound(self) -> list[Picture]:
@@ -64,6 +63,11 @@ class Pictures:
         """Median of the shorter sides, in pixels."""
         return int(median(min(picture.size) for picture in self.sound))
 
+    @property
+    def transparent(self) -> int:
+        """How many RGB images have a channel of transparency, which may be a band as well."""
+        return sum(picture.layout.mode.endswith('A') for picture in self.sound if picture.layout) if self.bands is None else 0
+
     def copies(self) -> list[list[Path]]:
         """Groups of files with the same bytes."""
         groups = defaultdict(list)
@@ -72,7 +76,7 @@ class Pictures:
         return [sorted(group) for group in groups.values() if len(group) > 1]
 
     def statistics(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of each channel, in RGB order, of the images measured."""
+        """Mean and standard deviation of each channel, of RGB or of the file, of the images measured."""
         total, squares, count = (sum(parts) for parts in zip(*(picture.sums for picture in self.sound if picture.sums)))
         mean = total / count
         return mean.tolist(), np.sqrt(np.maximum(squares / count - mean**2, 0)).tolist()
@@ -100,15 +104,42 @@ def unreadable(error: OSError) -> None:
                     'look at its rights, or at the share that it is on') from error
 
 
-def look_at(paths: Sequence[Path], most: int = LOOKED_AT, workers: int | None = None, seed: int = 0) -> Pictures:
+def look_at(paths: Sequence[Path], most: int = LOOKED_AT, workers: int | None = None, seed: int = 0,
+            channels: int | None = None) -> Pictures:
     """Read so many files as a training would, drawn by a seed where they are more.
+
+    Photographs are RGB. Where files hold something else, all have to hold it, or those that do not are broken.
+
+    Args:
+        channels: As the files are to be read, if not told by them: 3 for RGB, or any number as they hold them.
 
     Raises:
         ProcessError: If a process died, of a decoder or without memory.
     """
     order = np.random.default_rng(seed).permutation(len(paths))[:most]
-    chosen = [(paths[index], number < MEASURED) for number, index in enumerate(order)]
-    return Pictures(len(paths), list(by_several(picture_of, chosen, workers, f'{len(chosen)} of {len(paths)} images')))
+    chosen = [(paths[index], number < MEASURED, channels) for number, index in enumerate(order)]
+    found = list(by_several(picture_of, chosen, workers, f'{len(chosen)} of {len(paths)} images'))
+    kinds = Counter(bands_of(picture.layout, channels) for picture in found if picture.error is None)
+    if len(kinds) < 2:
+        return Pictures(len(paths), found, *(kind and kind[0] for kind in kinds))
+    (usual, count), *_ = kinds.most_common()
+    said = f'and {count} others {said_of(usual)}: a training takes images of one kind'
+    found = [picture if picture.error or bands_of(picture.layout, channels) == usual else
+             replace(picture, error=f'it has {said_of(bands_of(picture.layout, channels))}, {said}') for picture in found]
+    return Pictures(len(paths), found, usual and usual[0])
+
+
+def bands_of(layout: Layout | None, channels: int | None) -> tuple[int, str] | None:
+    """Channels and type of the values of an image that is not RGB.
+
+    Args:
+        channels: That were asked for; 3 leaves photographs RGB.
+    """
+    return None if layout is None or layout.is_photo and channels in (None, 3) else (layout.channels, layout.dtype)
+
+
+def said_of(kind: tuple[int, str] | None) -> str:
+    return 'RGB' if kind is None else f'{kind[0]} x {kind[1]}'
 
 
 def by_several(function: Callable, items: Sequence, workers: int | None, said: str) -> Iterator:
@@ -126,24 +157,27 @@ def by_several(function: Callable, items: Sequence, workers: int | None, said: s
         raise ProcessError('a process died while it read a file', said, 'look at the memory, or try fewer --workers') from error
 
 
-def picture_of(chosen: tuple[Path, bool]) -> Picture:
-    """What a file holds; with sums of its pixels, if these are asked for."""
-    path, measured = chosen
+def picture_of(chosen: tuple[Path, bool, int | None]) -> Picture:
+    """What a file holds; with sums of its pixels, if these are asked for; its channels as they are to be read, or as they are."""
+    path, measured, channels = chosen
+    layout = bands = None
     try:
         content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
-            channels, mode = len(image.getbands()), image.mode
-    except Exception:  # Pillow raises nearly everything; the loader below says it in a line
-        channels, mode = 0, ''
-    try:
-        pixels = LoadImage()(dict(img_path=str(path)))['img']  # [H, W, 3], BGR
+        layout = layout_of(io.BytesIO(content), str(path))
+        bands = (channels or layout.channels) if bands_of(layout, channels) else None
     except DataError as error:
-        return Picture(path, mode=mode, channels=channels, error=error.what)
+        return Picture(path, error=error.what)
+    except Exception:  # decoders raise nearly everything; the loader below says it in a line
+        pass
+    try:
+        pixels = LoadImage(channels=bands)(dict(img_path=str(path)))['img']  # [H, W, C], BGR if it is RGB
+    except DataError as error:
+        return Picture(path, layout=layout, error=error.what)
     sums = None
     if measured:
-        flat = pixels[..., ::-1].reshape(-1, 3).astype(np.float64)
+        flat = (pixels if bands else pixels[..., ::-1]).reshape(-1, pixels.shape[2]).astype(np.float64)
         sums = flat.sum(0), (flat**2).sum(0), len(flat)
-    return Picture(path, pixels.shape[1::-1], channels, mode, blake2b(content, digest_size=16).digest(), sums)
+    return Picture(path, pixels.shape[1::-1], layout, blake2b(content, digest_size=16).digest(), sums)
 
 
 def require_sound(pictures: Pictures, leave_out: bool) -> set[Path]:
@@ -153,10 +187,9 @@ def require_sound(pictures: Pictures, leave_out: bool) -> set[Path]:
         DataError: If there are some and they are not to be left out; if nothing else is left.
     """
     broken = pictures.broken
-    deep = [picture for picture in broken if picture.mode.startswith(DEEP)]
     if broken and not pictures.sound:
         raise DataError(f'none of {len(broken)} files can be loaded: {broken[0].error}', str(broken[0].path),
-                        'save them with 8 bits a channel' if deep else 'look at the file')
+                        'look at the file')
     if broken and not leave_out:
         raise DataError(f'{len(broken)} of {len(pictures.looked_at)} files cannot be loaded: {broken[0].error}',
                         str(broken[0].path), 'mend them, or add --leave-out-broken')

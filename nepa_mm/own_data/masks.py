@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from nepa_mm.datasets.transforms.bands import layout_of
 from nepa_mm.datasets.transforms.label_palette import entries
-from nepa_mm.datasets.transforms.orientation import orientation_in
 from nepa_mm.errors import DataError
 
 from .files import by_several
@@ -48,8 +48,9 @@ def mask_of(pair: Pair) -> Mask:
     except Exception as error:  # Pillow raises nearly everything
         return Mask(path, error=f'it cannot be read as a label map ({type(error).__name__}: {" ".join(str(error).split())})')
     try:
-        with Image.open(image_path) as image:
-            stored, orientation = image.size, orientation_in(image)
+        with open(image_path, 'rb') as file:
+            layout = layout_of(file, str(image_path))
+        stored, orientation = layout.size, layout.orientation
     except Exception:  # the images are looked at by themselves
         stored, orientation = size, 1
     turned = orientation >= 5 and stored[0] != stored[1]

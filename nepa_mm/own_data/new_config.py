@@ -17,7 +17,7 @@ from .machine import Machine
 from .mask_pairs import MaskPairs, find_pairs
 from .masks import Labels, read_masks, require_sound_masks
 from .pretraining import Pretraining, find_images_alone
-from .report import chosen_table, found_table, of_classes, of_masks, of_pictures
+from .report import chosen_table, found_table, notes, of_classes, of_masks, of_pictures
 from .segmentation import Segmentation
 from .start import choose_start
 
@@ -55,26 +55,28 @@ def for_classification(args: argparse.Namespace, files: ConfigFiles, choose: Cho
     """Write the config of a classifier."""
     found = find_labelled(Path(args.data), args.val_share or VAL_SHARE, args.seed or 0, args.class_level)
     say_drawn(found, choose)
-    pictures = look_at(found.paths, args.look_at, args.workers)
+    pictures = look_at(found.paths, args.look_at, args.workers, channels=args.channels)
     found.without(require_sound(pictures, args.leave_out_broken))
     start = choose_start(args.model, choose, machine)
-    text = Classification(found, pictures=pictures, start=start, choose=choose, machine=machine, files=files).settle()
+    task = Classification(found, pictures=pictures, start=start, choose=choose, machine=machine, files=files)
+    text = task.settle()
     files.require_new()
     splits = {split: [path for path, _ in items] for split, items in found.splits.items()}
-    return files.write(text), [*of_pictures(pictures, splits), *of_classes(found)]
+    return files.write(text), [*of_pictures(pictures, splits), *of_classes(found), *notes(task.remarks)]
 
 
 def for_pretraining(args: argparse.Namespace, files: ConfigFiles, choose: Choices, machine: Machine):
     """Write the config of a pretraining."""
     found = find_images_alone(Path(args.data))
-    pictures = look_at(found.paths, args.look_at, args.workers)
+    pictures = look_at(found.paths, args.look_at, args.workers, channels=args.channels)
     found.without(require_sound(pictures, args.leave_out_broken))
     if len(found.paths) < 2:
         raise DataError('it holds one image', args.data, 'give more to train on')
     start = choose_start(args.model, choose, machine, released=False)
-    text = Pretraining(found, pictures=pictures, start=start, choose=choose, machine=machine, files=files).settle()
+    task = Pretraining(found, pictures=pictures, start=start, choose=choose, machine=machine, files=files)
+    text = task.settle()
     files.require_new()
-    return files.write(text), [*of_pictures(pictures, dict(train=found.paths)), *(('note', remark) for remark in found.remarks)]
+    return files.write(text), [*of_pictures(pictures, dict(train=found.paths)), *notes(found.remarks + task.remarks)]
 
 
 def say_drawn(found: LabelledImages | MaskPairs, choose: Choices) -> None:
@@ -90,7 +92,7 @@ def for_segmentation(args: argparse.Namespace, files: ConfigFiles, choose: Choic
     found = find_pairs(data, args.val_share or VAL_SHARE, args.seed or 0, args.mask_suffix, args.image_suffix)
     say_drawn(found, choose)
     masks = read_masks(found.pairs, args.workers)
-    pictures = look_at([image for image, _ in found.pairs], args.look_at, args.workers)
+    pictures = look_at([image for image, _ in found.pairs], args.look_at, args.workers, channels=args.channels)
     broken = require_sound(pictures, args.leave_out_broken) | require_sound_masks(masks, args.leave_out_broken)
     found.without(broken)
     labels = Labels.of([mask for mask in masks if mask.path not in broken])
@@ -100,11 +102,12 @@ def for_segmentation(args: argparse.Namespace, files: ConfigFiles, choose: Choic
     threshold = choose.given.get('one-channel')
     if len(classes.names) == 2:
         threshold = choose('one-channel', None, 'two outputs and a softmax; --one-channel takes one and a sigmoid')
-    text = Segmentation(found, classes, labels.orientation, threshold, pictures=pictures, start=start, choose=choose,
-                        machine=machine, files=files).settle()
+    task = Segmentation(found, classes, labels.orientation, threshold, pictures=pictures, start=start, choose=choose,
+                        machine=machine, files=files)
+    text = task.settle()
     files.require_new()
     splits = {split: [image for image, _ in pairs] for split, pairs in found.splits.items()}
-    return files.write(text), [*of_pictures(pictures, splits), *of_masks(found, labels, classes, source)]
+    return files.write(text), [*of_pictures(pictures, splits), *of_masks(found, labels, classes, source), *notes(task.remarks)]
 
 
 TASKS = dict(pretrain=for_pretraining, classification=for_classification, segmentation=for_segmentation)

@@ -83,14 +83,12 @@ class Pretraining(Task):
         train = dict(data_root=str(self.found.root), data_prefix=self.found.folder or '')
         if self.found.folder is None:
             train['ann_file'] = self.files.beside('train.txt')
-        sized = self.size != 224
-        dataset = call('dict', **train)[:-1] + ', pipeline=train_pipeline' * sized + ')'
+        dataset = call('dict', **train)[:-1] + ', pipeline=train_pipeline' * bool(self.pipeline_lines()) + ')'
         return text_of([
             *header(f'Pretraining on {self.images} images of {self.found.root}.', self.files.path),
             *base_lines('models/nepa', 'datasets/images_224', f'schedules/pretrain_bs{4096 if self.full else 64}_adamw',
                         'default_runtime'), *self.model_lines(), '',
-            *([f"train_pipeline = [dict(step, size={self.size}) if 'size' in step else step for step in _base_.train_pipeline]"]
-              if sized else []),
+            *self.pipeline_lines(),
             f'train_dataloader = dict(batch_size={batch}, num_workers={workers}, dataset={dataset})', '',
             f'auto_scale_lr = dict(base_batch_size={self.effective})  # reached by accumulation on any number of GPUs',
             f'optim_wrapper = dict(optimizer=dict(lr={lr:.3g}))',
@@ -98,12 +96,23 @@ class Pretraining(Task):
             *(self.average_lines(steps) if self.full else []),
             f'default_hooks = dict(logger=dict(interval={max(min(steps // 20, 100), 1)}), checkpoint=dict(interval={interval}))'])
 
+    def pipeline_lines(self) -> list[str]:
+        """The pipeline, where images or their size are not the base's."""
+        steps = '_base_.train_pipeline'
+        if self.size != 224:
+            steps = f"dict(step, size={self.size}) if 'size' in step else step for step in {steps}"
+        if self.bands is not None:
+            inside = f'*({steps}[1:])' if self.size != 224 else f'*{steps}[1:]'
+            return [f'train_pipeline = [{code(self.load)}, {inside}]']
+        return [f'train_pipeline = [{steps}]'] if self.size != 224 else []
+
     def model_lines(self) -> list[str]:
         """Of the model."""
         compiled = dict(compile=True) if self.full else {}
         backbone = self.backbone(self.size, self.patch, **compiled)
         if self.goes_on:
             backbone['init_cfg'] = dict(type='Pretrained', checkpoint=self.start.address, prefix='backbone.')
-        parts = dict(data_preprocessor={**compiled, **self.start.pixels}, backbone=backbone, head=compiled)
+        pixels = self.start.pixels if self.bands is None else dict(self.normalization, to_rgb=False)
+        parts = dict(data_preprocessor={**compiled, **pixels}, backbone=backbone, head=compiled)
         lines = [f'    {name}={code(part)},' for name, part in parts.items() if part]
         return ['model = dict(', *lines[:-1], lines[-1][:-1] + ')']

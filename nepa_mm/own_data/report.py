@@ -1,4 +1,5 @@
 """What was found and what was chosen, as tables for the eyes."""
+from collections import Counter
 from pathlib import Path
 
 from rich.table import Table
@@ -19,15 +20,17 @@ Row = tuple[str, str]
 def of_pictures(pictures: Pictures, splits: dict[str, list[Path]]) -> list[Row]:
     """What was found in images."""
     sound, (mean, std) = pictures.sound, pictures.statistics()
+    modes = Counter(picture.layout.mode for picture in sound if picture.layout)
     sizes = sorted((picture.size for picture in sound), key=lambda size: size[0] * size[1])
     said = f'{sizes[0][0]} x {sizes[0][1]}'
     if sizes[0] != sizes[-1]:
         said += f' to {sizes[-1][0]} x {sizes[-1][1]}, median {pictures.size[0]} x {pictures.size[1]}'
     looked = f', {len(pictures.looked_at)} looked at' if len(pictures.looked_at) < pictures.total else ''
     rows = [('images', f'{pictures.total}{looked}; {said} pixels'),
-            ('channels', ', '.join(f'{mode} {sum(picture.mode == mode for picture in sound)}'
-                                   for mode in dict.fromkeys(picture.mode for picture in sound))
-             + f"; mean {' '.join(f'{value:.0f}' for value in mean)}, std {' '.join(f'{value:.0f}' for value in std)}")]
+            ('channels', ', '.join(f'{mode} {count}' for mode, count in modes.items())
+             + f'; mean {shown(mean)}, std {shown(std)}')]
+    if pictures.transparent:
+        rows.append(('note', f'{pictures.transparent} images have transparency, which is left out; for a band: --channels 4'))
     if pictures.broken:
         rows.append(('broken', f'{len(pictures.broken)} are left out, such as {pictures.broken[0].path}'))
     copies = pictures.copies()
@@ -41,13 +44,18 @@ def of_pictures(pictures: Pictures, splits: dict[str, list[Path]]) -> list[Row]:
     return rows
 
 
+def shown(values: list[float]) -> str:
+    """Numbers of which each is short."""
+    return ' '.join(f'{value:.0f}' if abs(value) >= 100 else f'{value:.3g}' for value in values)
+
+
 def of_classes(found: LabelledImages) -> list[Row]:
     """Classes with their images, and what is strange about them."""
     rows = [(split, f'{len(items)} images') for split, items in found.splits.items()]
     counts = sorted(zip(found.counts('train'), found.classes), reverse=True)
     said = ', '.join(f'{name} {count}' for count, name in counts[:SHOWN]) + ', ...' * (len(counts) > SHOWN)
     rows.append((f'{len(found.classes)} classes', said))
-    return rows + [('note', remark) for remark in found.remarks]
+    return rows + notes(found.remarks)
 
 
 def of_masks(found: MaskPairs, labels: Labels, classes: LabelClasses, source: Path | None) -> list[Row]:
@@ -58,8 +66,12 @@ def of_masks(found: MaskPairs, labels: Labels, classes: LabelClasses, source: Pa
     shares = sorted(zip(classes.shares, classes.names), reverse=True)
     rows.append((f'{len(shares)} classes', ', '.join(f'{name} {100 * share:.2g} %' for share, name in shares[:SHOWN])
                  + ', ...' * (len(shares) > SHOWN)))
-    rows += [('note', remark) for remark in found.remarks + classes.remarks]
-    return rows
+    return rows + notes(found.remarks + classes.remarks)
+
+
+def notes(remarks: list[str]) -> list[Row]:
+    """What is worth a row of its own."""
+    return [('note', remark) for remark in remarks]
 
 
 def said_of(labels: Labels) -> str:

@@ -8,6 +8,8 @@ from .mask_pairs import MaskPairs, layout_of
 from .task import VERBS, Task
 
 RECIPE = 160_000 * 16  # crops that ADE20K's recipe trains on, 127 for each image
+LEFT_OUT = 'PhotoMetricDistortion is left out: it is for RGB of 8 bits'
+LOAD = "dict(type='LoadImageFromFile', imdecode_backend='pillow')"  # of a test: mmseg's inferencer looks for its name
 MOST_EPOCHS = 400  # of few images
 
 
@@ -142,7 +144,8 @@ class Segmentation(Task):
         if self.threshold is not None:
             head.update(out_channels=1, threshold=self.threshold, loss_decode=dict(use_sigmoid=True))
         stride = max(self.crop * 2 // 3, 1)
-        preprocessor = dict(size=(self.crop, ) * 2) | self.start.pixels
+        preprocessor = dict(size=(self.crop, ) * 2) | (
+            self.start.pixels if self.bands is None else dict(self.normalization, bgr_to_rgb=False))
         return ['model = dict(', f'    data_preprocessor={code(preprocessor)},', f'    backbone={code(backbone)},',
                 f'    neck={code(dict(embed_dim=width, **norm))},',
                 f'    decode_head={code(dict(in_channels=[width] * 4, channels=channels, **head))},',
@@ -163,14 +166,19 @@ class Segmentation(Task):
             labels['orientation'] = self.orientation
         sizes = {picture.size for picture in self.pictures.sound}
         resize = dict(type='Resize', scale=scale, keep_ratio=True)
+        load, colours = LOAD, "dict(type='nepa_mm.PhotoMetricDistortion'), "
+        if self.bands is not None:
+            load, colours = code(self.load), ''
+            if LEFT_OUT not in self.remarks:
+                self.remarks.append(LEFT_OUT)
         resized = '' if {min(size) for size in sizes} == {self.short} else f'{code(resize)}, '
         return [
             f"load_labels = {call('dict', type='nepa_mm.LoadSegAnnotations', **labels)}",
-            "train_pipeline = [dict(type='nepa_mm.LoadImage'), load_labels, "
+            f"train_pipeline = [{code(self.load)}, load_labels, "
             f"dict(type='RandomResize', scale={scale}, ratio_range=(0.5, 2.0), keep_ratio=True), "
             f"dict(type='nepa_mm.RandomCrop', crop_size={(self.crop, ) * 2}, cat_max_ratio=0.75), "
-            "dict(type='RandomFlip', prob=0.5), dict(type='nepa_mm.PhotoMetricDistortion'), dict(type='nepa_mm.PackSegInputs')]",
-            f"test_pipeline = [dict(type='LoadImageFromFile', imdecode_backend='pillow'), {resized}load_labels, "
+            f"dict(type='RandomFlip', prob=0.5), {colours}dict(type='nepa_mm.PackSegInputs')]",
+            f"test_pipeline = [{load}, {resized}load_labels, "
             "dict(type='nepa_mm.PackSegInputs')]"]
 
 

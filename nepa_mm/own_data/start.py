@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nepa_mm.checkpoints.preprocessing import pixels_of
+from nepa_mm.checkpoints.preprocessing import bands_in, pixels_of
 from nepa_mm.errors import ConfigError
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.variants import ARCHS, DEFAULTS, arch_settings
@@ -17,7 +17,7 @@ SCRATCH = 'none'
 MINI = dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512)  # of the demo, for a CPU
 # What the task decides, not the weights
 OF_TASK = {'type', 'arch', 'img_size', 'patch_size', 'causal', 'out_type', 'out_indices', 'final_norm', 'drop_path_rate',
-           'frozen_stages', 'with_cp', 'compile', 'init_cfg', 'allow_unmatched', '_scope_'}
+           'frozen_stages', 'with_cp', 'in_channels', 'compile', 'init_cfg', 'allow_unmatched', '_scope_'}
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Start:
     img_size: int | None = None  # that it was trained at
     others: dict[str, Any] = field(default_factory=dict)  # further arguments of NEPAViT that are not its defaults
     pixels: dict[str, Any] = field(default_factory=dict)  # mean and std, where they are not the recipe's
+    bands: int | None = None  # channels of images that are not RGB, of weights that were trained on such
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -91,10 +92,11 @@ def start_of(address: str) -> Start:
     arch = backbone.get('arch', 'base')
     name = named(arch)
     others = {key: plain(value) for key, value in backbone.items() if key not in OF_TASK and value != DEFAULTS.get(key)}
-    told = pixels_of(config) or {}
-    pixels = {key: plain(told[key]) for key in ('mean', 'std') if set(told.get(key, ())) - {127.5}}
+    told, channels = pixels_of(config) or {}, backbone.get('in_channels', 3)
+    bands = bands_in(config) or (None if channels == 3 else channels)
+    pixels = {key: plain(told[key]) for key in ('mean', 'std') if set(told.get(key, ())) - ({127.5} if bands is None else set())}
     return Start(address, name if name in ARCHS else plain(arch_settings(arch)), backbone.get('patch_size', 14),
-                 backbone.get('img_size', 224), others, pixels)
+                 backbone.get('img_size', 224), others, pixels, bands)
 
 
 def plain(value):

@@ -1,4 +1,6 @@
 """Settings that all tasks choose alike: sizes, batches, lengths."""
+from nepa_mm.errors import ConfigError
+
 from .choices import Choices, power_of_two
 from .config_files import ConfigFiles
 from .files import Pictures
@@ -23,6 +25,38 @@ class Task:
 
     def __init__(self, pictures: Pictures, start: Start, choose: Choices, machine: Machine, files: ConfigFiles) -> None:
         self.pictures, self.start, self.choose, self.machine, self.files = pictures, start, choose, machine, files
+        self.bands, self.remarks = pictures.bands, []
+        self.is_adapted = self.bands is not None and start.address is not None and start.bands is None
+        if start.bands is not None and start.bands != self.bands:
+            has = 'RGB' if self.bands is None else f'{self.bands} channels'
+            raise ConfigError(f'{start.address!r} is of {start.bands} channels, and the images are {has}', '--from',
+                              'give weights of RGB, of as many channels as the images, or none')
+        if self.bands is not None:
+            self.choose_channels()
+
+    def choose_channels(self) -> None:
+        """Say how images are read that are not RGB, and what normalises them."""
+        why = 'as they are in the files, in this order'
+        if self.is_adapted:
+            why += '; the patch embedding of RGB is repeated for them, as timm does' if self.bands > 1 else (
+                '; the patch embedding of RGB is summed, as timm does')
+        self.choose('channels', self.bands, why)
+        if self.start.bands is not None:
+            self.normalization = self.start.pixels
+            return
+        mean, std = self.pictures.statistics()
+        constant = [number for number, value in enumerate(std, 1) if value == 0]
+        if constant:
+            self.remarks.append(f'channel {", ".join(map(str, constant))} has one value in all images: it is not scaled')
+        self.normalization = {name: [float(f'{value:.5g}') for value in values]
+                              for name, values in dict(mean=mean, std=[value or 1. for value in std]).items()}
+        number = len([picture for picture in self.pictures.sound if picture.sums])
+        self.remarks.append(f'mean and std of each channel, of {number} images, normalise them')
+
+    @property
+    def load(self) -> dict:
+        """The loader of the images."""
+        return dict(type='nepa_mm.LoadImage') if self.bands is None else dict(type='nepa_mm.LoadImage', channels=self.bands)
 
     def settle(self) -> str:
         """Make all choices, and give the text of the config."""
@@ -106,6 +140,8 @@ class Task:
         """Arguments of the backbone beside those of the bases; of ``others``, None is left out."""
         sizes = dict(img_size=img_size, patch_size=patch_size)
         arguments = {key: value for key, value in sizes.items() if value != USUAL[key]}
+        if self.bands not in (None, 3):
+            arguments['in_channels'] = self.bands
         arguments.update({key: value for key, value in {**self.start.others, **others}.items() if value is not None})
         address = self.start.address
         return dict(arch=self.start.arch, **arguments, init_cfg=None if address is None else dict(checkpoint=address))

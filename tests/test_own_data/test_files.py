@@ -3,6 +3,8 @@ import os
 
 import numpy as np
 import pytest
+import tifffile
+from drawn_bands import bands
 from drawn_data import image
 from PIL import Image
 
@@ -50,10 +52,51 @@ def test_folders_that_hold_nothing(tmp_path, make, message):
         image_files(folder)
 
 
-def test_deep_images_are_named(tmp_path):
-    Image.fromarray(np.full((4, 6), 1000, np.uint16)).save(tmp_path / 'a.png')
-    with pytest.raises(DataError, match=r'none of 1 files can be loaded: more than 8 bits .* \| save them with 8 bits'):
-        require_sound(look_at([tmp_path / 'a.png'], workers=1), leave_out=True)
+def test_bands_and_their_statistics(tmp_path):
+    pixels = [bands(tmp_path / f'{i}.tif', 4, 'uint16') for i in range(3)]
+    found = look_at(image_files(tmp_path), workers=1)
+    assert found.bands == 4 and found.size == (50, 40) and not found.broken
+    mean, std = found.statistics()
+    values = np.stack(pixels).reshape(-1, 4).astype(np.float64)
+    np.testing.assert_allclose(mean, values.mean(0))
+    np.testing.assert_allclose(std, values.std(0))
+
+
+@pytest.mark.parametrize('channels, expected', [(None, None), (3, None), (1, 1)])
+def test_grey_photos_are_rgb_or_one_band(tmp_path, channels, expected):
+    image(tmp_path / 'a.png', channels=1)
+    found = look_at([tmp_path / 'a.png'], workers=1, channels=channels)
+    assert found.bands == expected and len(found.statistics()[0]) == (expected or 3)
+
+
+def test_images_of_several_kinds(tmp_path):
+    for i in range(3):
+        bands(tmp_path / f'{i}.tif', 12)
+    bands(tmp_path / 'four.tif', 4)
+    image(tmp_path / 'photo.png')
+    bands(tmp_path / 'float.tif', 12, 'float32')
+    found = look_at(image_files(tmp_path), workers=1)
+    assert found.bands == 12
+    assert {picture.path.name: picture.error for picture in found.broken} == {
+        'four.tif': 'it has 4 x uint16, and 3 others 12 x uint16: a training takes images of one kind',
+        'photo.png': 'it has RGB, and 3 others 12 x uint16: a training takes images of one kind',
+        'float.tif': 'it has 12 x float32, and 3 others 12 x uint16: a training takes images of one kind'}
+    with pytest.raises(DataError, match=r'3 of 6 files cannot be loaded: .* \| .*\.(tif|png) \| .*--leave-out-broken'):
+        require_sound(found, leave_out=False)
+    assert len(require_sound(found, leave_out=True)) == 3
+
+
+@pytest.mark.parametrize('channels, message', [(4, 'it has 12 channels, not 4'), (3, 'it has 12 channels, not 3')])
+def test_channels_that_files_do_not_have(tmp_path, channels, message):
+    bands(tmp_path / 'a.tif', 12)
+    with pytest.raises(DataError, match=f'none of 1 files can be loaded: {message}'):
+        require_sound(look_at([tmp_path / 'a.tif'], workers=1, channels=channels), leave_out=False)
+
+
+def test_a_nan_is_named(tmp_path):
+    tifffile.imwrite(tmp_path / 'a.tif', np.full((4, 6), np.nan, np.float32))
+    with pytest.raises(DataError, match=r'none of 1 files can be loaded: 24 of 24 values are no finite numbers'):
+        require_sound(look_at([tmp_path / 'a.tif'], workers=1), leave_out=True)
 
 
 def test_a_folder_inside_that_cannot_be_read(tmp_path, monkeypatch):
