@@ -34,18 +34,27 @@ def load_image(path: str | Path, load: BaseTransform | None = None) -> np.ndarra
     return image
 
 
-def picture_of(image: np.ndarray) -> np.ndarray:
+def picture_at(path: str | Path, load: BaseTransform) -> np.ndarray:
+    """What a person sees of the image in a file that a model's loader reads, as :func:`picture_of`."""
+    return picture_of(load_image(path, load), getattr(load, 'channels', None) is not None)
+
+
+def picture_of(image: np.ndarray, are_bands: bool = False) -> np.ndarray:
     """What a person sees of an image that was loaded, [H, W] or [H, W, C] in mm's BGR: uint8 RGB [H, W, 3].
 
     Of more channels than three it is the first three, of one or two the first; values beyond 8 bits are stretched from black to
     white.
+
+    Args:
+        are_bands: Of an image that is not RGB, in the order of its file. Of its values beyond 8 bits, a hundredth at either
+            end is black or white, so that single ones leave light for the others.
     """
     image = np.atleast_3d(image)
-    image = image[..., 2::-1] if image.shape[2] > 2 else image[..., :1].repeat(3, axis=2)
+    image = image[..., :1].repeat(3, axis=2) if image.shape[2] < 3 else image[..., :3] if are_bands else image[..., 2::-1]
     if image.dtype == np.uint8:
         return image
-    low, high = image.min(), image.max()
-    return ((image - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+    low, high = np.percentile(image, (1, 99)) if are_bands else (image.min(), image.max())
+    return ((image.clip(low, high) - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
 
 
 def loader_of(model: BaseModel) -> BaseTransform:

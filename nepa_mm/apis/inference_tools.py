@@ -14,7 +14,7 @@ from nepa_mm.arguments import ELSEWHERE, ON_GPU
 from nepa_mm.errors import is_first_process
 from nepa_mm.new_files import new_file
 
-from .images import load_image, loader_of, picture_of, preparation_of
+from .images import loader_of, picture_at, preparation_of
 from .load_model import model_of
 from .run_model import Inference, exit_code
 from .several_processes import await_others, join_processes
@@ -75,7 +75,7 @@ def rank(args: argparse.Namespace, inference: Inference, paths: Sequence[Path], 
                 lines.append(f'{path}: ' + ', '.join(f'{name} {score:.4f}' for name, score in zip(named(labels)[0], scores)))
             if shown:
                 pictures[path].parent.mkdir(parents=True, exist_ok=True)
-                image = picture_of(load_image(path, inference.load))
+                image = picture_at(path, inference.load)
                 draw(image, ranked(scores, labels, choices), str(pictures[path]))
         if lines:
             print('\n'.join(lines), flush=True)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from .patch_maps import PatchMaps
 from .query_patches import ATTENTION, SIMILARITY, chosen
-from .read_image import cropped, pixels_of
+from .read_image import picture, pixels_of
 
 LEVELS = 63  # Of attention relative to the most that a token pays to any patch: as fine as colours look, and it packs well
 SHARE = 65535  # Of shares of attention
@@ -80,11 +80,11 @@ class Explorer:
     """One page from images and models, which are seen one after the other and not kept.
 
     Args:
-        images: In RGB, of any size.
+        images: Of any size, as :func:`read_image` gives them.
         names: A name for each image.
     """
 
-    def __init__(self, images: Sequence[Image.Image], names: Sequence[str]) -> None:
+    def __init__(self, images: Sequence[Image.Image | np.ndarray], names: Sequence[str]) -> None:
         self.images, self.names = images, names
         self.models, self.packed_maps, self.sizes = [], [], []
 
@@ -126,7 +126,7 @@ class Explorer:
         pictures = []
         for image in self.images:
             file = io.BytesIO()
-            cropped(image, size).save(file, 'JPEG', quality=88)
+            picture(image, size).save(file, 'JPEG', quality=88)
             pictures.append(f'data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}')
         blocks = {}
         for m, seen in enumerate(self.packed_maps):

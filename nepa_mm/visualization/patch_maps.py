@@ -18,6 +18,8 @@ from nepa_mm.errors import ConfigError
 from nepa_mm.models import NEPA
 from nepa_mm.models.causal_backbone import check_protocol, evaluating
 
+from .read_image import are_rgb
+
 
 @dataclass
 class AttentionCall:
@@ -74,7 +76,8 @@ class PatchMaps:
 
     Args:
         model: :class:`NEPA`, or a classifier or segmentor over a backbone that NEPA can train.
-        pixels: Images [B, 3, H, W], uint8, RGB; the model's own ``data_preprocessor`` normalises them.
+        pixels: Images [B, 3, H, W], uint8, RGB, or [B, C, H, W] of such as are not; the model's own ``data_preprocessor``
+            normalises them.
 
     Attributes:
         grid: Rows and columns of patches.
@@ -101,7 +104,7 @@ class PatchMaps:
         with evaluating(model), fused_attention(backbone), AttentionCalls() as seen:
             preprocessor = model.data_preprocessor
             # What makes timm's floats of bytes takes RGB; all others mm's BGR, which they turn as their config says
-            inputs = pixels if getattr(preprocessor, 'takes_rgb', False) else pixels.flip(1)
+            inputs = pixels.flip(1) if are_rgb(pixels) and not getattr(preprocessor, 'takes_rgb', False) else pixels
             x = preprocessor(dict(inputs=inputs, data_samples=None), False)['inputs']
             self.z = backbone.embed(x)  # [B, L, D]
             self.z_hat = backbone.predict(self.z, tuple(x.shape[-2:]))  # [B, L, D]

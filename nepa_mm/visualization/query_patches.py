@@ -19,6 +19,7 @@ from torch import Tensor
 from nepa_mm.errors import ConfigError
 
 from .patch_maps import PatchMaps
+from .read_image import pictures
 
 # Even steps to the eye, for people who see no red or green too
 ATTENTION, SIMILARITY = colormaps['viridis'], colormaps['coolwarm']
@@ -72,7 +73,7 @@ def draw_query_patches(model: BaseModel, pixels: Tensor, queries: Sequence[tuple
 
     Args:
         model: :class:`NEPA`, or a classifier or segmentor over a backbone that NEPA can train.
-        pixels: Images [B, 3, H, W], uint8, RGB.
+        pixels: Images [B, 3, H, W], uint8, RGB; or [B, C, H, W] of such as are not, see :func:`pixels_of`.
         queries: (row, column) of query patches, from 0; three when not given.
         layers: Blocks whose attention is shown, a panel each: indices, 'all', or 'mean' of all.
         heads: Likewise.
@@ -86,9 +87,9 @@ def draw_query_patches(model: BaseModel, pixels: Tensor, queries: Sequence[tuple
     queries = default_queries(maps.grid) if queries is None else list(queries)
     tokens = [maps.token(query) for query in queries]
     panels, similarity = attention_panels(maps, layers, heads, tokens), maps.similarity(tokens)
-    pictures = pixels.permute(0, 2, 3, 1).cpu().numpy()
+    images = pictures(pixels)
 
-    triplets = [(b, i) for b in range(len(pictures)) for i in range(len(queries))]
+    triplets = [(b, i) for b in range(len(images)) for i in range(len(queries))]
     columns = min(columns or len(queries), len(triplets))
     width, rows = 2 + len(panels), -(-len(triplets) // columns)
     figure = Figure(figsize=(1.75 * width * columns + 1.6, 1.95 * rows + 0.7), layout='constrained', dpi=120)
@@ -99,7 +100,7 @@ def draw_query_patches(model: BaseModel, pixels: Tensor, queries: Sequence[tuple
     for place, (b, i) in enumerate(triplets):
         row, column = divmod(place, columns)
         asked, *attended, similar, _ = axes[row, (width + 1) * column:(width + 1) * (column + 1)]
-        draw_query(asked, maps, pictures[b], queries[i])
+        draw_query(asked, maps, images[b], queries[i])
         for axis, (title, weights) in zip(attended, panels):
             draw_attention(axis, maps, weights[b, i], tokens[i])
             axis.set_title(f'attention\n{title}' if row == 0 else '', fontsize=8)

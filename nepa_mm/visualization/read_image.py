@@ -12,21 +12,26 @@ from mmengine.model import BaseModel
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from nepa_mm.apis.images import picture_of
 from nepa_mm.checkpoints.preprocessing import input_size
+from nepa_mm.datasets import LoadImage
 from nepa_mm.errors import ConfigError, DataError, first_line
 from nepa_mm.models.causal_backbone import check_protocol
 
 
-def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
+def read_image(path: str | Path, content: bytes | None = None, bands: int | None = None) -> Image.Image | np.ndarray:
     """Any image that Pillow reads, in RGB: upright, its first frame, 16 bits scaled to 8, what is transparent on white.
 
     Args:
         path: Of the file.
         content: What is in it, where a dataset holds it; ``path`` then only names it.
+        bands: Channels of an image that is not RGB, for a model of such. It is [H, W, bands], as :class:`LoadImage` reads it.
 
     Raises:
         DataError: If it cannot be read, in one line that names it.
     """
+    if bands is not None:
+        return LoadImage(channels=bands)(dict(img_path=str(path)) | ({} if content is None else dict(img_bytes=content)))['img']
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of large images, and of metadata
@@ -61,9 +66,32 @@ def cropped(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return ImageOps.fit(image, size[::-1], Image.Resampling.BICUBIC)
 
 
-def pixels_of(images: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:
-    """Images cropped and scaled to one size: [B, 3, H, W], uint8, RGB."""
-    return torch.from_numpy(np.stack([np.asarray(cropped(image, size)) for image in images])).permute(0, 3, 1, 2)
+def cropped_array(image: Image.Image | np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Likewise of an image that :func:`read_image` gave, [h, w, C]."""
+    if isinstance(image, Image.Image):
+        return np.asarray(cropped(image, size))
+    return np.stack([np.asarray(cropped(Image.fromarray(band), size)) for band in image.transpose(2, 0, 1)], axis=-1)
+
+
+def pixels_of(images: Sequence[Image.Image | np.ndarray], size: tuple[int, int]) -> Tensor:
+    """Images cropped and scaled to one size: [B, 3, H, W], uint8, RGB; or [B, C, H, W], uint8 or float32, of such as are not."""
+    return torch.from_numpy(np.stack([cropped_array(image, size) for image in images])).permute(0, 3, 1, 2)
+
+
+def are_rgb(pixels: Tensor) -> bool:
+    """Whether images [B, C, H, W] are RGB; all but bytes of three channels are bands."""
+    return pixels.dtype == torch.uint8 and pixels.shape[1] == 3
+
+
+def picture(image: Image.Image | np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """What a person sees of an image, cropped and scaled."""
+    return cropped(image if isinstance(image, Image.Image) else Image.fromarray(picture_of(image, are_bands=True)), size)
+
+
+def pictures(pixels: Tensor) -> np.ndarray:
+    """What a person sees of images [B, C, H, W] that :func:`pixels_of` gave: [B, H, W, 3], uint8, RGB."""
+    arrays = pixels.permute(0, 2, 3, 1).cpu().numpy()
+    return arrays if are_rgb(pixels) else np.stack([picture_of(array, are_bands=True) for array in arrays])
 
 
 def image_size(model: BaseModel, size: Sequence[int] | None = None, config: dict | None = None) -> tuple[int, int]:

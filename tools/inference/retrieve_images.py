@@ -8,6 +8,7 @@ With ``--out``, what is done lies beside it until all is: the same command goes 
 """
 import argparse
 import os
+from types import SimpleNamespace
 
 from nepa_mm.arguments import INPUT_HELP, add_inference, add_ranking, check_numbers, check_topk
 from nepa_mm.errors import ConfigError, DataError, is_first_process, run_command
@@ -34,9 +35,9 @@ args = run_command(parse_args)  # before the imports, which take seconds
 
 import numpy as np
 import torch
-from mmengine.dataset import BaseDataset
 from mmpretrain.visualization import UniversalVisualizer
 
+from nepa_mm.apis.images import picture_at
 from nepa_mm.apis.inference_tools import inference_of, rank
 from nepa_mm.apis.predictions import best_matches, features, vectors_of
 from nepa_mm.apis.run_model import exit_code
@@ -59,8 +60,9 @@ def main(args: argparse.Namespace) -> int:
                         'lower it, or mend the others')
     searched = torch.from_numpy(np.concatenate([block['features'] for block in rows.blocks()])).to(inference.device)
     names = [str(args.searched[index]) for index in found]
-    dataset, visualizer = BaseDataset(lazy_init=True, serialize_data=False), UniversalVisualizer()
-    dataset.data_list, dataset._fully_initialized = [dict(img_path=name) for name in names], True  # it has no file to read
+    visualizer = UniversalVisualizer()
+    # mmcv.imread, by which the visualizer would read it by itself, leaves an array in BGR as it is
+    dataset = SimpleNamespace(get_data_info=lambda i: dict(img_path=picture_at(names[i], inference.load)[..., ::-1]))
 
     def named(labels):
         matches = [names[label] for label in labels]

@@ -44,7 +44,7 @@ from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
 
-from nepa_mm.apis.images import load_image, picture_of
+from nepa_mm.apis.images import picture_at
 from nepa_mm.apis.inference_tools import inference_of, label_map_paths, picture_paths
 from nepa_mm.apis.large_images import LargeImages
 from nepa_mm.apis.predictions import label_maps
@@ -101,7 +101,7 @@ def main(args: argparse.Namespace) -> int:
             path = usual[index]
             say(path, np.bincount(labels.ravel()))
             if unfinished:
-                draw(path, picture_of(load_image(path, inference.load)), labels)
+                draw(path, picture_at(path, inference.load), labels)
                 temporary = maps[path].with_suffix('.tmp')
                 maps[path].parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(labels).save(temporary, format='PNG')

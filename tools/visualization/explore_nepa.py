@@ -53,8 +53,13 @@ def parse_args() -> argparse.Namespace:
 args = run_command(parse_args)  # before the imports, which take seconds
 
 from nepa_mm.apis.load_model import model_of
+from nepa_mm.checkpoints.preprocessing import bands_in
 from nepa_mm.visualization.explorer import Explorer
 from nepa_mm.visualization.read_image import image_size, read_image
+
+
+def said_of(bands: int | None) -> str:
+    return 'RGB' if bands is None else f'{bands} channels'
 
 
 def short_names(addresses: list[str]) -> list[str]:
@@ -70,10 +75,16 @@ def short_names(addresses: list[str]) -> list[str]:
 
 
 def main(args: argparse.Namespace) -> None:
-    explorer = Explorer([read_image(path) for path in args.images], [path.name for path in args.images])
+    explorer = bands = None
     for address, name in zip(args.models, short_names(args.models)):
         args.model = address
         model = model_of(args)
+        if explorer is None:
+            bands = bands_in(model._config)
+            explorer = Explorer([read_image(path, bands=bands) for path in args.images], [path.name for path in args.images])
+        elif bands_in(model._config) != bands:
+            raise ConfigError(f'it takes {said_of(bands_in(model._config))}, and {args.models[0]} {said_of(bands)}', address,
+                              'write a page for each')
         explorer.add(model, name, image_size(model, args.size), args.layers, with_heads=args.heads != 'mean')
     page = explorer.page(float('inf') if args.heads == 'all' else args.max_mb * 1e6)
     args.out.write_text(page, encoding='utf-8')

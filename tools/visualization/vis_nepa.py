@@ -47,13 +47,14 @@ def parse_args() -> argparse.Namespace:
 args = run_command(parse_args)  # before the imports, which take seconds
 
 from nepa_mm.apis.load_model import model_of
+from nepa_mm.checkpoints.preprocessing import bands_in
 from nepa_mm.visualization import draw_query_patches
 from nepa_mm.visualization.read_image import image_size, pixels_of, read_image
 
 
 def main(args: argparse.Namespace) -> None:
-    images = [read_image(path) for path in args.paths]
     model = model_of(args)
+    images = [read_image(path, bands=bands_in(model._config)) for path in args.paths]
     pixels = pixels_of(images, image_size(model, args.size))
     names = [path.name for path in args.paths]
     figure = draw_query_patches(model, pixels, args.queries, args.layers, args.heads, args.columns, names)

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 
+from nepa_mm.checkpoints.preprocessing import bands_in
 from nepa_mm.engine.parallel.fully_sharded import whole_model
 from nepa_mm.errors import ConfigError
 from nepa_mm.find_images import find_images
@@ -81,10 +82,11 @@ class QueryPatchesHook(Hook):
         canvas.draw()
         runner.visualizer.add_image('query_patches', np.asarray(canvas.buffer_rgba())[..., :3].copy(), step)
 
-    def read_images(self, runner: Runner) -> list[tuple[str, Image.Image]]:
+    def read_images(self, runner: Runner) -> list[tuple[str, Image.Image | np.ndarray]]:
+        bands = bands_in(runner.cfg)
         if not isinstance(self.images, int):
             paths = find_images([self.images] if isinstance(self.images, str) else self.images)
-            return [(path.name, read_image(path)) for path in paths]
+            return [(path.name, read_image(path, bands=bands)) for path in paths]
         dataset = runner.train_dataloader.dataset
         if not hasattr(dataset, 'get_data_info'):
             raise ConfigError(f'{self.images}: {type(dataset).__name__} does not say where its images are',
@@ -96,5 +98,5 @@ class QueryPatchesHook(Hook):
                 raise ConfigError(f'{self.images}: {type(dataset).__name__} keeps its images in no files',
                                   'QueryPatchesHook.images', 'give paths')
             path = str(info['img_path'])
-            found.append(('/'.join(path.split('/')[-2:]), read_image(path, info.get('img_bytes'))))
+            found.append(('/'.join(path.split('/')[-2:]), read_image(path, info.get('img_bytes'), bands)))
         return found
