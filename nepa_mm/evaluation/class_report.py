@@ -17,7 +17,7 @@ class Grid:
         columns: Their heads.
         rows: Cells of each row, those of all classes at last where there are such.
         classes: The class of each row, or none.
-        shares: What a bar beside each row shows, in [0, 1]; nan is nothing.
+        shares: Lengths of the bars beside the rows, in [0, 1]; nan is none.
         names: Columns that are names.
         note: How to read it.
     """
@@ -101,7 +101,7 @@ def confusion_grid(tally: Tally) -> Grid | None:
             for label, said, count in confused[:PAIRS]]
     note = f'Of the class: share of its {unit}. Of the errors: share of all {unit} that were taken for another class.'
     return Grid(['is', 'taken for', unit, 'of the class %', 'of the errors %'], rows, [pair[0] for pair in confused[:PAIRS]],
-                [count / wrong for *_, count in confused[:PAIRS]], 2, note)
+                [count / confused[0][2] for *_, count in confused[:PAIRS]], 2, note)
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

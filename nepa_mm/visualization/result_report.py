@@ -95,13 +95,13 @@ class ResultReport:
         yield f'<h2>{title.capitalize()}</h2>\n<p class="note">{escape(grid.note)}</p>\n<div class="scroll"><table>\n<thead><tr>'
         for place, head in enumerate(grid.columns):
             yield f'<th scope="col"{name_class(place, grid)}>{escape(head)}</th>'
-        yield '<th></th></tr></thead>\n<tbody>\n'
+        yield '<th class="bar"></th></tr></thead>\n<tbody>\n'
         for row, label, share in zip(grid.rows, grid.classes, grid.shares):
             yield '<tr class="all">' if label is None else '<tr>'
             for place, cell in enumerate(row):
                 swatch = self.swatch(label) if place == 0 and grid.names == 1 and label is not None else ''
                 yield f'<td{name_class(place, grid)}>{swatch}{escape(cell)}</td>'
-            yield '<td></td>' if share != share else f'<td class="bar"><i style="width:{100 * share:.1f}%"></i></td>'
+            yield '<td class="bar"></td>' if share != share else f'<td class="bar"><i style="width:{100 * share:.1f}%"></i></td>'
             yield '</tr>\n'
         yield '</tbody>\n</table></div>\n'
 
@@ -111,7 +111,7 @@ class ResultReport:
     def sheets(self, picture_of: Callable[[Scored], Image.Image]) -> Iterator[str]:
         """The worst and the best images."""
         extremes, is_wide = self.tally.extremes, isinstance(self.tally, SegmentationTally)
-        sides = f' Beside each picture: its labels, then the prediction, every so many pixels of them; {SIDE} at most.' * is_wide
+        sides = f' Beside each: its labels, then the prediction. All are scaled down to {SIDE} pixels a side.' * is_wide
         for name, images in zip(('worst', 'best'), extremes.sheet()):
             if not images:
                 continue

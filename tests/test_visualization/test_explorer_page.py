@@ -4,7 +4,6 @@ NEPA_SCREENSHOT=docs/explorer.png NEPA_PAGE=page.html makes the last test take i
 """
 import io
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -20,32 +19,14 @@ from nepa_mm.visualization.query_patches import ATTENTION, SIMILARITY
 from nepa_mm.visualization.read_image import pixels_of
 from tiny import TINY, randomize
 
-webdriver = pytest.importorskip('selenium.webdriver', reason='browser tests need selenium (pip install -e .[test])')
+pytest.importorskip('selenium.webdriver', reason='browser tests need selenium (pip install -e .[test])')
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
-BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-DRIVER = shutil.which('chromedriver')
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason='browser tests need chromium and chromedriver (bash tools/install_chromium.sh)')
-FLAGS = ('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-         '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage', '--hide-scrollbars')
 SIZE = (28, 28)
 GREY = [(217, 216, 212), (42, 42, 46)]  # --unseen, by day and by night
-
-
-@pytest.fixture(scope='module')
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in (*FLAGS, f'--user-data-dir={tmp_path_factory.mktemp("profile")}'):
-        options.add_argument(flag)
-    options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope='module')
