@@ -4,8 +4,10 @@ import pickle
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 
+import forks
 import pytest
 import torch
 from mmengine.config import Config
@@ -185,6 +187,23 @@ def test_label_maps_without_labels(loader, folder, tmp_path, monkeypatch, capfd)
     printed = capfd.readouterr().out
     assert f'No report: {tmp_path / "maps"} gets label maps, which are compared with none' in printed
     assert 'worst first' not in printed and 'mIoU' not in printed.split('No report')[1] and not list(tmp_path.glob('w/*/*.html'))
+
+
+@pytest.mark.slow
+def test_two_processes_write_label_maps_of_a_list_of_images_alone(folder, tmp_path):
+    (tmp_path / 'list.txt').write_text('img/1.png\nimg/0.png\nimg/2.png\n')
+    shutil.copytree(folder / 'road/img', tmp_path / 'img')
+    shutil.copy(tmp_path / 'img/1.png', tmp_path / 'img/2.png')
+    pairs = dict(SEGMENT['test_dataloader']['dataset'], type='nepa_mm.SegPairs', data_root=str(tmp_path), ann_file='list.txt')
+    for key in ('data_prefix', 'img_suffix', 'seg_map_suffix'):
+        pairs.pop(key)
+    loader = dict(SEGMENT['test_dataloader'], dataset=pairs)
+    Config(dict(SEGMENT, test_dataloader=loader, test_evaluator=dict(type='nepa_mm.ExactIoUMetric', format_only=True))).dump(
+        tmp_path / 'alone.py')
+    done = subprocess.run(['bash', ROOT / 'tools/dist_test.sh', 'alone.py', folder / 'segment.pth', '2', '--out', 'maps'],
+                          cwd=tmp_path, env={**forks.ENV, 'PYTHON': sys.executable}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert sorted(path.name for path in (tmp_path / 'maps').iterdir()) == ['0.png', '1.png', '2.png']
 
 
 @pytest.mark.parametrize('name, options, said', [

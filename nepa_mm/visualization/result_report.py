@@ -43,13 +43,19 @@ class ResultReport:
         facts: Of what and by what, by their names.
         metrics: As the evaluator gives them.
         tally: What was counted.
-        palette: RGB in 0..255 of each class of a segmentation.
+        palette: RGB in 0..255 of each class of a segmentation; colours are drawn where there are none.
     """
     title: str
     facts: dict[str, str]
     metrics: dict[str, float]
     tally: Tally
     palette: Sequence[Sequence[int]] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.tally, SegmentationTally):
+            self.palette = ()
+        elif len(self.palette) != len(self.tally.classes):
+            self.palette = np.random.default_rng(42).integers(0, 255, (len(self.tally.classes), 3)).tolist()
 
     def text(self) -> str:
         """The tables, in lines that a log takes; their own words are ASCII."""
@@ -92,21 +98,21 @@ class ResultReport:
             *self.sheets(picture_of), '</body>\n</html>\n'])
 
     def section(self, title: str, grid: Grid) -> Iterator[str]:
-        yield f'<h2>{title.capitalize()}</h2>\n<p class="note">{escape(grid.note)}</p>\n<div class="scroll"><table>\n<thead><tr>'
+        coloured = ' class="coloured"' if len(self.palette) and grid.names == 1 else ''
+        yield (f'<h2>{title.capitalize()}</h2>\n<p class="note">{escape(grid.note)}</p>\n<div class="scroll">'
+               f'<table{coloured}>\n<thead><tr>')
         for place, head in enumerate(grid.columns):
             yield f'<th scope="col"{name_class(place, grid)}>{escape(head)}</th>'
         yield '<th class="bar"></th></tr></thead>\n<tbody>\n'
         for row, label, share in zip(grid.rows, grid.classes, grid.shares):
             yield '<tr class="all">' if label is None else '<tr>'
             for place, cell in enumerate(row):
-                swatch = self.swatch(label) if place == 0 and grid.names == 1 and label is not None else ''
-                yield f'<td{name_class(place, grid)}>{swatch}{escape(cell)}</td>'
+                edge = f' style="box-shadow:inset .75rem 0 {rgb(self.palette[label])}"' if (
+                    coloured and place == 0 and label is not None) else ''
+                yield f'<td{name_class(place, grid)}{edge}>{escape(cell)}</td>'
             yield '<td class="bar"></td>' if share != share else f'<td class="bar"><i style="width:{100 * share:.1f}%"></i></td>'
             yield '</tr>\n'
         yield '</tbody>\n</table></div>\n'
-
-    def swatch(self, label: int) -> str:
-        return '' if label >= len(self.palette) else swatch(self.palette[label])
 
     def sheets(self, picture_of: Callable[[Scored], Image.Image]) -> Iterator[str]:
         """The worst and the best images."""
@@ -149,7 +155,7 @@ class ResultReport:
             yield '<ul class="legend">'
             for label in labels:
                 is_class = label < len(self.tally.classes)
-                yield (f'<li>{self.swatch(label) if is_class else swatch(NO_CLASS)}'
+                yield (f'<li><i class="colour" style="background:{rgb(self.palette[label] if is_class else NO_CLASS)}"></i>'
                        f'{escape(self.tally.classes[label] if is_class else "not labelled")}</li>')
             yield '</ul>\n'
 
@@ -185,8 +191,8 @@ def name_class(place: int, grid: Grid) -> str:
     return ' class="name"' if place < grid.names else ''
 
 
-def swatch(colour: Sequence[int]) -> str:
-    return f'<i class="colour" style="background:rgb({",".join(str(int(part)) for part in colour)})"></i>'
+def rgb(colour: Sequence[int]) -> str:
+    return f'rgb({",".join(str(int(part)) for part in colour)})'
 
 
 def img(picture: Image.Image, kind: str, alt: str, attributes: str = '', **options) -> str:

@@ -91,7 +91,8 @@ class ReportHook(Hook):
         """The report, with what it is of."""
         facts = dict(config=runner.cfg.filename, images=f'{len(self.dataset):,}', written=time.strftime('%Y-%m-%d %H:%M'))
         if isinstance(runner._train_loop, BaseLoop):
-            title = f'Last validation of {runner.experiment_name}, after {runner.iter} iterations'
+            name = Path(runner.cfg.filename).stem if runner.cfg.filename else runner.experiment_name
+            title = f'Last validation of {name}, after {runner.iter:,} iterations'
         else:
             title = f'Test of {Path(runner._load_from or runner.experiment_name).name}'
             facts['checkpoint'] = runner._load_from

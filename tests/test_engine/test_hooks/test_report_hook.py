@@ -66,12 +66,21 @@ def test_a_training_reports_its_last_validation_once_by_the_average_that_is_vali
     log = logged(folder / 'run')
     assert log.count('classes, worst first') == 1
     shown = tables(log)
-    assert shown.startswith('Last validation of ') and ', after 12 iterations\n' in shown
+    assert shown.startswith('Last validation of config, after 12 iterations\n')
     top1 = re.findall(r'accuracy/top1: ([\d.]+)', log)[-1]
     assert re.search(rf'\nall +7 +{float(top1):.2f}\n', shown)  # 7: the second evaluation, of other weights, is not added
     assert log.rindex('accuracy/top1') < log.index('classes, worst first')
     page, = (folder / 'run').glob('*/report.html')
     assert f'The report with pictures: {page}' in log
+
+
+def test_a_training_that_stops_early_reports_the_validation_that_stopped_it(folder):
+    stopping = "dict(type='EarlyStoppingHook', monitor='accuracy/top1', min_delta=100., patience=1)"
+    (folder / 'config.py').write_text(f'{CONFIG}custom_hooks = [{stopping}]\ntrain_cfg.update(max_epochs=9)\n')
+    forks.run(folder, ROOT / 'tools/train.py', 'config.py', '--work-dir', 'run')
+    log = logged(folder / 'run')
+    assert log.count('classes, worst first') == 1 and log.count('Epoch(val) [2]') == 1 and 'Epoch(val) [3]' not in log
+    assert tables(log).startswith('Last validation of config, after 8 iterations\n')
 
 
 def test_a_file_that_is_there_is_refused_before_a_training(folder):
