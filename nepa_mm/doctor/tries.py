@@ -221,10 +221,10 @@ for _name, _needs, _run in (('JPEG by torchvision', ('torchvision', 'numpy'), jp
 def mmcv_operators() -> str:
     """mmcv's compiled code, or what stands in for it: the first to touch is kept, and a map is read where a region lies."""
     is_compiled = find_spec('mmcv._ext') is not None
-    from nepa_mm.ops import OPERATORS
-    with redirect_stdout(sys.stderr):  # they say that they stand in
-        from mmcv.ops import nms, roi_align
     import torch
+    from mmcv.ops import nms, roi_align
+
+    from nepa_mm.ops import OPERATORS
     assert kept_by(nms) == [0, 2], 'nms keeps other boxes'
     cells = roi_align(torch.arange(16.).reshape(1, 1, 4, 4), torch.tensor([[0., 0., 0., 2., 2.]]), 2, 1., 1, 'avg', True)
     assert torch.allclose(cells.flatten(), torch.tensor([0., 1., 4., 5.])), 'roi_align reads other cells'

@@ -5,7 +5,7 @@
 ``mmcv.ops`` is Python around one compiled module, ``mmcv._ext``, which wheels on PyPI come without. Where Python finds none,
 ``extension.py`` stands in its place. So all else is mmcv's own: names, registered classes, autograd, weights in checkpoints.
 """
-from .stand_in import OPERATORS, stand_in
+from nepa_mm.hosts.operators import OPERATORS, stand_in
 
 __all__ = ['OPERATORS', 'stand_in']
 

@@ -4,9 +4,8 @@ They write into tensors that mmcv's autograd functions hand them, as those do. W
 """
 from collections.abc import Callable
 
-from mmengine.logging import print_log
-
 from nepa_mm.errors import ConfigError
+from nepa_mm.hosts.operators import say_operators
 from nepa_mm.ops.boxes import nms
 from nepa_mm.ops.deform_attention import ms_deform_attn_backward, ms_deform_attn_forward
 from nepa_mm.ops.deform_conv import (
@@ -24,7 +23,6 @@ from nepa_mm.ops.focal_loss import (
 )
 from nepa_mm.ops.pooling import roi_align_backward, roi_align_forward, roi_pool_backward, roi_pool_forward
 from nepa_mm.ops.psa_mask import psamask_backward, psamask_forward
-from nepa_mm.ops.stand_in import OPERATORS
 
 __all__ = [
     'deform_conv_backward_input', 'deform_conv_backward_parameters', 'deform_conv_forward', 'modulated_deform_conv_backward',
@@ -53,4 +51,4 @@ def __getattr__(name: str) -> Callable:
     return refuse
 
 
-print_log(f'mmcv has no compiled operators. nepa_mm.ops stands in, by torchvision and torch: {", ".join(OPERATORS)}', 'current')
+say_operators()

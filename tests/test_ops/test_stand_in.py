@@ -15,13 +15,17 @@ assert all(MODELS.get(name).__module__.startswith('mmcv.ops.') for name in names
 def test_without_it_mmcv_has_none_and_with_it_all_are_its_own_and_one_line_says_which(tmp_path):
     code, printed = start(tmp_path, '-c', REGISTERED, imported='hosts')
     assert code and "No module named 'mmcv._ext'" in printed
-    printed = run(tmp_path, '-c', f'import nepa_mm.ops{REGISTERED}', imported='hosts')
+    code = f'import nepa_mm.ops{REGISTERED}'
+    assert 'stands in' not in run(tmp_path, '-c', code, imported='hosts')
+    log = 'from mmengine.logging import MMLogger\nMMLogger.get_instance("run")\n'
+    printed = run(tmp_path, '-c', f'{log}{code}', imported='hosts')
     line, = (line for line in printed.splitlines() if 'nepa_mm.ops stands in' in line)
     assert line.endswith(', '.join(OPERATORS))
 
 
 def test_classes_are_registered_also_where_mmcv_was_imported_before(tmp_path):
-    run(tmp_path, '-c', f'import mmcv.cnn, nepa_mm.ops{REGISTERED.replace("import mmcv.ops", "")}', imported='hosts')
+    code = f'import mmcv.cnn.bricks.transformer, nepa_mm.ops{REGISTERED.replace("import mmcv.ops", "")}'
+    run(tmp_path, '-c', f'{code}mmcv.cnn.bricks.transformer.MultiScaleDeformableAttention', imported='hosts')
 
 
 def test_compiled_operators_are_never_replaced(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from mmengine.dist import broadcast_object_list, get_rank, is_main_process
 from mmengine.hooks import EMAHook
+from mmengine.logging import MMLogger
 from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from mmengine.visualization import Visualizer
@@ -25,6 +26,7 @@ from nepa_mm.engine.hooks.interruptions import DataTimeout, LoaderFaultsHook, be
 from nepa_mm.engine.hooks.step_hooks import KeepZerosHook, StepSeedHook
 from nepa_mm.engine.loops.data_place import DataPlace
 from nepa_mm.errors import CheckpointError, ConfigError, DataError, ProcessError, UserError, first_line
+from nepa_mm.hosts.operators import say_operators
 from nepa_mm.launch.relaunch import launched, restart, say_restart
 from nepa_mm.launch.work_dir import checkpoint_folders
 from nepa_mm.registry import RUNNERS
@@ -87,6 +89,12 @@ class ReliableRunner(SavingRunner):
             self.val_loop.run()
 
     # What is built
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """mmengine's, which begins with the operators that stand in for mmcv's, if any do."""
+        logger = super().build_logger(*args, **kwargs)
+        say_operators()
+        return logger
 
     @property
     def run_seed(self) -> int:
