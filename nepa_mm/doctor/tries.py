@@ -17,6 +17,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from nepa_mm.hosts.operators import OPERATORS, stand_in
+
 from . import jpegs
 from .driver import driver_s_cuda, no_gpu
 from .finding import Absent, Unfit, release
@@ -221,10 +223,9 @@ for _name, _needs, _run in (('JPEG by torchvision', ('torchvision', 'numpy'), jp
 def mmcv_operators() -> str:
     """mmcv's compiled code, or what stands in for it: the first to touch is kept, and a map is read where a region lies."""
     is_compiled = find_spec('mmcv._ext') is not None
+    stand_in()
     import torch
     from mmcv.ops import nms, roi_align
-
-    from nepa_mm.ops import OPERATORS
     assert kept_by(nms) == [0, 2], 'nms keeps other boxes'
     cells = roi_align(torch.arange(16.).reshape(1, 1, 4, 4), torch.tensor([[0., 0., 0., 2., 2.]]), 2, 1., 1, 'avg', True)
     assert torch.allclose(cells.flatten(), torch.tensor([0., 1., 4., 5.])), 'roi_align reads other cells'

@@ -2,8 +2,8 @@
 
 Nothing is imported here: a finder waits for each of a few modules. With mmengine's readers of files come ours, which run no code
 of what they read. mmpretrain's ``get_model`` and ``list_models`` get to know our configs, its multimodal models wait until one is
-asked for, and two messages about optional parts that nobody asked for are held back: they stand above every command, where they
-look like errors.
+asked for, mmdet is left out where it cannot be imported, and two messages about optional parts that nobody asked for are held
+back: they stand above every command, where they look like errors.
 """
 import logging
 import sys
@@ -14,6 +14,7 @@ from functools import cache, partial
 from importlib import import_module, reload
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -95,6 +96,17 @@ def hold_back_onedl(execute: Execute, module: ModuleType) -> None:
         raise
 
 
+def leave_out_mmdet(execute: Execute, module: ModuleType) -> None:
+    """Without operators of mmcv, mmdet ends in an ImportError, after seconds and a warning; what can do without it does so."""
+    if 'mmdet' in sys.modules or find_spec('mmcv._ext'):
+        return execute(module)
+    sys.modules['mmdet'] = None  # Python then finds none
+    try:
+        execute(module)
+    finally:
+        del sys.modules['mmdet']
+
+
 def defer_multimodal(execute: Execute, module: ModuleType) -> None:
     """Let mmpretrain import its multimodal models when the first of them is built or imported by its name.
 
@@ -148,10 +160,15 @@ def load_multimodal(placeholders: list[tuple]) -> None:
 AROUND = {
     'mmcv.cnn.bricks.transformer': hold_back_operators,
     'mmpretrain.apis.model': extend_hub,
+    'mmdet.datasets.onedl': hold_back_onedl,
+    'mmdet.datasets.transforms.loading_onedl': hold_back_onedl,
     'mmpretrain.datasets.onedl': hold_back_onedl,
     'mmseg.datasets.onedl': hold_back_onedl,
     'mmseg.datasets.transforms.loading_onedl': hold_back_onedl,
-    'mmpretrain.models': defer_multimodal}
+    'mmpretrain.models': defer_multimodal,
+    'mmpretrain.models.utils.res_layer_extra_norm': leave_out_mmdet,
+    'mmseg.models.decode_heads.mask2former_head': leave_out_mmdet,
+    'mmseg.models.decode_heads.maskformer_head': leave_out_mmdet}
 
 
 def import_with(name: str, ours: str) -> None:

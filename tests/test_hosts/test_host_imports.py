@@ -1,5 +1,6 @@
 """What the hosts say and import where ``nepa_mm`` was there first."""
 import ast
+import importlib.util
 import os
 import re
 import subprocess
@@ -74,6 +75,17 @@ def test_the_hosts_say_nothing_and_leave_multimodal_models_until_they_are_asked_
     line = ("mmpretrain's multimodal models cannot be imported: TypeError: NoneType takes no arguments | "
             "transformers, pycocotools | install 'transformers<5', in an environment of their own\n")
     assert run(SAYS_NOTHING + MULTIMODAL, tmp_path) == 3 * line
+
+
+@pytest.mark.parametrize('first, seen', [('', 'False'), ('import nepa_mm.ops\n', 'True')])
+def test_mmdet_is_left_out_as_long_as_mmcv_has_no_operators(first, seen, tmp_path):
+    (tmp_path / 'mmdet').mkdir()
+    (tmp_path / 'mmdet/__init__.py').write_text('raise ImportError("no operators")')
+    find = "import sys\nseen = []\nclass See:\n    def find_spec(self, name, *_):\n        seen.append(name)\n"
+    code = f"{find}sys.meta_path.insert(0, See())\n{first}import nepa_mm, mmpretrain.models.utils\nprint('mmdet' in seen)"
+    if not first and (spec := importlib.util.find_spec('mmcv._ext')) and not spec.origin.endswith('extension.py'):
+        pytest.skip('this mmcv has operators')
+    assert run(code, tmp_path).splitlines()[-1] == seen
 
 
 GUARDED = '''
