@@ -13,7 +13,8 @@ from torch import Tensor
 
 from .windows import WINDOWS, window_places
 
-LOGITS = 2**28  # bytes that are added up at a time; a span of one step of the windows may take more
+LOGITS = 2**26  # bytes that are added up at a time
+LEAST = 4  # widths of a window that a span has, whatever that takes: what is predicted twice is then a sixth of all at most
 Place = tuple[slice, slice]  # rows and columns
 
 
@@ -31,14 +32,15 @@ def logit_blocks(model: MMSegEncoderDecoder, size: tuple[int, int], read: Callab
         model: Any that has mmseg's slide mode.
         size: Of the image (H, W).
         read: From places of windows to the model's inputs [N, bands, h, w].
-        most: Bytes of logits that are added up at a time.
+        most: Bytes of logits that are added up at a time, if four windows beside each other are no more.
 
     Yields:
         Rows, columns and logits [C, rows, columns] of blocks, which cover each pixel once. The logits are valid until the next.
     """
     rows, columns = window_grid(size, model.test_cfg)
     height = rows[0].stop - rows[0].start
-    for span in spans(columns, most // (4 * model.out_channels * height)):
+    width = max(most // (4 * model.out_channels * height), LEAST * (columns[0].stop - columns[0].start))
+    for span in spans(columns, width):
         within = [place for place in columns if place.start < span.stop and place.stop > span.start]
         total = seen = None
         for row, following in zip(rows, [*rows[1:], slice(size[0], None)]):

@@ -36,7 +36,8 @@ def joined(model, image, most):
 @torch.no_grad()
 @pytest.mark.parametrize('kind', ['nepa_mm.PaddedEncoderDecoder', 'nepa_mm.EncoderDecoder', 'mmseg.EncoderDecoder'])
 @pytest.mark.parametrize('size', SIZES)
-def test_blocks_are_the_whole_image(size, kind):
+def test_blocks_are_the_whole_image(size, kind, monkeypatch):
+    monkeypatch.setattr('nepa_mm.models.dense.blocks.LEAST', 0)
     model, image = segmentor(kind, windows_at_once=1), torch.randn(1, 3, *size)
     exact = model.inference(image, metas(size, 1))[0]
     labels = model.predict(image)[0].pred_sem_seg.data[0]
@@ -77,3 +78,6 @@ def test_windows_are_read_once_where_their_logits_fit():
     for _ in logit_blocks(model, (120, 130), read):
         pass
     assert places == [(row, column) for row in rows for column in columns]
+    places.clear()
+    shapes = {block.shape for *_, block in logit_blocks(model, (120, 130), read, 1)}  # no wider than 4 * 28
+    assert {shape[2] for shape in shapes} == {102, 28} and len(places) == len(rows) * (len(columns) + 1)
