@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from tiny import ROOT
@@ -161,12 +162,17 @@ def test_what_a_pretraining_decodes_in_part_is_checked_as_a_whole(tmp_path, monk
     content = (tmp_path / 'data/a/0.jpg').read_bytes()
     place = content.index(b'\xff\xc4') + 5
     (tmp_path / 'data/a/1.jpg').write_bytes(content[:place] + b'\xff' * 16 + content[place + 16:])  # no such codes
+    tifffile.imwrite(tmp_path / 'data/a/2.tif', np.ones((99, 99, 3), np.uint8), photometric='rgb', tile=(16, 16), metadata=None)
+    content = (tmp_path / 'data/a/2.tif').read_bytes()
+    (tmp_path / 'data/a/3.tif').write_bytes(content[:-100])
     (tmp_path / 'config.py').write_text(
         f"train_dataloader = dict(dataset=dict(type='mmpretrain.CustomDataset', data_root='{tmp_path}/data', pipeline=["
         "dict(type='nepa_mm.LoadImage', whole=False), dict(type='nepa_mm.RandomResizedCropFlip', size=8)]))\n"
         "default_scope = 'mmpretrain'\n")
-    code, (row, ), _ = run_here(monkeypatch, capsys, tmp_path / 'config.py')
-    assert code == 3 and row.startswith(f'{tmp_path}/data/a/1.jpg\tit cannot be read as an image (OSError: ')
+    code, rows, _ = run_here(monkeypatch, capsys, tmp_path / 'config.py')
+    assert code == 3 and len(rows) == 2
+    assert rows[0].startswith(f'{tmp_path}/data/a/1.jpg\tit cannot be read as an image (OSError: ')
+    assert rows[1].startswith(f'{tmp_path}/data/a/3.tif\tits pixels at row 96, column 96 cannot be decoded (')
 
 
 def test_a_good_folder_and_none(tmp_path, monkeypatch, capsys):

@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from nepa_mm.datasets.tiff_windows import LARGE, TiffWindows, is_tiff, pixels_in, thumbnail
-from nepa_mm.datasets.transforms.tiff_image import image_windows
 from nepa_mm.errors import ConfigError, DataError
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.models.dense.blocks import Place, labels_of, logit_blocks, window_grid
@@ -116,8 +115,7 @@ class LargeImages:
         if not is_tiff(path):
             raise DataError('no TIFF, and windows are read of nothing else', str(path),
                             'leave out --windows, or save it as a tiled TIFF')
-        load = self.inference.load
-        return image_windows(str(path), load.color_type, load.imdecode_backend, load.to_float32)
+        return self.inference.load.windows(str(path))
 
     def write(self, pixels: TiffWindows, path: Path) -> np.ndarray:
         """Label an image and write its label map; gives how many pixels each class has, int64 [256]."""

@@ -22,19 +22,20 @@ Convert = Callable[[np.ndarray], np.ndarray]
 class TiffWindows:
     """The first image of a TIFF file, in tiles or strips, of any bands and depth; ``[top:bottom, left:right]`` reads a window.
 
-    ``shape`` is (H, W), or (H, W, C) of several bands, ``dtype`` that of the values in the file. The file stays open as long as
+    ``shape`` is (H, W), or (H, W, C) of several bands, ``dtype`` that of the values. The file stays open as long as
     this is used, by any number of processes that are forked.
 
     Args:
         path: Of the file.
+        key: That led there, for errors.
 
     Raises:
         DataError: If it is no TIFF, or one of whose pixels a few cannot be decoded alone: its compression is not known here, or
             its strips are compressed and larger than 64 MiB. A window raises it where the file is damaged.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path, self.converts = str(path), []
+    def __init__(self, path: str | Path, key: str = 'img_path') -> None:
+        self.path, self.key, self.converts = str(path), key, []
         self.kept, self.kept_bytes = OrderedDict(), 0  # decoded pieces, by their numbers, the newest last
         try:
             self.file = open(path, 'rb')
@@ -49,18 +50,18 @@ class TiffWindows:
                              'mend the file, or leave it out') from error
         if page.dtype is None or len(page.shaped) != 5 or page.shaped[1] != 1 or not prod(page.shaped):
             raise self.unfit(f'{page.shape} numbers of {page.bitspersample} bits, of which no windows can be read', REMEDY)
-        self.dtype = page.dtype
+        self.dtype = self.stored = page.dtype  # of windows as they are given, and as they are in the file
         self.planes, _, height, width, self.samples = page.shaped  # planes where bands lie apart in the file
         self.bands = self.planes * self.samples
         self.shape = (height, width) if self.bands == 1 else (height, width, self.bands)
         self.piece = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, height), width)
         self.is_raw = (page.compression, page.predictor, page.fillorder, page.is_tiled, page.bitspersample) == (
-            1, 1, 1, False, 8 * self.dtype.itemsize)
+            1, 1, 1, False, 8 * self.stored.itemsize)
         self.require_cheap()
 
     def require_cheap(self) -> None:
         """Refuse a file of which a window costs the whole, or whose compression is not known."""
-        page, size = self.page, prod(self.piece) * self.samples * self.dtype.itemsize
+        page, size = self.page, prod(self.piece) * self.samples * self.stored.itemsize
         if page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS:
             raise self.unfit(f'compression {page.compression.name} needs imagecodecs', 'pip install imagecodecs, or save it with '
                              'COMPRESS=DEFLATE')
@@ -69,7 +70,7 @@ class TiffWindows:
                              'MiB', REMEDY)
 
     def unfit(self, what: str, remedy: str) -> DataError:
-        return DataError(what, f'img_path={self.path!r}', remedy)
+        return DataError(what, f'{self.key}={self.path!r}', remedy)
 
     @property
     def ndim(self) -> int:
@@ -80,15 +81,16 @@ class TiffWindows:
         """RGB of each value, uint8 [N, 3], if the file has a palette."""
         return (self.page.colormap >> 8).astype(np.uint8).T if self.page.photometric == 3 else None
 
-    def mapped(self, convert: Convert, channels: int | None = None) -> 'TiffWindows':
+    def mapped(self, convert: Convert, channels: int | None = None, dtype: np.dtype = np.uint8) -> 'TiffWindows':
         """The same, each window of which goes through a function.
 
         Args:
             convert: From a window [h, w] or [h, w, C] to one of its size.
             channels: That it then has; None for [h, w].
+            dtype: Of the values that it then has.
         """
         found = copy.copy(self)
-        found.converts = [*self.converts, convert]
+        found.converts, found.dtype = [*self.converts, convert], np.dtype(dtype)
         found.shape = self.shape[:2] if channels is None else (*self.shape[:2], channels)
         return found
 
@@ -105,13 +107,13 @@ class TiffWindows:
     def rows(self, most: int = LARGEST_PIECE) -> Iterator[np.ndarray]:
         """The whole image in windows as wide as it is, from the top, of so many bytes at most where pieces are no higher."""
         height, width = self.shape[:2]
-        step = max(most // (width * self.bands * self.dtype.itemsize) // self.piece[0], 1) * self.piece[0]
+        step = max(most // (width * self.bands * self.stored.itemsize) // self.piece[0], 1) * self.piece[0]
         for top in range(0, height, step):
             yield self[top:top + step]
 
     def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """Values in the file within these rows and columns, [h, w] or [h, w, C]."""
-        window = np.empty((max(bottom - top, 0), max(right - left, 0), self.bands), self.dtype)
+        window = np.empty((max(bottom - top, 0), max(right - left, 0), self.bands), self.stored)
         for plane in range(self.planes if window.size else 0):
             part = window[..., plane * self.samples:(plane + 1) * self.samples]
             if self.is_raw:
@@ -131,9 +133,9 @@ class TiffWindows:
         """Values [w, C] of a row of a file whose strips are not compressed; no others are read."""
         number = self.number(plane, y, 0)
         if not self.sizes[number]:
-            return np.full((right - left, self.samples), self.page.nodata, self.dtype)
-        begin = (y % self.piece[0] * self.shape[1] + left) * self.samples * self.dtype.itemsize
-        size = (right - left) * self.samples * self.dtype.itemsize
+            return np.full((right - left, self.samples), self.page.nodata, self.stored)
+        begin = (y % self.piece[0] * self.shape[1] + left) * self.samples * self.stored.itemsize
+        size = (right - left) * self.samples * self.stored.itemsize
         content = os.pread(self.file.fileno(), size, self.offsets[number] + begin)
         if len(content) < size:
             raise self.damaged(y, left, 'the file ends before it')
@@ -156,7 +158,7 @@ class TiffWindows:
                 piece = self.decode(content, number, jpegtables=self.tables)[0]
             except Exception as error:  # of any kind, by the codec
                 raise self.damaged(y, x, f'{type(error).__name__}: {" ".join(str(error).split())}') from error
-            piece = np.full((*self.piece, self.samples), self.page.nodata, self.dtype) if piece is None else piece[0]
+            piece = np.full((*self.piece, self.samples), self.page.nodata, self.stored) if piece is None else piece[0]
             self.kept_bytes += piece.nbytes
         self.kept[number] = piece
         while self.kept_bytes > KEPT and len(self.kept) > 1:

@@ -50,6 +50,7 @@ from rich.console import Console
 from rich.progress import track
 
 from nepa_mm.datasets import LoadImage, LoadSegAnnotations
+from nepa_mm.datasets.tiff_windows import TiffWindows
 from nepa_mm.datasets.transforms.load_image import with_own_loader
 from nepa_mm.engine.checks.built_parts import transforms_in
 from nepa_mm.engine.checks.label_survey import LabelSurvey, loader_of, pixels_of
@@ -135,6 +136,9 @@ def broken(index: int) -> tuple[tuple[str, str] | None, np.ndarray | None, bool]
     path, pixels, turned = str(info.get('img_path', f'image {index}')), None, False
     try:
         info = worker['load_image'](info)
+        if isinstance(info['img'], TiffWindows):
+            for _ in info['img'].rows():  # it is never whole in memory
+                pass
         if 'seg_map_path' in info:
             path, turned = str(info['seg_map_path']), info['orientation'] != 1
             pixels = pixels_of(worker['load_labels'](info)['gt_seg_map'])

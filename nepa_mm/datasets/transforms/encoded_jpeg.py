@@ -88,6 +88,12 @@ class EncodedJpeg:
         pixels = self.decode()
         return None if pixels is None else pixels[top:top + height, left:left + width]
 
+    def __getitem__(self, place: tuple) -> np.ndarray:
+        """Rows and columns in mm's BGR [h, w, 3], as of an array: mmseg's ``RandomCrop`` takes what it needs."""
+        rows, columns, *_ = place
+        (top, bottom, _), (left, right, _) = rows.indices(self.shape[0]), columns.indices(self.shape[1])
+        return np.ascontiguousarray(self.region(left, top, right - left, bottom - top)[..., ::-1])
+
     def copy(self) -> np.ndarray:
         """All of its pixels in mm's BGR [H, W, 3]: so mmpretrain's browse_dataset keeps what each step leaves."""
         height, width = self.shape[:2]

@@ -13,6 +13,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from nepa_mm.datasets.tiff_windows import LARGE, TiffWindows, is_tiff, pixels_in
 from nepa_mm.errors import ConfigError, DataError
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.registry import TRANSFORMS
@@ -20,6 +21,7 @@ from nepa_mm.registry import TRANSFORMS
 from .bands import decode_bands, layout_of
 from .encoded_jpeg import JPEG, ORIENTATIONS, EncodedJpeg, codec, orientation_of, read_header
 from .orientation import orientation_in
+from .tiff_image import image_windows
 
 BY_PILLOW = ('color', 'grayscale', 'color_ignore_orientation', 'grayscale_ignore_orientation')  # of mmcv's colour types
 
@@ -39,9 +41,10 @@ class LoadImage(LoadImageFromFile):
 
     Args:
         imdecode_backend: 'pillow', as above; or another of mmcv's, as it is: 'cv2', ...
-        whole: Whether to decode all of a JPEG. False leaves it an :class:`EncodedJpeg` in ``img``, of which
-            :class:`RandomResizedCropFlip` or :class:`TimmTransform`, which has to follow, decodes its crop. Other files, and all
-            without nvImageCodec, are decoded as ever.
+        whole: Whether to decode all of a JPEG or a TIFF. False leaves the one an :class:`EncodedJpeg` in ``img``, if nvImageCodec
+            is there, and the other a :class:`TiffWindows`. The transform that has to follow decodes its crop:
+            :class:`RandomResizedCropFlip`, :class:`TimmTransform`, or behind the label map :class:`RandomCrop`. Other files are
+            decoded as ever, and so are TIFF files of which no windows can be read, up to 4096 x 4096 pixels; larger are refused.
         channels: Of images that are not RGB: bands, more than 8 bits, numbers with a point. The image is [H, W, channels] then,
             in the order and the numbers of its file, uint8 or else float32 (see :func:`decode_bands`), and the model's
             ``data_preprocessor`` must not swap channels. None for RGB.
@@ -63,6 +66,7 @@ class LoadImage(LoadImageFromFile):
             raise ConfigError(f'{channels} are read as they are in the file, without imdecode_backend and color_type',
                               'LoadImage.channels', 'leave out these two')
         self.channels = channels
+        self.in_file = not whole  # of a TIFF, which may have bands as well
         self.whole = (whole or imdecode_backend != 'pillow' or self.color_type != 'color' or self.to_float32
                       or channels is not None)
 
@@ -70,7 +74,12 @@ class LoadImage(LoadImageFromFile):
         """Add ``img``, ``img_shape`` and ``ori_shape`` (H, W); with a label map, ``orientation``, by which it was turned."""
         if 'img' in results:
             return results
-        content, where = results.pop('img_bytes', None), f'img_path={results.get("img_path")!r}'
+        content, path = results.pop('img_bytes', None), results.get('img_path')
+        where = f'img_path={path!r}'
+        windows = self._windows_or_none(path) if self.in_file and content is None and is_tiff(path) else None
+        if windows is not None:
+            results['img'], results['img_shape'], results['ori_shape'] = windows, windows.shape[:2], windows.shape[:2]
+            return results if 'seg_map_path' not in results else dict(results, orientation=1)
         if content is None:
             content = self._tried(self._read, results.get('img_path'), where)
         if content is None:
@@ -87,6 +96,23 @@ class LoadImage(LoadImageFromFile):
             if isinstance(img, np.ndarray):  # or else a crop decodes it
                 results['img'] = side_by_side(results['img'])
         return results
+
+    def windows(self, path: str) -> TiffWindows:
+        """A TIFF as it would be loaded, of which windows are read; its values stay in the file.
+
+        Raises:
+            DataError: If no windows can be read from it, or they would be others than of the whole image.
+        """
+        return image_windows(path, self.color_type, self.imdecode_backend, self.to_float32, self.channels)
+
+    def _windows_or_none(self, path: str) -> TiffWindows | None:
+        """The same; of a TIFF that has none and may well be decoded as a whole, None."""
+        try:
+            return self.windows(path)
+        except DataError:
+            if pixels_in(path) > LARGE:
+                raise
+            return None
 
     @property
     def decoder(self) -> str:

@@ -12,6 +12,7 @@ from nepa_mm.errors import ConfigError, DataError, checked_choice
 from nepa_mm.registry import TRANSFORMS
 
 from .label_palette import REMEDY, renumbered
+from .label_windows import label_windows
 from .orientation import turned
 
 ORIENTATIONS = ('stored', 'shown')
@@ -38,6 +39,8 @@ class LoadSegAnnotations(BaseTransform):
         colours: RGB of each class, of label maps that are coloured, with a palette of any order or without; pixels of other
             colours are 255, which is ignored.
         orientation: Which pixels of a photograph labels belong to: as they are 'stored' in its file, or as they are 'shown'.
+        whole: Whether to decode all of a TIFF. False leaves it in its file, a :class:`TiffWindows`, of which :class:`RandomCrop`
+            reads a crop; other files of more than 4096 x 4096 pixels are refused.
         **kwargs: ``reduce_zero_label``, ``imdecode_backend`` and ``backend_args`` of ``LoadAnnotations``.
 
     Raises:
@@ -49,10 +52,10 @@ class LoadSegAnnotations(BaseTransform):
     palette = None
 
     def __init__(self, values: dict[int, int] | None = None, colours: Sequence[Sequence[int]] | None = None,
-                 orientation: str = 'stored', **kwargs) -> None:
+                 orientation: str = 'stored', whole: bool = True, **kwargs) -> None:
         from mmseg.datasets.transforms import LoadAnnotations  # slow, and not there where nothing is segmented
         self.load = LoadAnnotations(**kwargs)
-        self.orientation = checked_choice('orientation', orientation, ORIENTATIONS)
+        self.orientation, self.whole = checked_choice('orientation', orientation, ORIENTATIONS), whole
         self.values, self.colours = dict(values or {}), colours
         self.label_of = np.arange(256, dtype=np.uint8)
         if self.values or colours is not None:
@@ -63,6 +66,11 @@ class LoadSegAnnotations(BaseTransform):
         if 'seg_map_path' not in results:
             return results
         where = f'seg_map_path={results["seg_map_path"]!r}'
+        windows = None if self.whole else label_windows(results, self)
+        if windows is not None:
+            results['gt_seg_map'] = windows
+            results['seg_fields'].append('gt_seg_map')
+            return results
         try:
             results = self.load(results) if self.label_of.size == 256 else self.load_wide(results)
         except AssertionError:  # mmseg's own: reduce_zero_label differs from the dataset's
@@ -76,9 +84,7 @@ class LoadSegAnnotations(BaseTransform):
             raise DataError(f'{shape[-1]} channels, and a label map has one, of class numbers', where,
                             'write the index of each colour in the palette instead of the colour')
         if self.values or self.colours is not None:
-            if results.get('reduce_zero_label') or results.get('label_map'):
-                raise ConfigError(f'{self.values or self.colours!r} maps what reduce_zero_label=True or the classes of the '
-                                  'dataset map too', 'values' if self.values else 'colours', 'leave one out')
+            self.require_one_mapping(results)
             results['gt_seg_map'] = self.label_of[results['gt_seg_map']]
         if self.orientation == 'stored':
             results['gt_seg_map'] = turned(results['gt_seg_map'], results.get('orientation', 1))
@@ -92,6 +98,12 @@ class LoadSegAnnotations(BaseTransform):
             raise DataError(f'labels {wrong[:5]}, of which mmseg keeps eight bits (256 becomes 0)', where,
                             'number the classes from 0 to 254, and give 255 to what is ignored')
         return results
+
+    def require_one_mapping(self, results: dict) -> None:
+        """Refuse labels that are mapped here and by their dataset."""
+        if results.get('reduce_zero_label') or results.get('label_map'):
+            raise ConfigError(f'{self.values or self.colours!r} maps what reduce_zero_label=True or the classes of the '
+                              'dataset map too', 'values' if self.values else 'colours', 'leave one out')
 
     def load_wide(self, results: dict) -> dict:
         """What mmseg's loader cuts to 8 bits: colours as one number of 24 bits, and values of 16 bits."""
@@ -154,7 +166,7 @@ class LoadSegAnnotations(BaseTransform):
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(values={self.values}, colours={self.colours}, orientation={self.orientation!r}, '
-                f'{self.load})')
+                f'{"" if self.whole else "whole=False, "}{self.load})')
 
 
 def label_table(values: dict[int, int]) -> np.ndarray:

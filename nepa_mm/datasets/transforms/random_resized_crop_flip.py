@@ -8,6 +8,7 @@ from mmcv.transforms import BaseTransform
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from nepa_mm.datasets.tiff_windows import TiffWindows
 from nepa_mm.errors import ConfigError, DataError
 from nepa_mm.registry import TRANSFORMS
 
@@ -80,12 +81,12 @@ class RandomResizedCropFlip(BaseTransform):
         return pixels.flip((0, -1) if flip else 0).permute(1, 2, 0).numpy()
 
     def crop(self, results: dict) -> np.ndarray | None:
-        """A crop in RGB, as it was decoded; of what is encoded, nothing else is."""
+        """A crop in RGB, as it was decoded; of what is encoded or in its file, nothing else is."""
         img = results['img']
         if isinstance(img, EncodedJpeg):
             top, left, height, width = self.draw(*img.shape[:2])
             return img.region(left, top, width, height)
-        img = np.atleast_3d(img)
+        img = img if isinstance(img, TiffWindows) and img.ndim > 2 else np.atleast_3d(img)
         if img.dtype not in (np.uint8, np.float32):
             raise DataError(f'RandomResizedCropFlip takes images of uint8 or float32, not {img.dtype}',
                             f'img_path={results.get("img_path")!r}', 'load it with to_float32=True')

@@ -10,36 +10,66 @@ COLOUR = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)  # decoded as RGB
 COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'grayscale_ignore_orientation', 'unchanged')  # mmcv's
 
 
-def image_windows(path: str, color_type: str = 'color', backend: str = 'pillow', to_float32: bool = False) -> TiffWindows:
+def image_windows(path: str, color_type: str = 'color', backend: str = 'pillow', to_float32: bool = False,
+                  channels: int | None = None) -> TiffWindows:
     """A TIFF file as :class:`LoadImage` with these arguments loads it, of which windows are read.
 
-    Windows are BGR [h, w, 3] of uint8, with 'grayscale' [h, w], with 'unchanged' of the bands and the values of the file.
+    Windows are BGR [h, w, 3] of uint8, with 'grayscale' [h, w], with 'unchanged' of the bands and the values of the file. With
+    ``channels`` they are [h, w, channels], uint8 or else float32.
 
     Raises:
         DataError: If no windows can be read from it; if the loader would refuse it, turn it or make other pixels of it.
     """
     pixels = TiffWindows(path)
-    photometric, bands = pixels.page.photometric, pixels.bands
     if color_type not in COLOR_TYPES or backend not in ('pillow', 'cv2'):
         raise pixels.unfit(f'color_type={color_type!r} and imdecode_backend={backend!r} read no windows', 'leave them out of '
                            'nepa_mm.LoadImage')
     if pixels.orientation != 1 and 'ignore' not in color_type:
         raise pixels.unfit(f'it is to be turned as it is shown (orientation {pixels.orientation}), and windows are not', 'turn '
                            'its pixels, and save it without the tag')
-    if color_type == 'unchanged':
-        found = pixels.mapped(first_three_swapped, bands) if bands > 2 else pixels
+    if channels is not None:
+        found = as_bands(pixels, channels)
+    elif color_type == 'unchanged':
+        found = pixels.mapped(first_three_swapped, pixels.bands, pixels.dtype) if pixels.bands > 2 else pixels
     else:
-        if pixels.dtype != np.uint8:
-            raise pixels.unfit(f'more than 8 bits a pixel ({pixels.dtype}): values above 255 would become white', 'scale it to 8 '
-                               'bits first')
-        if not (photometric in COLOUR and bands in (3, 4) or photometric in (*GREY, PHOTOMETRIC.PALETTE) and bands in (1, 2)):
-            raise pixels.unfit(f'{bands} bands, {photometric.name}, are no RGB', 'save RGB')
-        if backend == 'cv2' and bands in (2, 4):  # which multiplies by what is opaque
-            raise pixels.unfit(f'{bands} bands, of which OpenCV makes other pixels', "set imdecode_backend='pillow'")
+        require_photo(pixels, backend)
         found = pixels.mapped(as_bgr(pixels), 3)
         if color_type.startswith('grayscale'):
             found = found.mapped(as_grey)
-    return found.mapped(np.float32, found.shape[2] if found.ndim > 2 else None) if to_float32 else found
+    return found.mapped(np.float32, *found.shape[2:], dtype=np.float32) if to_float32 else found
+
+
+def require_photo(pixels: TiffWindows, backend: str) -> None:
+    """Refuse what is not grey or RGB of 8 bits, with transparency or without."""
+    photometric, bands = pixels.page.photometric, pixels.bands
+    if pixels.dtype != np.uint8:
+        raise pixels.unfit(f'more than 8 bits a pixel ({pixels.dtype}): values above 255 would become white',
+                           'scale it to 8 bits first')
+    if not (photometric in COLOUR and bands in (3, 4) or photometric in (*GREY, PHOTOMETRIC.PALETTE) and bands in (1, 2)):
+        raise pixels.unfit(f'{bands} bands, {photometric.name}, are no RGB', 'save RGB')
+    if backend == 'cv2' and bands in (2, 4):  # which multiplies by what is opaque
+        raise pixels.unfit(f'{bands} bands, of which OpenCV makes other pixels', "set imdecode_backend='pillow'")
+
+
+def as_bands(pixels: TiffWindows, channels: int) -> TiffWindows:
+    """All bands in the order of the file, [h, w, channels], uint8 or float32."""
+    if pixels.bands != channels or pixels.palette is not None:
+        held = 'numbers of a palette' if pixels.palette is not None else f'{pixels.bands} channels in its first image'
+        raise pixels.unfit(f'{held}, and not {channels} channels', 'save one image of height x width x bands, or set channels of '
+                           'LoadImage')
+
+    def convert(window: np.ndarray) -> np.ndarray:
+        window = np.atleast_3d(window)
+        if window.dtype in (np.uint8, bool):
+            return window * np.uint8(255) if window.dtype == bool else window
+        with np.errstate(over='ignore'):
+            window = window.astype(np.float32)
+        if not np.isfinite(window).all():
+            raise pixels.unfit('values that are no finite numbers (NaN or infinite)', 'write a number where none is known, such '
+                               'as the mean of the band')
+        return window
+
+    return pixels.mapped(convert, channels, np.uint8 if pixels.dtype in (np.uint8, bool) else np.float32)
 
 
 def first_three_swapped(window: np.ndarray) -> np.ndarray:

@@ -6,21 +6,27 @@ from nepa_mm.hosts.type_names import name_of
 from nepa_mm.launch.config_parts import SPLITS, datasets_of, steps_of
 
 DEFAULTS = dict(mean=((0.485, 0.456, 0.406), (0.5, ) * 3), std=((0.229, 0.224, 0.225), (0.5, ) * 3))  # timm's, the preprocessor's
-TAKE_ENCODED = ('RandomResizedCropFlip', 'TimmTransform')  # transforms that decode no more than their crop
+TAKE_ENCODED = ('RandomResizedCropFlip', 'TimmTransform', 'RandomCrop')  # transforms that decode no more than their crop
+LOADERS = ('LoadImage', 'LoadSegAnnotations')
 
 
 def check_decoding(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
-    """``LoadImage(whole=False)`` must stand before a transform that takes an :class:`EncodedJpeg`.
+    """Loaders with ``whole=False`` must stand before a transform that takes an :class:`EncodedJpeg` or :class:`TiffWindows`.
 
     Raises:
-        ConfigError: If it does not.
+        ConfigError: If they do not.
     """
     for key, dataset in datasets_of(cfg, splits):
         steps = list(steps_of(dataset, key))
-        for (place, step), (_, following) in zip(steps, [*steps[1:], ('', {})]):
-            if name_of(step) == 'LoadImage' and not step.get('whole', True) and name_of(following) not in TAKE_ENCODED:
-                raise ConfigError(f'False leaves images encoded, which {name_of(following) or "nothing"} does not take',
-                                  f'{place}.whole', f'set whole=True, or let {" or ".join(TAKE_ENCODED)} follow')
+        for i, (place, step) in enumerate(steps):
+            if name_of(step) not in LOADERS or step.get('whole', True):
+                continue
+            following = next((other for _, other in steps[i + 1:] if name_of(other) not in LOADERS), {})
+            takes = name_of(following) in TAKE_ENCODED and following['type'] not in ('RandomCrop', 'mmpretrain.RandomCrop')
+            if not takes:
+                what = 'images' if name_of(step) == 'LoadImage' else 'label maps'
+                raise ConfigError(f'False leaves {what} encoded, which {name_of(following) or "nothing"} does not take',
+                                  f'{place}.whole', f'set whole=True, or let nepa_mm.{" or nepa_mm.".join(TAKE_ENCODED)} follow')
 
 
 def check_timm_pixels(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:

@@ -3,12 +3,14 @@ import logging
 
 import numpy as np
 import pytest
+import tifffile
 from mmengine.dataset import ConcatDataset
 from mmengine.registry import DefaultScope, init_default_scope
 from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
 from nepa_mm.datasets import SeededDataset
+from nepa_mm.datasets.tiff_windows import TiffWindows
 from nepa_mm.engine.checks import label_survey
 from nepa_mm.engine.checks.check_seg_inputs_hook import look_at_labels
 from nepa_mm.engine.checks.label_survey import LabelSurvey, loader_of, survey
@@ -100,3 +102,11 @@ def test_the_palette_of_the_dataset_is_known_to_what_loads_its_labels(dataset):
 
 def test_nothing_is_said_of_no_label_map():
     assert LabelSurvey('ab', 0).said() is None
+
+
+def test_pixels_are_counted_in_parts(tmp_path, monkeypatch):
+    labels = np.random.default_rng(0).integers(0, 9, (61, 37), np.uint8)
+    tifffile.imwrite(tmp_path / 'a.tif', labels, photometric='minisblack', tile=(16, 16))
+    monkeypatch.setattr(label_survey, 'ROWS', 37 * 7)
+    for given in (labels, TiffWindows(tmp_path / 'a.tif')):
+        np.testing.assert_array_equal(label_survey.pixels_of(given), np.bincount(labels.ravel(), minlength=256))

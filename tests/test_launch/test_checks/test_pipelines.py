@@ -24,6 +24,21 @@ def test_images_left_encoded_need_a_transform_that_decodes_its_crop(following, s
     check_decoding(config(whole=False))
 
 
+def test_label_maps_left_in_their_files_too():
+    def config(*steps):
+        return Config(dict(train_dataloader=dict(dataset=dict(pipeline=[
+            dict(type='nepa_mm.LoadImage', whole=False), dict(type='nepa_mm.LoadSegAnnotations', whole=False), *steps]))))
+
+    check_decoding(config(dict(type='nepa_mm.RandomCrop', crop_size=8)))
+    for step in (dict(type='RandomResize', scale=8), dict(type='RandomCrop', crop_size=8)):  # the latter may be mmpretrain's
+        cfg = config(step)
+        with pytest.raises(ConfigError, match=rf'^False leaves images encoded, which {step["type"]} does not take'):
+            check_decoding(cfg)
+        cfg.train_dataloader.dataset.pipeline[0].whole = True
+        with pytest.raises(ConfigError, match=r'^False leaves label maps encoded, .* \| train_dataloader.*pipeline.1.whole'):
+            check_decoding(cfg)
+
+
 def test_recipes_agree_and_what_would_train_on_other_pixels_is_refused():
     for path in sorted(ROOT.glob('configs/classification/*.py')):
         check_timm_pixels(Config.fromfile(path))
