@@ -165,21 +165,32 @@ def test_what_does_not_fit_is_refused(tmp_path, monkeypatch):
         crops(False, deep, {}, crop_size=(32, 40))
 
 
-def test_bands_of_any_number_and_kind(tmp_path):
-    from nepa_mm.datasets.transforms.tiff_image import image_windows
-    values = blocks(3000, 5).astype(np.uint16)
-    path = write(tmp_path / 'a.tif', values, extrasamples=[0] * 4)
-    found = image_windows(path, channels=5)
-    assert found.shape == (*SIZE, 5) and found.dtype == np.float32
-    np.testing.assert_array_equal(found[3:50, 7:60], values[3:50, 7:60].astype(np.float32))
-    with pytest.raises(DataError, match='5 channels in its first image, and not 4 channels'):
-        image_windows(path, channels=4)
-    values = values.astype(np.float32)
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32'])
+def test_bands_of_any_number_and_kind(tmp_path, dtype):
+    facts = pair(tmp_path, blocks(3).astype(np.uint8))
+    facts['img_path'] = write(tmp_path / 'c.tif', (blocks(3000, 5) / 12).astype(dtype), extrasamples=[0] * 4)
+    found = []
+    for whole in (False, True):
+        load = LoadImage(whole=whole, channels=5)
+        steps = Compose([load, LoadSegAnnotations(whole=whole), RandomCrop(crop_size=(32, 40))])
+        np.random.seed(0)
+        found.append(steps({**facts, 'seg_fields': []}))
+        torch.manual_seed(0)
+        found[-1]['pretraining'] = RandomResizedCropFlip(16)(load(dict(img_path=facts['img_path'])))['img']
+    check_same(found[:1], found[1:])
+    assert found[0]['img'].dtype == (np.uint8 if dtype == 'uint8' else np.float32) and found[0]['img'].shape == (32, 40, 5)
+
+
+def test_other_bands_and_numbers_that_are_none_are_refused(tmp_path):
+    values = blocks(3000, 5).astype(np.float32)
     values[8, 9, 2] = np.nan
-    found = image_windows(write(tmp_path / 'a.tif', values, extrasamples=[0] * 4), channels=5)
-    assert found[:8].shape == (8, SIZE[1], 5)
+    path = write(tmp_path / 'a.tif', values, extrasamples=[0] * 4)
+    with pytest.raises(DataError, match='5 channels in its first image, and not 4 channels'):
+        LoadImage(channels=4).windows(path)
+    windows = LoadImage(channels=5).windows(path)
+    assert windows[:8].shape == (8, SIZE[1], 5)
     with pytest.raises(DataError, match='no finite numbers'):
-        found[:9]
+        windows[:9]
 
 
 @pytest.mark.parametrize('color_type, backend', [('unchanged', 'pillow'), ('grayscale', 'pillow'), ('color', 'cv2')])
