@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 SHOWN = 6  # images, of the worst and of the best
-CHUNK = 2**24  # pixels that are counted at once
+CHUNK = 2**20  # pixels that are counted at once
 SIDE = 320  # pixels of the longer side of a kept label map, or less
 
 

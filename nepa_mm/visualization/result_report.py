@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from numbers import Real
 
 import numpy as np
 from PIL import Image
@@ -92,8 +93,8 @@ class ResultReport:
         return ''.join([
             HEAD.format(title=escape(self.title), css=css), f'<h1>{escape(self.title)}</h1>\n<dl class="facts">\n',
             *(f'<dt>{escape(name)}</dt><dd>{escape(value)}</dd>\n' for name, value in self.facts.items()), '</dl>\n',
-            '<dl class="numbers">\n', *(f'<div><dt>{escape(name)}</dt><dd>{number(value)}</dd></div>\n'
-                                        for name, value in self.metrics.items()), '</dl>\n',
+            '<dl class="numbers">\n', *(f'<div><dt>{escape(name)}</dt><dd>{value:.2f}</dd></div>\n' for name, value in
+                                        self.metrics.items() if isinstance(value, Real)), '</dl>\n',  # no lists, no matrices
             *(part for title, grid in self.grids() for part in self.section(title, grid)),
             *self.sheets(picture_of), '</body>\n</html>\n'])
 
@@ -202,8 +203,3 @@ def img(picture: Image.Image, kind: str, alt: str, attributes: str = '', **optio
     data = base64.b64encode(file.getvalue()).decode()
     return (f'<img{attributes} width="{picture.width}" height="{picture.height}" alt="{alt}" '
             f'src="data:image/{kind.lower()};base64,{data}">')
-
-
-def number(value) -> str:
-    """A metric as it is read."""
-    return escape(f'{value:.2f}' if isinstance(value, (float, np.floating)) else str(value))
