@@ -2,6 +2,7 @@
 import time
 from pathlib import Path
 
+import numpy as np
 from mmengine.dist import all_gather_object, get_dist_info, is_main_process
 from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.runner import BaseLoop, Runner
@@ -125,7 +126,9 @@ def is_last(runner: Runner) -> bool:
 
 
 def read_again(dataset: Dataset, image: Scored) -> Image.Image:
-    """The picture of an image, from its file or from what the dataset holds."""
+    """The picture of an image: from its file, or from what the dataset holds, pixels [H, W, 3] in RGB as mmpretrain's CIFAR10."""
     info = dataset.get_data_info(image.index) if hasattr(dataset, 'get_data_info') else {}
+    if 'img_path' not in info and isinstance(info.get('img'), np.ndarray):
+        return Image.fromarray(info['img'])
     content = info.get('img_bytes') if str(info.get('img_path')) == image.path else None
     return read_image(image.path, content)

@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import forks
@@ -14,7 +15,9 @@ from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 
 from nepa_mm.engine import ReportHook
-from nepa_mm.errors import StorageError
+from nepa_mm.engine.hooks.report_hook import read_again
+from nepa_mm.errors import DataError, StorageError
+from nepa_mm.evaluation.tallies import Scored
 from tiny import ROOT
 
 CONFIG = '''
@@ -104,6 +107,19 @@ def test_on_a_full_disk_a_training_ends_well_and_a_report_that_was_asked_for_is_
     assert said[0] == '\ntables' and not list(tmp_path.iterdir())
     if not out_html:
         assert said[1] == f'{tmp_path}/report.html cannot be written: No space left on device'
+
+
+def test_pictures_come_from_files_bytes_and_arrays(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    path = str(tmp_path / '1.png')
+    Image.fromarray(pixels).save(path)
+    content = Path(path).read_bytes()
+    for name, info in ((path, dict(img_path=path)), ('in 1', dict(img_path='in 1', img_bytes=content)), ('0', dict(img=pixels)),
+                       (path, dict(img_path='another', img_bytes=b''))):  # where a sampler has shuffled the images
+        dataset = SimpleNamespace(get_data_info=lambda index: info)  # noqa: B023
+        assert (np.asarray(read_again(dataset, Scored(0., 0, name, None))) == pixels).all()
+    with pytest.raises(DataError):
+        read_again([], Scored(0., 0, 'nowhere.png', None))
 
 
 @pytest.mark.slow
