@@ -10,6 +10,8 @@ from mmengine.structures import BaseDataElement
 from PIL import Image
 from torch.utils.data import Dataset
 
+from nepa_mm.apis.images import picture_of
+from nepa_mm.checkpoints.preprocessing import bands_in
 from nepa_mm.errors import StorageError
 from nepa_mm.evaluation.tallies import Scored, Tally, tally_of
 from nepa_mm.new_files import new_file, require_new
@@ -106,9 +108,10 @@ class ReportHook(Hook):
         report, self.report = self.report, None
         runner.logger.info('\n' + report.text())
         path = Path(self.out_html or Path(runner.log_dir) / 'report.html')
+        bands = bands_in(runner.cfg)
         try:
             with new_file(path) as file:
-                file.write_text(report.page(lambda image: read_again(self.dataset, image)), encoding='utf-8')
+                file.write_text(report.page(lambda image: read_again(self.dataset, image, bands)), encoding='utf-8')
             runner.logger.info(f'The report with pictures: {path}')
         except OSError as error:
             if self.out_html:
@@ -125,10 +128,14 @@ def is_last(runner: Runner) -> bool:
         isinstance(hook, EarlyStoppingHook) for hook in runner.hooks)
 
 
-def read_again(dataset: Dataset, image: Scored) -> Image.Image:
-    """The picture of an image: from its file, or from what the dataset holds, pixels [H, W, 3] in RGB as mmpretrain's CIFAR10."""
+def read_again(dataset: Dataset, image: Scored, bands: int | None = None) -> Image.Image:
+    """The picture of an image: from its file, or from what the dataset holds, pixels [H, W, 3] in RGB as mmpretrain's CIFAR10.
+
+    Of ``bands``, channels that are not RGB, it shows the first.
+    """
     info = dataset.get_data_info(image.index) if hasattr(dataset, 'get_data_info') else {}
     if 'img_path' not in info and isinstance(info.get('img'), np.ndarray):
         return Image.fromarray(info['img'])
     content = info.get('img_bytes') if str(info.get('img_path')) == image.path else None
-    return read_image(image.path, content)
+    picture = read_image(image.path, content, bands)
+    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture_of(picture, are_bands=True))

@@ -101,7 +101,7 @@ def test_on_a_full_disk_a_training_ends_well_and_a_report_that_was_asked_for_is_
     logger = SimpleNamespace(info=said.append, warning=said.append)
     hook = ReportHook(out_html)
     hook.report = SimpleNamespace(text=lambda: 'tables', page=lambda picture_of: open('/dev/full', 'w', buffering=1).write('\n'))
-    run = SimpleNamespace(logger=logger, log_dir=str(tmp_path))
+    run = SimpleNamespace(logger=logger, log_dir=str(tmp_path), cfg={})
     with pytest.raises(StorageError, match='No space left.*report.html') if out_html else nullcontext():
         hook.after_run(run)
     assert said[0] == '\ntables' and not list(tmp_path.iterdir())
@@ -120,6 +120,13 @@ def test_pictures_come_from_files_bytes_and_arrays(tmp_path):
         assert (np.asarray(read_again(dataset, Scored(0., 0, name, None))) == pixels).all()
     with pytest.raises(DataError):
         read_again([], Scored(0., 0, 'nowhere.png', None))
+
+
+def test_of_four_channels_the_first_three_are_shown(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 4), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / '1.png')
+    picture = read_again([], Scored(0., 0, str(tmp_path / '1.png'), None), bands=4)
+    assert (np.asarray(picture) == pixels[..., :3]).all()
 
 
 @pytest.mark.slow
