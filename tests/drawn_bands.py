@@ -13,5 +13,6 @@ def bands(path: Path, channels: int, dtype: str = 'uint16', size: tuple[int, int
     low, high = RANGES[dtype]
     values = np.random.default_rng([seed, *map(ord, path.name)]).random((*size[::-1], channels)) * (high - low) + low
     pixels = values.astype(dtype)
-    tifffile.imwrite(path, pixels, photometric='minisblack', planarconfig='contig')
+    planes = dict(planarconfig='contig') if channels > 1 else {}
+    tifffile.imwrite(path, pixels.squeeze(), photometric='minisblack', **planes)
     return pixels

@@ -98,7 +98,8 @@ class LargeImages:
                 counts = self.write(pixels, temporary)
                 step = -(-max(pixels.shape[:2]) // PICTURE)
                 say(path, counts)
-                draw(path, picture_of(thumbnail(pixels, step)), thumbnail(TiffWindows(temporary), step))
+                are_bands = getattr(self.inference.load, 'channels', None) is not None
+                draw(path, picture_of(thumbnail(pixels, step), are_bands), thumbnail(TiffWindows(temporary), step))
         except DataError as error:
             return failure(str(error))
         except torch.OutOfMemoryError:

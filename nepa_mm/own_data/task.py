@@ -48,7 +48,7 @@ class Task:
         constant = [number for number, value in enumerate(std, 1) if value == 0]
         if constant:
             self.remarks.append(f'channel {", ".join(map(str, constant))} has one value in all images: it is not scaled')
-        self.normalization = {name: [float(f'{value:.5g}') for value in values]
+        self.normalization = {name: [float(f'{value:.4g}') for value in values]
                               for name, values in dict(mean=mean, std=[value or 1. for value in std]).items()}
         number = len([picture for picture in self.pictures.sound if picture.sums])
         self.remarks.append(f'mean and std of each channel, of {number} images, normalise them')

@@ -51,7 +51,7 @@ def made_up_sample(dataset: dict) -> dict:
             Image.fromarray(noise).save(image)
         else:  # of float32 in the model's batch, as of more than 8 bits
             from tifffile import imwrite  # slow to import, and seldom needed
-            imwrite(image, noise.astype(np.uint16), photometric='minisblack', planarconfig='contig')
+            imwrite(image, noise.astype(np.uint16).transpose(2, 0, 1), photometric='minisblack')
         Image.fromarray(np.ones((HEIGHT, WIDTH), np.uint8)).save(labels)
         pipeline = dataset['pipeline']
         return Compose(pipeline)(dict(
