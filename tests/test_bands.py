@@ -1,7 +1,7 @@
 """Images that are not RGB through the commands of a whole project: configs, trainings, inference, pages, export.
 
-1, 4 and 12 channels, of 8 bits, 16 bits and numbers with a point. What comes out is compared with the model's own numbers for pixels
-that the test reads by itself.
+1, 4 and 12 channels, of 8 bits, 16 bits and numbers with a point. What comes out is compared with the model's own numbers for
+pixels that the test reads by itself.
 """
 import json
 import re
@@ -70,7 +70,7 @@ def project(request, tmp_path_factory):
 def test_configs_have_the_statistics_and_the_channels(project):
     folder, channels, _ = project
     config = Config.fromfile(folder / 'pretrained.py')
-    values = np.stack([np.atleast_3d(tifffile.imread(path)) for path in sorted((folder / 'tiles').iterdir())]).reshape(-1, channels)
+    values = np.concatenate([tifffile.imread(path).reshape(-1, channels) for path in (folder / 'tiles').iterdir()])
     for name, expected in dict(mean=values.mean(0, np.float64), std=values.std(0, np.float64)).items():
         np.testing.assert_allclose(config.model.data_preprocessor[name], expected, rtol=1e-3)
     for name in ('pretrained.py', 'classes.py', 'labels.py'):
@@ -120,8 +120,8 @@ def test_features_neighbours_and_pages(project):
     tool(folder, 'inference/extract_features.py', 'tiles', 'work_dirs/pretrained/epoch_1.pth', '--out', 'features.npy',
          '--workers', 0)
     assert np.load(folder / 'features.npy').shape == (4, 128)
-    printed = tool(folder, 'inference/retrieve_images.py', 'tiles/2.tif', 'work_dirs/pretrained/epoch_1.pth', '--prototype', 'tiles',
-                   '--show-dir', 'found', '--workers', 0)
+    printed = tool(folder, 'inference/retrieve_images.py', 'tiles/2.tif', 'work_dirs/pretrained/epoch_1.pth', '--prototype',
+                   'tiles', '--show-dir', 'found', '--workers', 0)
     assert 'tiles/2.tif: tiles/2.tif 1.0000' in printed and (folder / 'found/2.tif.png').is_file()
     tool(folder, 'visualization/vis_nepa.py', 'tiles/0.tif', 'work_dirs/pretrained/epoch_1.pth', '-o', 'patches.png')
     tool(folder, 'visualization/explore_nepa.py', 'tiles/0.tif', 'work_dirs/pretrained/epoch_1.pth', '-o', 'page.html')

@@ -2,6 +2,7 @@
 import re
 
 from document_commands import blocks_of
+from drawn_bands import bands
 from drawn_data import class_folders, image
 from forks import run
 from mask_layouts import LAYOUTS
@@ -20,6 +21,8 @@ def test_from_a_folder_to_a_segmenting_model(tmp_path):
     class_folders(tmp_path / 'photos', dict(a=8, b=8))
     class_folders(tmp_path / 'pets', dict(cat=10, dog=10))
     LAYOUTS['ade'].draw(tmp_path / 'scenes')
+    for i in range(8):
+        bands(tmp_path / f'tiles/{i}.tif', 4)
     commands = [command for block in blocks_of(ROOT, ROOT / 'docs/your_data.md') for command in block.commands(tmp_path)]
     printed = {}
     for _, script, *words in (command.argv for command in commands):
@@ -31,6 +34,8 @@ def test_from_a_folder_to_a_segmenting_model(tmp_path):
             words += [*SHORT[words[0]], '--cpu', '--memory', 8]
         printed[script, words[0]] = run(tmp_path, script, *words, OMP_NUM_THREADS='1')
     assert re.search(r'accuracy/top1: \d', printed['tools/train.py', 'pets.py'])
+    adapted = 'patch embedding adapted from RGB to 4 channels'
+    assert adapted in printed['tools/train.py', 'tiles.py'] and adapted not in printed['tools/train.py', 'pets.py']
     assert re.search(r'mIoU: \d', printed['tools/train.py', 'scenes.py'])
     assert 'classes, worst first' in printed['tools/train.py', 'pets.py']
     assert '<h2>Classes, worst first</h2>' in (tmp_path / 'scenes.html').read_text()
