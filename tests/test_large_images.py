@@ -153,3 +153,52 @@ def test_thousands_of_windows_are_warned_of(folder, tmp_path):
                       before=before)
     assert lines(done) == [f'nepa_mm: {folder}/images/tiled.tif: 97x131 pixels are 21 windows | model.test_cfg.crop_size=(30, '
                            '40), stride=(20, 30) | longer steps, or an image that is scaled down, take less time']
+
+
+@pytest.fixture(scope='module')
+def scenes(tmp_path_factory):
+    """Images and label maps of two classes."""
+    root = tmp_path_factory.mktemp('scenes')
+    for i in range(6):
+        image = drawn((300 + i, 260))
+        labels = (image[..., 0] > 120).astype(np.uint8)
+        for name, pixels in dict(images=image, masks=labels).items():
+            (root / name).mkdir(exist_ok=True)
+            tifffile.imwrite(root / f'{name}/{i}.tif', pixels, photometric='rgb' if pixels.ndim > 2 else 'minisblack',
+                             tile=(32, 32), compression='zlib')
+    return root
+
+
+def test_a_config_for_large_images_trains_and_validates_by_windows(scenes, tmp_path):
+    options = ['--cpu', '--img-size', 32, '--patch-size', 8, '--from', 'none', '--arch', 'mini', '-o', tmp_path / 'c.py']
+    before = 'import nepa_mm.datasets.tiff_windows as t; t.LARGE = 5000'
+    done = forks.done('tools/new_config.py', 'segmentation', scenes, *options, before=before)
+    assert done.returncode == 0, done.stderr
+    said = ' '.join(done.stdout.split())
+    assert 'images are large: crops are read from the files; a validation goes through them in windows' in said
+    config = Config.fromfile(tmp_path / 'c.py')
+    train, val = (config[f'{split}_dataloader'].dataset for split in ('train', 'val'))
+    assert [step.type for step in train.pipeline] == [
+        'nepa_mm.LoadImage', 'nepa_mm.LoadSegAnnotations', 'nepa_mm.RandomCrop', 'RandomResize', 'nepa_mm.RandomCrop',
+        'RandomFlip', 'nepa_mm.PhotoMetricDistortion', 'nepa_mm.PackSegInputs']
+    assert not train.pipeline[0].whole and not train.pipeline[1].whole and train.pipeline[2].crop_size == (64, 64)
+    assert val.type == 'nepa_mm.SegPairs' and val.window == 64 and val.pipeline[2].type == 'nepa_mm.CutWindow'
+    steps = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'param_scheduler.0.end=1', 'param_scheduler.1.begin=1',
+             'param_scheduler.1.end=2', 'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
+             'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False']
+    done = forks.done('tools/train.py', tmp_path / 'c.py', '--work-dir', tmp_path / 'w', '--cfg-options', *steps)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert '[25/25]' in done.stdout + done.stderr  # windows of one image of 300 x 260
+    assert 'data:image' in next((tmp_path / 'w').rglob('report.html')).read_text()
+
+
+def test_large_images_beside_label_maps_that_are_no_tiffs_are_said(scenes, tmp_path):
+    (tmp_path / 'images').symlink_to(scenes / 'images')
+    (tmp_path / 'masks').mkdir()
+    for path in (scenes / 'masks').iterdir():
+        Image.open(path).save(tmp_path / f'masks/{path.stem}.png')
+    done = forks.done('tools/new_config.py', 'segmentation', tmp_path, '--cpu', '--img-size', 32, '--patch-size', 8, '--from',
+                      'none', '-o', tmp_path / 'c.py', before='import nepa_mm.datasets.tiff_windows as t; t.LARGE = 5000')
+    assert done.returncode == 0, done.stderr
+    assert 'and is whole in memory for each crop, for 6 files are no TIFF, such as' in ' '.join(done.stdout.split())
+    assert 'whole=False' not in (tmp_path / 'c.py').read_text()

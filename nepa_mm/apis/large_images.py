@@ -1,6 +1,7 @@
 """Segment images that are too large for memory: windows are read from a TIFF and predicted, labels go to a tiled TIFF."""
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
@@ -13,7 +14,7 @@ from mmseg.models import EncoderDecoder
 from PIL import Image
 from torch import Tensor
 
-from nepa_mm.datasets.tiff_windows import LARGE, TiffWindows, is_tiff, pixels_in, thumbnail
+from nepa_mm.datasets.tiff_windows import LARGE, TiffWindows, is_tiff, size_in, thumbnail
 from nepa_mm.errors import ConfigError, DataError
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.models.dense.blocks import Place, labels_of, logit_blocks, window_grid
@@ -24,7 +25,7 @@ from .images import picture_of, steps_of
 from .run_model import Inference, failure, progress_bar
 from .untrusted_config import LABELS
 
-BY_PIXEL = ('PackSegInputs', 'Normalize')  # steps that make the same of a window as of the whole
+BY_PIXEL = ('PackSegInputs', 'Normalize', 'CutWindow')  # steps that make the same of a window as of the whole
 TILE = 512  # side of a tile of a label map, in pixels
 PICTURE = 2048  # longest side of a picture, in pixels
 
@@ -42,7 +43,7 @@ def require_windows(model: BaseModel) -> None:
     other = [name_of(step) for step in steps_of(model)[1:] if name_of(step) not in BY_PIXEL and step['type'] not in LABELS]
     if other:
         raise ConfigError(f'{other[0]} makes of the whole image what windows cannot have', 'test_dataloader.dataset.pipeline',
-                          f'take it out: with --cfg-options of the config file, or in it; {" and ".join(BY_PIXEL)} may stay')
+                          'take it out of the config file, and give that with --checkpoint')
     if getattr(model.data_preprocessor, 'test_cfg', None):
         raise ConfigError(f'{model.data_preprocessor.test_cfg} pads whole images', 'model.data_preprocessor.test_cfg',
                           'leave it out')
@@ -74,7 +75,7 @@ class LargeImages:
         Where the model does not allow it, those alone that Pillow refuses for their size, which then end in a line.
         """
         most = LARGE if self.why_not is None else 2 * (Image.MAX_IMAGE_PIXELS or 2**62)
-        return self.always or pixels_in(path) > most
+        return self.always or prod(size_in(path)) > most
 
     def label(self, path: Path, label_map: Path | None, say: Callable[[Path, np.ndarray], None],
               draw: Callable[[Path, np.ndarray, np.ndarray], None]) -> int:

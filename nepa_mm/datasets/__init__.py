@@ -13,7 +13,7 @@ from .transforms.resize_edge import ResizeEdge
 from .transforms.timm_mixup import TimmMixup
 from .transforms.timm_transform import TimmTransform
 
-WITH_MMSEG = ('PackSegInputs', 'PhotoMetricDistortion', 'RandomCrop')
+WITH_MMSEG = ('CutWindow', 'PackSegInputs', 'PhotoMetricDistortion', 'RandomCrop')
 
 
 def __getattr__(name: str):

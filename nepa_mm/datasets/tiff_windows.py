@@ -174,15 +174,20 @@ def is_tiff(path: str | Path) -> bool:
     return str(path).lower().endswith(SUFFIXES) and '://' not in str(path)
 
 
-def pixels_in(path: str | Path) -> int:
-    """How many pixels the first image of a TIFF file has; 0 of what is no such file."""
+def size_in(path: str | Path) -> tuple[int, int]:
+    """Height and width of the first image of a TIFF file; (0, 0) of what is none."""
     if not is_tiff(path):
-        return 0
+        return 0, 0
     try:
         with tifffile.TiffFile(path) as tiff:
-            return tiff.pages.first.imagelength * tiff.pages.first.imagewidth
+            return tiff.pages.first.imagelength, tiff.pages.first.imagewidth
     except Exception:  # who reads it says what is wrong
-        return 0
+        return 0, 0
+
+
+def is_large(path: str | Path) -> bool:
+    """Whether a file is a TIFF of so many pixels that windows of it are read."""
+    return prod(size_in(path)) > LARGE
 
 
 def thumbnail(pixels: TiffWindows, step: int) -> np.ndarray:

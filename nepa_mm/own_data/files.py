@@ -1,5 +1,4 @@
 """Image files of a data set, each read once: size, channels, values, content, and whether a training could load it."""
-import io
 import multiprocessing
 import os
 from collections import Counter, defaultdict
@@ -17,11 +16,13 @@ from rich.console import Console
 from rich.progress import track
 
 from nepa_mm.datasets import LoadImage
+from nepa_mm.datasets.tiff_windows import TiffWindows, is_large
 from nepa_mm.datasets.transforms.bands import Layout, layout_of
 from nepa_mm.errors import DataError, ProcessError
 from nepa_mm.find_images import IMAGE_SUFFIXES, files_under, say_left_out, shown
 
 LOOKED_AT = 20_000  # images that are decoded unless told; all of most data sets, in a minute or two
+PART = 2**22  # bytes, or values, that are looked at together
 MEASURED = 500  # of them whose pixels make mean and standard deviation
 
 
@@ -160,24 +161,44 @@ def by_several(function: Callable, items: Sequence, workers: int | None, said: s
 def picture_of(chosen: tuple[Path, bool, int | None]) -> Picture:
     """What a file holds; with sums of its pixels, if these are asked for; its channels as they are to be read, or as they are."""
     path, measured, channels = chosen
-    layout = bands = None
+    layout, bands, digest = None, None, b''
     try:
-        content = path.read_bytes()
-        layout = layout_of(io.BytesIO(content), str(path))
+        digest = digest_of(path)
+        with open(path, 'rb') as file:
+            layout = layout_of(file, str(path))
         bands = (channels or layout.channels) if bands_of(layout, channels) else None
     except DataError as error:
         return Picture(path, error=error.what)
     except Exception:  # decoders raise nearly everything; the loader below says it in a line
         pass
+    load, is_in_file = LoadImage(channels=bands), is_large(path)
     try:
-        pixels = LoadImage(channels=bands)(dict(img_path=str(path)))['img']  # [H, W, C], BGR if it is RGB
+        pixels = load.windows(str(path)) if is_in_file else load(dict(img_path=str(path)))['img']  # [H, W, C], BGR if it is RGB
+        sums = sums_of(pixels, bands is None) if measured or is_in_file else None  # all of a file is looked at
     except DataError as error:
         return Picture(path, layout=layout, error=error.what)
-    sums = None
-    if measured:
-        flat = (pixels if bands else pixels[..., ::-1]).reshape(-1, pixels.shape[2]).astype(np.float64)
-        sums = flat.sum(0), (flat**2).sum(0), len(flat)
-    return Picture(path, pixels.shape[1::-1], layout, blake2b(content, digest_size=16).digest(), sums)
+    return Picture(path, pixels.shape[1::-1], layout, digest, sums if measured else None)
+
+
+def digest_of(path: Path) -> bytes:
+    """A short stand-in for the content of a file."""
+    digest = blake2b(digest_size=16)
+    with open(path, 'rb') as file:
+        while part := file.read(PART):
+            digest.update(part)
+    return digest.digest()
+
+
+def sums_of(pixels: np.ndarray | TiffWindows, is_bgr: bool) -> tuple[np.ndarray, np.ndarray, int]:
+    """Values and squares of each channel, RGB or the file's, summed up some rows at a time, and how many pixels they are."""
+    height, width, channels = pixels.shape
+    step = max(PART // (width * channels), 1)
+    parts = pixels.rows(PART) if isinstance(pixels, TiffWindows) else (pixels[top:top + step] for top in range(0, height, step))
+    total = squares = 0
+    for part in parts:
+        flat = (part[..., ::-1] if is_bgr else part).reshape(-1, channels).astype(np.float64)
+        total, squares = total + flat.sum(0), squares + (flat**2).sum(0)
+    return total, squares, height * width
 
 
 def require_sound(pictures: Pictures, leave_out: bool) -> set[Path]:

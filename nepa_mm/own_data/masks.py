@@ -1,12 +1,13 @@
 """Label maps, each read once: its size, and how many pixels it has of each value or colour."""
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from nepa_mm.datasets.tiff_windows import TiffWindows, is_large
 from nepa_mm.datasets.transforms.bands import layout_of
 from nepa_mm.datasets.transforms.label_palette import entries
 from nepa_mm.errors import DataError
@@ -16,6 +17,7 @@ from .mask_pairs import Pair
 
 LOSSY = ('.jpg', '.jpeg', '.jpe', '.jfif')
 MOST_COLOURS = 4096  # of one file, that are kept
+PART = 2**22  # pixels that are counted at a time, which takes 64 MiB
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,16 @@ def mask_of(pair: Pair) -> Mask:
     """What a label map holds, and whether it is of its image's size."""
     image_path, path = pair
     try:
-        with Image.open(path) as image:
-            size, colours = image.size, dict(enumerate(entries(image))) if image.mode == 'P' else {}
-            kind, pixels = counted(image)
+        if is_large(path):
+            windows = TiffWindows(path, 'seg_map_path')
+            size, palette = windows.shape[1::-1], [] if windows.palette is None else windows.palette.tolist()
+            colours, (kind, pixels) = dict(enumerate(map(tuple, palette))), counted_in_file(windows)
+        else:
+            with Image.open(path) as image:
+                size, colours = image.size, dict(enumerate(entries(image))) if image.mode == 'P' else {}
+                kind, pixels = counted(image)
+    except DataError as error:
+        return Mask(path, error=error.what)
     except Exception as error:  # Pillow raises nearly everything
         return Mask(path, error=f'it cannot be read as a label map ({type(error).__name__}: {" ".join(str(error).split())})')
     try:
@@ -63,19 +72,42 @@ def mask_of(pair: Pair) -> Mask:
 
 def counted(image: Image.Image) -> tuple[str, dict]:
     """The kind of a label map, and its pixels by value or colour."""
-    if image.mode in ('RGB', 'RGBA', 'LA', 'CMYK', 'YCbCr', 'HSV', 'LAB', 'RGBX', 'PA'):
-        numbers = np.asarray(image.convert('RGB')).astype(np.int32) @ (1 << 16, 1 << 8, 1)
-        values, counts = np.unique(numbers, return_counts=True)
-        order = np.argsort(-counts)[:MOST_COLOURS]
-        return 'colours', {(value >> 16, value >> 8 & 255, value & 255): count
-                           for value, count in zip(values[order].tolist(), counts[order].tolist())}
-    labels = np.asarray(image)
-    if labels.dtype.kind == 'f':
-        raise ValueError(f'numbers with a point, mode {image.mode}')
-    values, counts = np.unique(labels.astype(np.int64), return_counts=True)
-    if values[0] < 0 or values[-1] > 65535:
-        raise ValueError(f'values from {values[0]} to {values[-1]}, and label maps hold 0 to 65535')
-    return 'palette' if image.mode == 'P' else 'values', dict(zip(values.tolist(), counts.tolist()))
+    is_coloured = image.mode in ('RGB', 'RGBA', 'LA', 'CMYK', 'YCbCr', 'HSV', 'LAB', 'RGBX', 'PA')
+    pixels = np.asarray(image.convert('RGB') if is_coloured else image)
+    step = max(PART // pixels.shape[1], 1)
+    kind = 'colours' if is_coloured else 'palette' if image.mode == 'P' else 'values'
+    return kind, counts_of(pixels[top:top + step] for top in range(0, len(pixels), step))
+
+
+def counted_in_file(pixels: TiffWindows) -> tuple[str, dict]:
+    """The same of a large TIFF, which is never whole in memory."""
+    if pixels.bands not in (1, 3) or pixels.bands == 3 and pixels.dtype != np.uint8:
+        raise ValueError(f'{pixels.bands} bands of {pixels.dtype}')
+    kind = 'colours' if pixels.bands == 3 else 'values' if pixels.palette is None else 'palette'
+    return kind, counts_of(pixels.rows(PART * pixels.bands))
+
+
+def counts_of(parts: Iterable[np.ndarray]) -> dict:
+    """Pixels of each value in parts [h, w], or of each colour (r, g, b) in parts [h, w, 3], the most frequent ones."""
+    found, is_coloured = Counter(), False
+    for part in parts:
+        is_coloured = part.ndim > 2
+        if part.dtype.kind == 'f':
+            raise ValueError(f'numbers with a point, {part.dtype}')
+        if is_coloured:
+            part = part.astype(np.int32) @ (1 << 16, 1 << 8, 1)
+        if part.dtype in (np.uint8, np.uint16, bool):
+            counts = np.bincount(part.ravel())
+            values = np.flatnonzero(counts)
+            counts = counts[values]
+        else:
+            values, counts = np.unique(part, return_counts=True)
+        if not is_coloured and (values[0] < 0 or values[-1] > 65535):
+            raise ValueError(f'values from {values[0]} to {values[-1]}, and label maps hold 0 to 65535')
+        found.update(dict(zip(values.tolist(), counts.tolist())))
+    if is_coloured:
+        return {(value >> 16, value >> 8 & 255, value & 255): count for value, count in found.most_common(MOST_COLOURS)}
+    return dict(sorted(found.items()))
 
 
 @dataclass

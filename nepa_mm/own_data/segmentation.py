@@ -1,4 +1,5 @@
 """The config of a segmentation of images of one's own: UPerNet on a NEPA ViT."""
+from nepa_mm.datasets.tiff_windows import is_large, is_tiff
 from nepa_mm.errors import ConfigError
 
 from .config_files import Code, base_lines, call, class_lines, code, header, text_of
@@ -30,6 +31,7 @@ class Segmentation(Task):
         if threshold is not None and len(classes.names) != 2:
             raise ConfigError(f'{len(classes.names)} classes', '--one-channel', 'leave it out: one output tells two classes')
         self.threshold, self.layout = threshold, layout_of(found)
+        self.in_windows = self.choose_windows()
         self.names = class_lines(classes.names, self.files)
         self.palette = self.palette_lines()
         self.data = {split: self.data_of(split) for split in found.splits}
@@ -37,6 +39,20 @@ class Segmentation(Task):
         prefixes = [part.get('data_prefix') for part in self.data.values()]
         if prefixes[0] is not None and all(prefix == prefixes[0] for prefix in prefixes):
             self.shared = [dict(data_prefix=part.pop('data_prefix')) for part in self.data.values()][0]
+
+    def choose_windows(self) -> bool:
+        """Whether images are so large that windows of them are read; images and label maps are TIFF files then, in lists."""
+        large = next((image for image, _ in self.found.pairs if is_large(image)), None)
+        if large is None:
+            return False
+        others = [path for pair in self.found.pairs for path in pair if not is_tiff(path)]
+        if others:
+            self.remarks.append(f'{large.name} is large, and is whole in memory for each crop, for {len(others)} files are no '
+                                f'TIFF, such as {others[0].name}: with tiled TIFFs alone, crops are read from the files')
+            return False
+        self.layout = None
+        self.remarks.append('images are large: crops are read from the files; a validation goes through them in windows')
+        return True
 
     def settle(self) -> str:
         """Choose, the rest by the work and the memory of a step, and give the text of the config."""
@@ -128,7 +144,8 @@ class Segmentation(Task):
     def dataset(self, split: str) -> str:
         """Of a split, with the pipeline of a training or a test."""
         steps = Code(('train' if split == 'train' else 'test') + '_pipeline')
-        return call('dict', **self.data[split], pipeline=steps).replace('dict(', 'dict(images, ', 1)
+        window = dict(window=2 * self.crop) if self.in_windows and split != 'train' else {}
+        return call('dict', **self.data[split], **window, pipeline=steps).replace('dict(', 'dict(images, ', 1)
 
     def model_lines(self) -> list[str]:
         """Of the model."""
@@ -171,6 +188,8 @@ class Segmentation(Task):
             load, colours = code(self.load), ''
             if LEFT_OUT not in self.remarks:
                 self.remarks.append(LEFT_OUT)
+        if self.in_windows:
+            return self.window_lines(labels, colours)
         resized = '' if {min(size) for size in sizes} == {self.short} else f'{code(resize)}, '
         return [
             f"load_labels = {call('dict', type='nepa_mm.LoadSegAnnotations', **labels)}",
@@ -180,6 +199,17 @@ class Segmentation(Task):
             f"dict(type='RandomFlip', prob=0.5), {colours}dict(type='nepa_mm.PackSegInputs')]",
             f"test_pipeline = [{load}, {resized}load_labels, "
             "dict(type='nepa_mm.PackSegInputs')]"]
+
+    def window_lines(self, labels: dict, colours: str) -> list[str]:
+        """Pipelines that read parts of the files; in training of twice the crop, which are scaled and cropped."""
+        crop, part = ({'crop_size': (side, ) * 2, 'cat_max_ratio': 0.75} for side in (self.crop, 2 * self.crop))
+        scaled = dict(type='RandomResize', scale=(2 * self.crop, ) * 2, ratio_range=(0.5, 2.0), keep_ratio=True)
+        return [
+            f"load, pack = {code(dict(self.load, whole=False))}, dict(type='nepa_mm.PackSegInputs')",
+            f"load_labels = {call('dict', type='nepa_mm.LoadSegAnnotations', whole=False, **labels)}",
+            f"train_pipeline = [load, load_labels, {code(dict(type='nepa_mm.RandomCrop', **part))}, {code(scaled)}, "
+            f"{code(dict(type='nepa_mm.RandomCrop', **crop))}, dict(type='RandomFlip', prob=0.5), {colours}pack]",
+            "test_pipeline = [load, load_labels, dict(type='nepa_mm.CutWindow'), pack]"]
 
 
 def values_code(values: dict[int, int]) -> dict | Code:

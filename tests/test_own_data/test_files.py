@@ -8,8 +8,10 @@ from drawn_bands import bands
 from drawn_data import image
 from PIL import Image
 
+from nepa_mm.datasets import tiff_windows
 from nepa_mm.errors import DataError
 from nepa_mm.own_data.files import image_files, look_at, require_sound
+from nepa_mm.own_data.masks import mask_of
 
 
 def test_sizes_statistics_copies_and_broken_files(tmp_path):
@@ -112,3 +114,47 @@ def test_a_folder_inside_that_cannot_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'scandir', stale)
     with pytest.raises(DataError, match=r'it cannot be read \(Stale file handle\) \| .*/share \| look at its rights'):
         image_files(tmp_path)
+
+
+@pytest.mark.parametrize('kind', ['rgb', 'bands', 'cut'])
+def test_large_tiffs_are_looked_at_in_parts_with_the_same_result(tmp_path, monkeypatch, kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 50, 5 if kind == 'bands' else 3), np.uint8)
+    options = dict(photometric='minisblack', extrasamples=[0] * 4) if kind == 'bands' else dict(photometric='rgb')
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(path, pixels, tile=(16, 16), compression='zlib', metadata=None, **options)
+    if kind == 'cut':
+        path.write_bytes(path.read_bytes()[:-1000])
+    whole, = look_at([path], workers=1).looked_at
+    monkeypatch.setattr(tiff_windows, 'LARGE', 1000)
+    monkeypatch.setattr('nepa_mm.own_data.files.PART', 1000)
+    parts, = look_at([path], workers=1).looked_at
+    if kind == 'cut':
+        assert whole.error and 'cannot be decoded' in parts.error
+        return
+    assert whole.error is parts.error is None and (parts.size, parts.layout, parts.digest) == (
+        whole.size, whole.layout, whole.digest)
+    for ours, theirs in zip(parts.sums, whole.sums):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(parts.sums[0], pixels.sum((0, 1)))
+
+
+@pytest.mark.parametrize('kind', ['values', 'deep', 'colours', 'palette'])
+def test_large_label_maps_are_counted_in_parts(tmp_path, monkeypatch, kind):
+    numbers = np.random.default_rng(0).integers(0, 4, (60, 50))
+    colours = np.array([(0, 0, 0), (9, 8, 7), (1, 2, 3), (255, 0, 9)], np.uint8)
+    path = tmp_path / 'a.tif'
+    if kind == 'palette':
+        image = Image.fromarray(numbers.astype(np.uint8), 'P')
+        image.putpalette(colours.ravel().tolist())
+        image.save(path)
+    else:
+        written = dict(values=numbers.astype(np.uint8), deep=(numbers * 1000).astype(np.uint16), colours=colours[numbers])[kind]
+        tifffile.imwrite(path, written, tile=(16, 16), photometric='rgb' if kind == 'colours' else 'minisblack')
+    whole = mask_of((path, path))
+    monkeypatch.setattr(tiff_windows, 'LARGE', 1000)
+    monkeypatch.setattr('nepa_mm.own_data.masks.PART', 200)
+    assert mask_of((path, path)) == whole and whole.error is None and len(whole.pixels) == 4
+    assert sum(whole.pixels.values()) == 3000
+    counts = dict(enumerate(np.bincount(numbers.ravel()).tolist()))
+    assert whole.pixels == {1000 * n if kind == 'deep' else tuple(colours[n].tolist()) if kind == 'colours' else n: count
+                            for n, count in counts.items()}

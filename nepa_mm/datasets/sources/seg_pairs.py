@@ -1,8 +1,11 @@
 """Images and label maps that a list names, for mmseg."""
+from itertools import pairwise, product
+from math import ceil
 from pathlib import Path
 
 from mmseg.datasets import BaseSegDataset
 
+from nepa_mm.datasets.tiff_windows import size_in
 from nepa_mm.errors import DataError
 from nepa_mm.registry import DATASETS
 
@@ -16,11 +19,17 @@ class SegPairs(BaseSegDataset):
 
     Args:
         ann_file: The list.
+        window: Largest side in pixels of windows in which images, TIFF files, are taken one after the other; together they are
+            the image. Their places are in ``window`` of what the dataset gives, for :class:`CutWindow`. None takes images whole.
         **kwargs: Those of ``BaseSegDataset``.
 
     Raises:
-        DataError: If a line does not name two files that are there.
+        DataError: If a line does not name two files that are there, or with ``window`` an image is no TIFF.
     """
+
+    def __init__(self, window: int | None = None, **kwargs) -> None:
+        self.window = window
+        super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Facts about each image, in the order of the list."""
@@ -33,5 +42,17 @@ class SegPairs(BaseSegDataset):
                 raise DataError(f'line {number} of {self.ann_file!r} names {absent or names}, and not two files in {str(root)!r}',
                                 'ann_file', 'write an image and its label map on each line, with a tab between')
             paths = dict(zip(('img_path', 'seg_map_path'), (str(root / name) for name in names)))
-            found.append(dict(**paths, label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[]))
+            for window in [{}] if self.window is None else self.windows(paths['img_path']):
+                found.append(dict(**paths, label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[],
+                                  **window))
         return found
+
+    def windows(self, path: str) -> list[dict]:
+        """Windows of an image, as alike as can be: top, bottom, left and right of each."""
+        size = size_in(path)
+        if not all(size):
+            raise DataError(f'no TIFF, and window={self.window} takes images in windows', f'img_path={path!r}',
+                            'save it as a tiled TIFF, or leave out window')
+        rows, columns = ([side * part // count for part in range(count + 1)]
+                         for side, count in ((side, ceil(side / self.window)) for side in size))
+        return [dict(window=(*vertical, *horizontal)) for vertical, horizontal in product(pairwise(rows), pairwise(columns))]

@@ -1,11 +1,12 @@
 """A label map that stays in its file: windows of a TIFF, with the labels that the loader makes of the whole."""
 import warnings
+from math import prod
 
 import numpy as np
 from PIL import Image
 from tifffile import PHOTOMETRIC
 
-from nepa_mm.datasets.tiff_windows import LARGE, TiffWindows, is_tiff, pixels_in
+from nepa_mm.datasets.tiff_windows import LARGE, TiffWindows, is_large, is_tiff
 from nepa_mm.errors import DataError
 
 from .label_palette import REMEDY
@@ -28,7 +29,7 @@ def label_windows(results: dict, loader) -> TiffWindows | None:
     try:
         return mapped(TiffWindows(path, 'seg_map_path'), results, loader)
     except DataError:
-        if pixels_in(path) > LARGE or results.get('ori_shape') is not None and np.prod(results['ori_shape'][:2]) > LARGE:
+        if is_large(path) or prod((results.get('ori_shape') or (0, ))[:2]) > LARGE:
             raise
         return None  # which says what is wrong, or decodes more kinds
 

@@ -13,7 +13,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from nepa_mm.datasets.tiff_windows import LARGE, TiffWindows, is_tiff, pixels_in
+from nepa_mm.datasets.tiff_windows import TiffWindows, is_large, is_tiff
 from nepa_mm.errors import ConfigError, DataError
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.registry import TRANSFORMS
@@ -110,7 +110,7 @@ class LoadImage(LoadImageFromFile):
         try:
             return self.windows(path)
         except DataError:
-            if pixels_in(path) > LARGE:
+            if is_large(path):
                 raise
             return None
 

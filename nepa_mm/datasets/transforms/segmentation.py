@@ -4,6 +4,7 @@ import mmcv
 import mmseg.datasets as theirs
 import numpy as np
 import torch
+from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmengine.structures import PixelData
 
@@ -45,6 +46,24 @@ class RandomCrop(theirs.RandomCrop):
             classes, pixels = np.unique(labels, return_counts=True)
             pixels = pixels[classes != self.ignore_index]
         return np.count_nonzero(pixels) > 1 and pixels.max() / pixels.sum() < self.cat_max_ratio
+
+
+@TRANSFORMS.register_module()
+class CutWindow(BaseTransform):
+    """Cut the window out of an image and its label map that the dataset names, as ``nepa_mm.SegPairs(window=...)`` does.
+
+    It takes what loaders with ``whole=False`` leave in the file. An image without window, as inference has, stays as it is.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Replace ``img`` and ``gt_seg_map`` by the part in ``window``: top, bottom, left, right."""
+        if 'window' not in results:
+            return results
+        top, bottom, left, right = results['window']
+        for key in ('img', *results.get('seg_fields', [])):
+            results[key] = results[key][top:bottom, left:right]
+        results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]  # predictions are of this size
+        return results
 
 
 @TRANSFORMS.register_module()

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from nepa_mm.apis.images import picture_of
 from nepa_mm.checkpoints.preprocessing import bands_in
+from nepa_mm.datasets.tiff_windows import TiffWindows
 from nepa_mm.errors import StorageError
 from nepa_mm.evaluation.tallies import Scored, Tally, tally_of
 from nepa_mm.new_files import new_file, require_new
@@ -136,6 +137,9 @@ def read_again(dataset: Dataset, image: Scored, bands: int | None = None) -> Ima
     info = dataset.get_data_info(image.index) if hasattr(dataset, 'get_data_info') else {}
     if 'img_path' not in info and isinstance(info.get('img'), np.ndarray):
         return Image.fromarray(info['img'])
+    if 'window' in info:
+        top, bottom, left, right = info['window']
+        return Image.fromarray(picture_of(TiffWindows(image.path)[top:bottom, left:right], are_bands=True))
     content = info.get('img_bytes') if str(info.get('img_path')) == image.path else None
     picture = read_image(image.path, content, bands)
     return picture if isinstance(picture, Image.Image) else Image.fromarray(picture_of(picture, are_bands=True))

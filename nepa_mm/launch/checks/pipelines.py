@@ -6,7 +6,7 @@ from nepa_mm.hosts.type_names import name_of
 from nepa_mm.launch.config_parts import SPLITS, datasets_of, steps_of
 
 DEFAULTS = dict(mean=((0.485, 0.456, 0.406), (0.5, ) * 3), std=((0.229, 0.224, 0.225), (0.5, ) * 3))  # timm's, the preprocessor's
-TAKE_ENCODED = ('RandomResizedCropFlip', 'TimmTransform', 'RandomCrop')  # transforms that decode no more than their crop
+TAKE_ENCODED = ('RandomResizedCropFlip', 'TimmTransform', 'RandomCrop', 'CutWindow')  # they decode no more than their crop
 LOADERS = ('LoadImage', 'LoadSegAnnotations')
 
 

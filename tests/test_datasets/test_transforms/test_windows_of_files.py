@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match='maps what reduce_zero_label=True'):
         crops(False, dict(facts, reduce_zero_label=True), dict(values={3: 1}), crop_size=(32, 40))
     for large in (tiff_windows.LARGE, 0):  # decoded as a whole or not
-        for module in ('tiff_windows', 'transforms.label_windows', 'transforms.load_image'):
+        for module in ('tiff_windows', 'transforms.label_windows'):
             monkeypatch.setattr(f'nepa_mm.datasets.{module}.LARGE', large)
         smaller = dict(facts, seg_map_path=write(tmp_path / 'c.tif', blocks(3)[:80].astype(np.uint8)))
         with pytest.raises(DataError, match=r"^130x80 pixels, but img_path='.*a.tif' has 130x90 \| seg_map_path='.*c.tif'"):
