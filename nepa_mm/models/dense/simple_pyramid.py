@@ -25,17 +25,21 @@ class SimplePyramid(BaseModule):
         embed_dims: Width D of the backbone.
         out_channels: Channels C of every scale.
         scales: Factors of the resolution: 4, 2, 1 or 0.5 each.
+        num_outs: Number of maps; each beyond the scales has every second cell of the one before, for ViTDet's region proposals.
         init_cfg: As in mmengine.
 
     Raises:
-        ConfigError: For another factor.
+        ConfigError: For another factor, or fewer maps than scales.
     """
 
     def __init__(self, embed_dims: int, out_channels: int = 256, scales: Sequence[float] = (4, 2, 1, 0.5),
-                 init_cfg: dict | None = None) -> None:
+                 num_outs: int | None = None, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if not set(scales) <= {4, 2, 1, 0.5}:
             raise ConfigError(f'{scales!r} has one unknown to SimplePyramid', 'scales', 'choose from 4, 2, 1 and 0.5')
+        self.num_outs = num_outs or len(scales)
+        if self.num_outs < len(scales):
+            raise ConfigError(f'{num_outs} maps of {len(scales)} scales', 'num_outs', 'give as many or more, or fewer scales')
         self.scales = nn.ModuleList(
             nn.Sequential(
                 *resampling(scale, embed_dims),
@@ -45,8 +49,11 @@ class SimplePyramid(BaseModule):
                 LayerNorm2d(out_channels)) for scale in scales)
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The last of the backbone's outputs, [B, D, h, w] -> [B, C, scale * h, scale * w] for each scale."""
-        return tuple(scale(inputs[-1]) for scale in self.scales)
+        """The last of the backbone's outputs, [B, D, h, w] -> [B, C, scale * h, scale * w] for each scale, then the halves."""
+        maps = [scale(inputs[-1]) for scale in self.scales]
+        while len(maps) < self.num_outs:
+            maps.append(maps[-1][..., ::2, ::2])
+        return tuple(maps)
 
 
 def resampling(scale: float, dims: int) -> list[nn.Module]:

@@ -46,6 +46,15 @@ def test_scales_are_the_layers_of_vitdet_in_their_order():
         assert torch.allclose(out, expected, atol=1e-4)
 
 
+def test_further_maps_have_every_second_cell():
+    """As ViTDet's pooling with a window of one."""
+    *four, fifth, sixth = SimplePyramid(16, 8, num_outs=6)((torch.randn(2, 16, 6, 10), ))
+    assert len(four) == 4 and torch.equal(fifth, F.max_pool2d(four[-1], 1, stride=2)) and fifth.shape == (2, 8, 2, 3)
+    assert torch.equal(sixth, fifth[..., ::2, ::2])
+    with pytest.raises(ConfigError, match='3 maps of 4 scales | num_outs'):
+        SimplePyramid(16, num_outs=3)
+
+
 def test_parameters_are_those_of_vitdet():
     """By hand for ViT-B and 256 channels: deconvolutions with bias, convolutions without, LayerNorms."""
     deconv = (768 * 384 * 4 + 384) + 2 * 384 + (384 * 192 * 4 + 192), 768 * 384 * 4 + 384
