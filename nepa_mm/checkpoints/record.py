@@ -11,6 +11,8 @@ from nepa_mm.version import __version__
 
 # What pickles keep under meta and safetensors, whose header takes text alone, as JSON
 KEY = 'nepa_mm'
+# The one import that may stand in a config: ours, of operators for detectors
+OPERATORS = dict(imports=['nepa_mm.ops'], allow_failed_imports=False)
 
 
 def record(weights: str, **facts) -> dict:
@@ -106,11 +108,12 @@ def config_from_text(text: str) -> dict:
 def plain_config_text(text: str) -> str:
     """The text itself if all of it is plain data, else a text of that part: mmengine's inferencers execute what they find.
 
-    Data may make mmengine execute files and import modules, or fill in ``{{NAME}}``, in comments too: that part goes as well.
+    Data may make mmengine execute files and import modules, or fill in ``{{NAME}}``, in comments too: that part goes as well,
+    but for our own operators.
     """
     settings, is_plain = settings_in(text)
     kept = {name: value for name, value in settings.items()
-            if name not in ('_base_', 'custom_imports') and '{{' not in repr(value)}
+            if name != '_base_' and (name != 'custom_imports' or value == OPERATORS) and '{{' not in repr(value)}
     return text if is_plain and '{{' not in text and len(kept) == len(settings) else config_text(kept)
 
 

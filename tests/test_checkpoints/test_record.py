@@ -200,6 +200,13 @@ def test_deep_statements_neither_crash_nor_hang():
     assert time.process_time() - start < 60
 
 
+def test_our_own_operators_alone_may_be_imported():
+    text = "custom_imports = dict(imports=['nepa_mm.ops'], allow_failed_imports=False)\na = 1\n"
+    assert plain_config_text(text) == text
+    for other in (text.replace('nepa_mm.ops', 'evil'), text.replace("['nepa_mm.ops']", "['nepa_mm.ops', 'evil']")):
+        assert 'imports' not in plain_config_text(other) and 'a = 1' in plain_config_text(other)
+
+
 def test_a_text_of_data_is_safe_to_be_read_as_a_config_file(tmp_path):
     """As mmengine's inferencers do with what is left of it."""
     (tmp_path / 'evil.py').write_text("open('ran', 'w').close()\n")
