@@ -17,6 +17,7 @@ GENERATIONS = {
     'mmcv': ('onedl-mmcv', 'mmcv', 'mmcv-lite', 'mmcv-full'),
     'mmpretrain': ('onedl-mmpretrain', 'mmpretrain'),
     'mmseg': ('onedl-mmsegmentation', 'mmsegmentation'),
+    'mmdet': ('onedl-mmdetection', 'mmdet'),
 }
 BOUND = re.compile(r'(mmcv|mmengine)_(min|max)(imum_version)?$', re.IGNORECASE)  # how hosts name what they assert
 
@@ -54,7 +55,7 @@ def fits(versions: dict[str, str]) -> list[Finding]:
     found += [range_fits('nepa_mm', name, versions[name], dict(min=least)) for name, least in LEAST.items() if name in versions]
     if {'torch', 'torchvision'} <= versions.keys():
         found.append(torchvision_fits(versions['torch'], versions['torchvision']))
-    for host in ('mmpretrain', 'mmseg'):
+    for host in ('mmpretrain', 'mmseg', 'mmdet'):
         if host in versions:
             found += [range_fits(host, module, versions[module], bounds) for module, bounds in asserted(host).items()
                       if module in versions]

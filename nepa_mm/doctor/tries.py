@@ -27,12 +27,14 @@ from .installed import distributions, install_command
 INSTALLED, WORKS = 'installed', 'works'
 NEEDED = ('numpy', 'torch', 'torchvision', 'timm', 'mmengine', 'mmcv', 'mmpretrain', 'matplotlib', 'rich', 'safetensors',
           'huggingface_hub')
+PURPOSES = dict(mmseg='segmentation', mmdet='detection')  # of those that may be missing
 IMPORT_NEEDS = dict(safetensors=('torch', ), torchvision=('torch', ), timm=('torchvision', ), mmengine=('torch', 'numpy'),
-                    mmcv=('mmengine', ), mmpretrain=('mmcv', ), mmseg=('mmcv', ))
+                    mmcv=('mmengine', ), mmpretrain=('mmcv', ), mmseg=('mmcv', ),
+                    mmdet=('mmcv', 'torchvision'))
 
 FILES = 1024  # open at once: what most systems allow, and what loaders with labels of many images come near to
 # What a module itself leaves out when it is imported
-DEEPER = dict(mmengine='mmengine.runner', mmseg='mmseg.models', safetensors='safetensors.torch')
+DEEPER = dict(mmdet='mmdet.datasets', mmengine='mmengine.runner', mmseg='mmseg.models', safetensors='safetensors.torch')
 
 
 @dataclass
@@ -61,7 +63,9 @@ def importing(module: str) -> Callable[[], dict]:
         if find_spec(module) is None:
             if module in NEEDED:
                 raise Unfit('is not installed', install_command(module))
-            raise Absent('is not installed; segmentation needs it', install_command(module))
+            raise Absent(f'is not installed; {PURPOSES[module]} needs it', install_command(module))
+        if module == 'mmdet':
+            stand_in()
         import_module(DEEPER.get(module, module))
         loaded = sys.modules[module]
         if getattr(loaded, '__file__', None) is None:
@@ -96,8 +100,8 @@ def kept_by(nms: Callable) -> list[int]:
     return (kept if isinstance(kept, torch.Tensor) else kept[1]).tolist()  # mmcv gives the boxes as well
 
 
-for _module in (*NEEDED, 'mmseg'):  # in this order: a try comes after what it needs
-    TRIES[_module] = Try(_module, importing(_module), INSTALLED, IMPORT_NEEDS.get(_module, ()), is_needed=True)
+for _module in (*NEEDED, 'mmseg', 'mmdet'):  # in this order: a try comes after what it needs
+    TRIES[_module] = Try(_module, importing(_module), INSTALLED, IMPORT_NEEDS.get(_module, ()), is_needed=_module != 'mmdet')
 
 
 @tried('nepa_mm', group=INSTALLED, needs=('mmpretrain', 'timm', 'safetensors'), is_needed=True)
