@@ -2,6 +2,8 @@
 from pathlib import Path
 
 import numpy as np
+import torch
+from mmengine.structures import InstanceData
 from PIL import Image
 
 
@@ -38,3 +40,14 @@ def save(path: Path, pixels: np.ndarray, palette: list | None = None) -> None:
     if palette is not None:
         picture.putpalette([part for colour in palette for part in colour])
     picture.save(path)
+
+
+def detected(size: int):
+    """An image's one box and its mask, as mmdet packs them."""
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+    box, mask = torch.tensor([[8., 8., 40., 48.]]), np.zeros((1, size, size), dtype=np.uint8)
+    mask[0, 8:48, 8:40] = 1
+    shapes = dict(img_shape=(size, size), ori_shape=(size, size), scale_factor=(1., 1.))
+    instances = InstanceData(bboxes=box, labels=torch.tensor([3]), masks=BitmapMasks(mask, size, size))
+    return DetDataSample(metainfo=shapes, gt_instances=instances)

@@ -1,8 +1,9 @@
 """Starts commands of Python, each in a new process that finds torch and the hosts imported: 0.3 s instead of 6.
 
-    python fork_server.py ours|hosts
+    python fork_server.py ours|hosts|mmdet
 
-'hosts' imports mmengine and neither mmpretrain nor mmseg, as their tools, and ``nepa_mm``, are to do themselves.
+'hosts' imports mmengine and neither mmpretrain nor mmseg, as their tools, and ``nepa_mm``, are to do themselves; 'mmdet'
+all that a detector takes, after the operators that stand in.
 Reads orders from standard input, one JSON object a line, and answers each with a line.
 """
 import argparse
@@ -23,6 +24,8 @@ OURS = ['nepa_mm', 'nepa_mm.apis', 'nepa_mm.engine', 'nepa_mm.evaluation', 'nepa
 HOSTS = ['torch', 'torchvision', 'matplotlib.pyplot', 'mmcv', 'mmengine.runner']
 THEIRS = ['mmpretrain.apis', 'mmpretrain.datasets', 'mmpretrain.engine', 'mmpretrain.evaluation', 'mmpretrain.models',
           'mmpretrain.visualization']
+OF_MMDET = ['nepa_mm.ops', *OURS, 'mmpretrain.models', 'mmdet.datasets', 'mmdet.engine', 'mmdet.evaluation', 'mmdet.models',
+            'mmdet.visualization']
 OF_MMSEG = ['mmseg.apis', 'nepa_mm.evaluation.exact_iou_metric', 'nepa_mm.models.dense.segmentors']
 
 
@@ -71,7 +74,7 @@ def run(argv: list[str]) -> None:
 
 
 with contextlib.redirect_stdout(sys.stderr):  # which some print to
-    for name in HOSTS if sys.argv[1] == 'hosts' else [*OURS, *THEIRS, *(OF_MMSEG if find_spec('mmseg') else [])]:
+    for name in dict(ours=[*OURS, *THEIRS, *(OF_MMSEG if find_spec('mmseg') else [])], hosts=HOSTS, mmdet=OF_MMDET)[sys.argv[1]]:
         importlib.import_module(name)
 assert threading.active_count() == 1, 'a thread would not be there after a fork'
 gc.freeze()  # memory that is not looked at is not copied

@@ -28,7 +28,8 @@ class Process:
         before: Python code that its process runs first.
         only_parse: End it once it has read its arguments.
         terminal: Path of a terminal for its streams; by default it reads nothing and writes to files, for :meth:`communicate`.
-        imported: What is there: 'ours', all of ``nepa_mm`` and the hosts, or 'hosts', no more than mmengine.
+        imported: What is there: 'ours', all of ``nepa_mm`` and the hosts; 'mmdet', mmdet in their place; 'hosts', no more than
+            mmengine.
     """
     servers = {}
 

@@ -45,7 +45,7 @@ class Pair:
 def importable(name):
     try:
         import_module(name)
-    except (ImportError, AssertionError):  # mmdet asserts a range of mmcv's versions, and needs its compiled ops
+    except (ImportError, AssertionError):  # mmdet asserts a range of mmcv's versions
         return False
     return True
 
@@ -327,9 +327,54 @@ PAIRS += [
          'fails: it pools windows of 49 x 49 cells; a crop of 512 pixels gives 37 x 37 patches', 'Output size is too small'),
         ('DPTHead', seg_head('DPTHead', 4, embed_dims=D, post_process_channels=[8] * 4), None,
          'fails: it takes pairs of map and [CLS], which mmseg\'s own ViT gives', '')]]
+
+# Heads that need mmcv's operators, or mmdet
+ATTENTION = dict(embed_dims=CHANNELS, num_heads=2, batch_first=True)
+FFN = dict(embed_dims=CHANNELS, feedforward_channels=32, num_fcs=2, act_cfg=dict(type='ReLU', inplace=True))
+GN, POSITION = dict(type='GN', num_groups=2), dict(num_feats=CHANNELS // 2, normalize=True)
+
+
+def query_head(name, cost, loss_mask, **kwargs):
+    """A head that gives a mask and a class for each of its queries."""
+    assigner = dict(type='mmdet.HungarianAssigner', match_costs=[
+        dict(type='mmdet.ClassificationCost', weight=2.0), cost, dict(type='mmdet.DiceCost', pred_act=True, eps=1.0)])
+    return dict(
+        type=name, in_channels=[D] * 4, feat_channels=CHANNELS, out_channels=CHANNELS, num_classes=3, num_queries=8,
+        enforce_decoder_input_project=False, positional_encoding=POSITION,
+        transformer_decoder=dict(
+            return_intermediate=True, num_layers=2,
+            layer_cfg=dict(self_attn_cfg=ATTENTION, cross_attn_cfg=ATTENTION, ffn_cfg=FFN), init_cfg=None),
+        loss_cls=dict(type='mmdet.CrossEntropyLoss', reduction='mean', class_weight=[1.0] * 3 + [0.1]), loss_mask=loss_mask,
+        loss_dice=dict(type='mmdet.DiceLoss', use_sigmoid=True, activate=True, reduction='mean', naive_dice=True, eps=1.0),
+        train_cfg=dict(num_points=64, oversample_ratio=3.0, importance_sample_ratio=0.75, assigner=assigner,
+                       sampler=dict(type='mmdet.MaskPseudoSampler')), **kwargs)
+
+
+MASK2FORMER = query_head(
+    'Mask2FormerHead', dict(type='mmdet.CrossEntropyLossCost', use_sigmoid=True),
+    dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, reduction='mean'), strides=[4, 8, 16, 32], num_transformer_feat_level=3,
+    pixel_decoder=dict(
+        type='mmdet.MSDeformAttnPixelDecoder', num_outs=3, norm_cfg=GN, act_cfg=dict(type='ReLU'), positional_encoding=POSITION,
+        encoder=dict(num_layers=1, layer_cfg=dict(self_attn_cfg=dict(ATTENTION, num_levels=3, num_points=4), ffn_cfg=FFN))))
+MASKFORMER = query_head(
+    'MaskFormerHead', dict(type='mmdet.FocalLossCost', weight=20.0, binary_input=True),
+    dict(type='mmdet.FocalLoss', use_sigmoid=True, reduction='mean'), in_index=[0, 1, 2, 3],
+    pixel_decoder=dict(type='mmdet.PixelDecoder', norm_cfg=GN, act_cfg=dict(type='ReLU')))
+POINT_REND = [seg_head('FPNHead', 4, feature_strides=[4, 8, 16, 32]),
+              dict(seg_head('PointHead', 1, num_fcs=1, coarse_pred_each_layer=True), norm_cfg=None)]
+PAIRS += [
+    Pair(SEGMENTATION, 'EncoderDecoder, with `nepa_mm.ops`', name, segmentor(
+        'EncoderDecoder', head, neck, segmentation_backbone('featmap', out_indices=taps)) | more, 'segmentation', scope='mmseg',
+        needs=needs)
+    for name, head, neck, taps, more, needs in [
+        ('CCHead', seg_head('CCHead'), None, [3], {}, 'mmcv.ops'),
+        ('PSAHead', seg_head('PSAHead', mask_size=(7, 7)), None, [3], {}, 'mmcv.ops'),
+        ('PointHead after FPNHead (PointRend)', POINT_REND, PYRAMID, [0, 1, 2, 3],
+         dict(train_cfg=dict(num_points=64, oversample_ratio=3, importance_sample_ratio=0.75)), 'mmcv.ops'),
+        ('Mask2FormerHead', MASK2FORMER, PYRAMID, [0, 1, 2, 3], {}, 'mmdet.models'),
+        ('Mask2FormerHead on SimplePyramid', MASK2FORMER, SEG_HEADS['UPerHead on SimplePyramid'][1], [3], {}, 'mmdet.models'),
+        ('MaskFormerHead', MASKFORMER, PYRAMID, [0, 1, 2, 3], {}, 'mmdet.models')]]
 PAIRS += [Pair(SEGMENTATION, 'EncoderDecoder', name, None, outcome=f'not tried: {why}') for name, why in [
-    ('CCHead', 'needs mmcv.ops'), ('PSAHead', 'needs mmcv.ops'), ('PointHead', 'needs mmcv.ops'),
-    ('Mask2FormerHead', 'needs mmdet'), ('MaskFormerHead', 'needs mmdet'),
     ('PIDHead', 'takes branches of a backbone of its own'), ('DDRHead', 'takes branches of a backbone of its own'),
     ('SideAdapterCLIPHead', 'takes CLIP beside the backbone'), ('VPDDepthHead', 'predicts depth')]]
 PAIRS.append(Pair(SEGMENTATION, 'PaddedEncoderDecoder', 'OCRHead after FCNHead', None, outcome='not tried: it is no cascade'))
@@ -341,10 +386,13 @@ def detector(model):
     """The model of a detection config with a tiny backbone, neck and heads."""
     cfg = model.to_dict()
     backbone = dict(cfg['backbone'], arch=dict(ARCH, num_layers=4), img_size=64, init_cfg=None)
-    pyramid, fpn = cfg['neck']
-    cfg.update(backbone=backbone, neck=[dict(pyramid, embed_dims=D, out_channels=D),
-                                        dict(fpn, in_channels=[D] * 4, out_channels=D)])
-    cfg['data_preprocessor']['batch_augments'] = None
+    cfg.update(backbone=backbone, neck=dict(cfg['neck'], embed_dims=D, out_channels=D))
+    if cfg['type'] == 'Mask2Former':
+        head = MASK2FORMER | dict(
+            num_things_classes=80, num_stuff_classes=0, loss_cls=dict(MASK2FORMER['loss_cls'], class_weight=[1.0] * 80 + [0.1]))
+        cfg['panoptic_head'] = {key: value for key, value in head.items() if key not in ('num_classes', 'train_cfg')}
+        cfg['train_cfg'] = MASK2FORMER['train_cfg']
+        return cfg
     cfg['rpn_head'].update(in_channels=D, feat_channels=D)
     heads = cfg['roi_head']
     for name in ('bbox_roi_extractor', 'mask_roi_extractor'):
@@ -369,7 +417,9 @@ RETINANET = dict(
         assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1),
         sampler=dict(type='PseudoSampler'), allowed_border=-1, pos_weight=-1, debug=False),
     test_cfg=dict())
-DETECTION_CONFIG = 'configs/detection/nepa_vit-base-p16_mask-rcnn_8xb8-amp-lsj-100e_coco.py'
+DETECTORS = dict(RetinaNet=RETINANET, **{
+    name: detector(Config.fromfile(ROOT / f'configs/_base_/models/{file}.py').model)
+    for name, file in [('MaskRCNN', 'nepa_mask-rcnn'), ('Mask2Former', 'nepa_mask2former')]})
 PAIRS += [
     Pair('Detectors of mmdet', name, 'NEPAViT and SimplePyramid', cfg, 'detection', scope='mmdet', needs='mmdet.models')
-    for name, cfg in [('RetinaNet', RETINANET), ('MaskRCNN', detector(Config.fromfile(ROOT / DETECTION_CONFIG).model))]]
+    for name, cfg in DETECTORS.items()]

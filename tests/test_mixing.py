@@ -6,12 +6,13 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from drawn_data import detected
 from mixes import PAIRS, WORKS, importable
 from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import PixelData
 from mmpretrain.datasets import SimMIMMaskGenerator
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample
@@ -57,17 +58,6 @@ def batch(kind, cfg):
     elif kind == 'detection':
         data.update(inputs=images(size), data_samples=[detected(size) for _ in range(4)])
     return data
-
-
-def detected(size):
-    """An image with one box and its mask, as mmdet packs it."""
-    from mmdet.structures import DetDataSample
-    from mmdet.structures.mask import BitmapMasks
-    box, mask = torch.tensor([[8., 8., 40., 48.]]), np.zeros((1, size, size), dtype=np.uint8)
-    mask[0, 8:48, 8:40] = 1
-    shapes = dict(img_shape=(size, size), ori_shape=(size, size), scale_factor=(1., 1.))
-    instances = InstanceData(bboxes=box, labels=torch.tensor([3]), masks=BitmapMasks(mask, size, size))
-    return DetDataSample(metainfo=shapes, gt_instances=instances)
 
 
 def train_one_step(pair):

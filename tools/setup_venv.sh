@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 fail() { echo "nepa_mm: error: $*" >&2; exit 1; }
 case $constraints in
-    constraints.txt | constraints-torch-2.12.txt) hosts=mm;;
+    constraints.txt | constraints-torch-2.12.txt) hosts=mm,detection;;
     constraints-openmmlab.txt) hosts=openmmlab;;
     *) fail "no file of pins | '$constraints' | choose constraints.txt, constraints-torch-2.12.txt or constraints-openmmlab.txt";;
 esac

@@ -87,7 +87,7 @@ def hold_back_onedl(execute: Execute, module: ModuleType) -> None:
 
         def once(message: str, *args, **kwargs) -> None:
             host.print_log = print_log
-            if message == NO_ONEDL:
+            if message.startswith(NO_ONEDL):
                 logging.getLogger('nepa_mm').debug(message)
             else:
                 print_log(message, *args, **kwargs)

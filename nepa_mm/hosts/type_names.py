@@ -12,7 +12,7 @@ from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
 KEYS = ('type', 'constructor', 'runner_type')  # of what a registry builds
-HOSTS = ('mmpretrain', 'mmseg')
+HOSTS = ('mmdet', 'mmpretrain', 'mmseg')
 # Whose classes mostly are registered by their own names, ours with our scope
 ROOTS = ('mmcv', 'mmengine', 'torch', *HOSTS, 'nepa_mm')
 

@@ -1,0 +1,42 @@
+# Mask R-CNN of laptop size on the demo's shapes in COCO's layout, from scratch or from the demo's pretraining.
+#
+#   python tools/demo/draw_coco.py data/shapes_coco
+#   python tools/train.py configs/detection/nepa_vit-mini-p8_mask-rcnn_1xb8-300i_shapes-112x144.py
+#
+# Hardware: 2 CPU cores.
+_base_ = ['../_base_/models/nepa_mask-rcnn.py', '../_base_/datasets/shapes_instance_112x144.py', '../_base_/detection_runtime.py']
+
+strides = [4, 8, 16, 32]  # of a patch of 8, twice, once and half the grid; and the region proposals' further one
+regions = dict(roi_layer=dict(sampling_ratio=2), out_channels=64, featmap_strides=strides[:3])
+model = dict(
+    backbone=dict(
+        arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
+        img_size=112,
+        patch_size=8,
+        init_cfg=None),
+    neck=dict(embed_dims=128, out_channels=64, scales=(2, 1, 0.5), num_outs=4),
+    rpn_head=dict(in_channels=64, feat_channels=64, num_convs=1, anchor_generator=dict(strides=strides)),
+    roi_head=dict(
+        bbox_roi_extractor=regions,
+        bbox_head=dict(
+            type='Shared2FCBBoxHead', in_channels=64, conv_out_channels=64, fc_out_channels=128, num_classes=6, norm_cfg=None),
+        mask_roi_extractor=regions,
+        mask_head=dict(num_convs=2, in_channels=64, conv_out_channels=64, num_classes=6)),
+    train_cfg=dict(
+        rpn=dict(sampler=dict(num=64)), rpn_proposal=dict(nms_pre=200, max_per_img=100),
+        rcnn=dict(sampler=dict(num=32))),
+    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100)))
+
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    clip_grad=dict(max_norm=1.0),
+    constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(layer_decay_rate=0.8))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=300),
+]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=300, val_interval=300)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=300))

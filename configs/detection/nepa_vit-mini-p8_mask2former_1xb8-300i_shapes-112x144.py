@@ -1,0 +1,49 @@
+# Mask2Former of laptop size on the demo's shapes in COCO's layout, from scratch or from the demo's pretraining.
+#
+#   python tools/demo/draw_coco.py data/shapes_coco
+#   python tools/train.py configs/detection/nepa_vit-mini-p8_mask2former_1xb8-300i_shapes-112x144.py
+#
+# Hardware: 2 CPU cores.
+_base_ = ['../_base_/models/nepa_mask2former.py', '../_base_/datasets/shapes_instance_112x144.py', '../_base_/detection_runtime.py']
+
+attention = dict(embed_dims=64, num_heads=4)
+ffn = dict(embed_dims=64, feedforward_channels=128)
+position = dict(num_feats=32)
+model = dict(
+    backbone=dict(
+        arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
+        img_size=112,
+        patch_size=8,
+        init_cfg=None),
+    neck=dict(embed_dims=128, out_channels=64, scales=(2, 1, 0.5), num_outs=4),  # strides 4 to 32
+    panoptic_head=dict(
+        in_channels=[64] * 4,
+        feat_channels=64,
+        out_channels=64,
+        num_things_classes=6,
+        num_queries=20,
+        pixel_decoder=dict(
+            norm_cfg=dict(num_groups=8),
+            encoder=dict(num_layers=1, layer_cfg=dict(self_attn_cfg=attention, ffn_cfg=ffn)),
+            positional_encoding=position),
+        positional_encoding=position,
+        transformer_decoder=dict(
+            num_layers=3, layer_cfg=dict(self_attn_cfg=attention, cross_attn_cfg=attention, ffn_cfg=ffn)),
+        loss_cls=dict(class_weight=[1.0] * 6 + [0.1])),
+    panoptic_fusion_head=dict(num_things_classes=6),
+    train_cfg=dict(num_points=1024),
+    test_cfg=dict(max_per_image=20))
+
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    clip_grad=dict(max_norm=1.0),
+    constructor='nepa_mm.LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(layer_decay_rate=0.8))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=300),
+]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=300, val_interval=300)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=300))
