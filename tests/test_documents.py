@@ -33,6 +33,7 @@ ELSEWHERE = {
     'tools/analysis_tools/benchmark_startup.py': 'test_benchmark_startup.py',
     'tools/analysis_tools/compare_curves.py': 'test_benchmark_loader.py',
     'tools/analysis_tools/dry_run.py': 'test_dry_run.py',
+    'tools/analysis_tools/measure_large_images.py': 'test_measure_large_images.py',
     'tools/analysis_tools/measure_segmentation.py': 'test_measure_segmentation.py',
     'tools/analysis_tools/run_ablations.py': 'test_run_ablations.py',
     'tools/dataset_converters/pack_images.py': 'test_pack_images.py',

@@ -202,3 +202,17 @@ def test_large_images_beside_label_maps_that_are_no_tiffs_are_said(scenes, tmp_p
     assert done.returncode == 0, done.stderr
     assert 'and is whole in memory for each crop, for 6 files are no TIFF, such as' in ' '.join(done.stdout.split())
     assert 'whole=False' not in (tmp_path / 'c.py').read_text()
+
+
+def test_a_pretraining_on_large_images_reads_crops(scenes, tmp_path):
+    done = forks.done('tools/new_config.py', 'pretrain', scenes / 'images', '--cpu', '--img-size', 16, '--patch-size', 4, '-o',
+                      tmp_path / 'c.py', before='import nepa_mm.datasets.tiff_windows as t; t.LARGE = 5000')
+    assert done.returncode == 0, done.stderr
+    assert 'images are large: crops, up to 4 times their size in the model, are read' in ' '.join(done.stdout.split())
+    load, crop, _ = Config.fromfile(tmp_path / 'c.py').train_dataloader.dataset.pipeline
+    most = 64**2 / 302 / 260  # of the pixels of the median image
+    assert not load.whole and crop.size == 16 and crop.scale == pytest.approx((0.08 * most, most), rel=0.05)
+    done = forks.done('tools/train.py', tmp_path / 'c.py', '--work-dir', tmp_path / 'w', '--cfg-options',
+                      'train_cfg.max_epochs=1', 'param_scheduler.warmup=0', 'train_dataloader.num_workers=0',
+                      'train_dataloader.persistent_workers=False')
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -4,11 +4,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nepa_mm.datasets.tiff_windows import is_large
+
 from .config_files import base_lines, call, code, header, text_of
 from .files import image_files
 from .machine import Cost
 from .mask_pairs import Named
 from .task import Task
+
+CROPS = 4  # of large images: the side of the largest crops, in sides of what they are scaled to; of usual ones all of an image
 
 
 @dataclass
@@ -60,6 +64,9 @@ class Pretraining(Task):
         super().__init__(**kwargs)
         self.found, self.full, self.images = found, self.machine.is_gpu, len(found.paths)
         self.goes_on = self.start.address is not None
+        self.are_large = any(is_large(picture.path) for picture in self.pictures.sound)
+        if self.are_large:
+            self.remarks.append(f'images are large: crops, up to {CROPS} times their size in the model, are read from the files')
         if found.folder is None:
             self.files.lists['train.txt'] = ''.join(f'{path.relative_to(found.root)}\n' for path in found.paths)
 
@@ -98,13 +105,18 @@ class Pretraining(Task):
 
     def pipeline_lines(self) -> list[str]:
         """The pipeline, where images or their size are not the base's."""
-        steps = '_base_.train_pipeline'
-        if self.size != 224:
-            steps = f"dict(step, size={self.size}) if 'size' in step else step for step in {steps}"
+        steps, changes = '_base_.train_pipeline', {} if self.size == 224 else dict(size=self.size)
+        if self.are_large:
+            width, height = self.pictures.size
+            most = min((CROPS * self.size) ** 2 / (width * height), 1.)
+            changes['scale'] = tuple(float(f'{share:.2g}') for share in (0.08 * most, most))
+        if changes:
+            settings = ', '.join(f'{name}={value}' for name, value in changes.items())
+            steps = f"dict(step, {settings}) if 'size' in step else step for step in {steps}"
         if self.bands is not None:
-            inside = f'*({steps}[1:])' if self.size != 224 else f'*{steps}[1:]'
-            return [f'train_pipeline = [{code(self.load)}, {inside}]']
-        return [f'train_pipeline = [{steps}]'] if self.size != 224 else []
+            load = dict(self.load, whole=False) if self.are_large else self.load
+            return [f'train_pipeline = [{code(load)}, *{f"({steps}[1:])" if changes else f"{steps}[1:]"}]']
+        return [f'train_pipeline = [{steps}]'] if changes else []
 
     def model_lines(self) -> list[str]:
         """Of the model."""

@@ -141,8 +141,10 @@ class LoadImage(LoadImageFromFile):
             reason = f'{type(error).__name__}: {" ".join(str(error).split())}'  # OpenCV's has several lines
             if isinstance(error, UnidentifiedImageError):  # Pillow's names a place in memory
                 reason = f'{len(given)} bytes of no format that Pillow knows'
-            raise DataError(f'it cannot be read as an image ({reason})', where, 'mend the file or take it out of the dataset'
-                            ) from error
+            remedy = 'mend the file or take it out of the dataset'
+            if isinstance(error, Image.DecompressionBombError):
+                remedy = 'cut it into pieces, or save it as a tiled TIFF, of which windows are read (docs/dense_prediction.md)'
+            raise DataError(f'it cannot be read as an image ({reason})', where, remedy) from error
 
     def _rgb(self, content: bytes, where: str) -> np.ndarray | None:
         pixels = self._tried(partial(self._decode, where=where), content, where)

@@ -200,3 +200,10 @@ def test_other_ways_to_load(tmp_path, color_type, backend):
     windows = load.windows(str(tmp_path / 'a.tif'))
     assert windows.shape == whole.shape and windows.dtype == whole.dtype
     np.testing.assert_array_equal(windows[5:77, 9:100], whole[5:77, 9:100])
+
+
+def test_an_image_that_is_too_large_for_pillow_says_what_to_do(tmp_path, monkeypatch):
+    Image.open(image(tmp_path / 'a.tif')).save(tmp_path / 'a.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    with pytest.raises(DataError, match=r"DecompressionBombError: .* \| img_path='.*a.png' \| cut it into pieces, or save"):
+        LoadImage(whole=False)(dict(img_path=str(tmp_path / 'a.png')))
