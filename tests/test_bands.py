@@ -129,3 +129,10 @@ def test_features_neighbours_and_pages(project):
     code, said = start(folder, ROOT / 'tools/visualization/vis_nepa.py', 'photo.png', 'work_dirs/pretrained/epoch_1.pth', '-o',
                        'other.png')
     assert code == 3 and re.search(rf"it has 3 channels, not {channels} \| img_path='photo.png' \| ", said)
+
+
+def test_a_test_that_would_draw_by_hooks_of_rgb_is_refused(project):
+    folder, _, _ = project
+    code, said = start(folder, ROOT / 'tools/test.py', 'labels.py', 'work_dirs/labels/iter_2.pth', '--show-dir', 'drawn')
+    assert code == 2 and ' | --show-dir | classify_images.py --show-dir and segment_images.py --out-dir ' in said
+    assert not (folder / 'drawn').exists()

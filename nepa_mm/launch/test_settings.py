@@ -82,6 +82,10 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
     if hook is None:
         raise ConfigError('--show and --show-dir need it in the config', 'default_hooks.visualization',
                           'add it, or leave them out')
+    if any(step.get('channels') for key, dataset in datasets_of(cfg, ('test', )) for _, step in steps_of(dataset, key)):
+        raise ConfigError('the hook of mmpretrain and mmseg draws RGB, and images are read with channels of their own',
+                          '--show-dir' if args.show_dir else '--show', 'classify_images.py --show-dir and segment_images.py '
+                          '--out-dir in tools/inference draw them, and the report shows the worst and the best')
     hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
     if cfg.get('default_scope') == 'mmseg':
         hook.draw = True

@@ -1,5 +1,6 @@
 """What is chosen for a GPU, for a CPU, and instead of it by options."""
 import pytest
+from drawn_bands import bands
 from drawn_data import class_folders
 from mask_layouts import LAYOUTS
 from own_configs import GPU, written
@@ -67,3 +68,25 @@ def test_pretraining_on_a_gpu(data, monkeypatch):
     assert cfg.param_scheduler.warmup == 40 and cfg.auto_scale_lr.base_batch_size == 8
     assert cfg.train_dataloader.dataset.data_prefix == ''
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(3e-4 * 8 / 256, rel=0.01)
+
+
+def test_bands_on_a_gpu(data, monkeypatch, capsys):
+    """The released weights of RGB are adapted, the patch embedding trains, and steps for RGB are left out, with a line."""
+    for i in range(8):
+        bands(data / f'{"ab"[i % 2]}/{i}.tif', 4, size=(240, 230))
+    cfg = written(monkeypatch, 'classification', on=GPU)
+    assert cfg.model.backbone.init_cfg.checkpoint == 'hf:SixAILab/nepa-base-patch14-224' and cfg.model.backbone.in_channels == 4
+    assert cfg.model.backbone.frozen_stages == -1 and len(cfg.model.data_preprocessor.mean) == 4
+    assert not cfg.model.data_preprocessor.to_rgb
+    assert [step.type for step in cfg.train_dataloader.dataset.pipeline] == [
+        'nepa_mm.LoadImage', 'nepa_mm.RandomResizedCropFlip', 'PackInputs']
+    assert [step.type for step in cfg.val_dataloader.dataset.pipeline] == [
+        'nepa_mm.LoadImage', 'nepa_mm.ResizeEdge', 'CenterCrop', 'PackInputs'] and cfg.test_pipeline[1].scale == 256
+    printed = ' '.join(capsys.readouterr().out.replace('│', ' ').split())
+    assert 'RandAugment and random erasing are left out: they are for RGB of 8 bits' in printed
+    assert '4 x uint16 8; mean' in printed and 'the patch embedding of RGB is repeated for them, as timm does' in printed
+    (data.parent / 'own.py').unlink()
+    cfg = written(monkeypatch, 'pretrain', on=GPU)
+    assert cfg.train_dataloader.dataset.pipeline[0] == dict(type='nepa_mm.LoadImage', channels=4)
+    assert [step.type for step in cfg.train_pipeline[1:]] == ['nepa_mm.RandomResizedCropFlip', 'nepa_mm.PackPixels']
+    assert cfg.model.backbone.in_channels == 4 and cfg.model.data_preprocessor.compile

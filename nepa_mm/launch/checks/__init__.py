@@ -13,11 +13,11 @@ from .loop import check_loop
 from .machine import check_checkpoints, check_device
 from .metrics import check_best, check_metrics
 from .numbers import check_frozen, check_numbers
-from .pipelines import check_decoding, check_timm_pixels
+from .pipelines import check_channels, check_decoding, check_timm_pixels
 from .segmentation import check_segmentor
 
 SETTINGS = (check_numbers, check_frozen, check_loop, check_metrics, check_best, check_segmentor, check_timm_pixels,
-            check_decoding)
+            check_decoding, check_channels)
 MACHINE = (check_checkpoints, check_device)
 DATA = (check_data, )
 

@@ -1,4 +1,7 @@
-"""Whether what a step of a pipeline leaves to others is done there: decoding to the next step, timm's pixels to the device."""
+"""Whether what a step of a pipeline leaves to others is done there: decoding to the next step, timm's pixels to the device.
+
+And whether the model takes the channels that a loader gives.
+"""
 from mmengine.config import Config
 
 from nepa_mm.errors import ConfigError
@@ -27,6 +30,31 @@ def check_decoding(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
                 what = 'images' if name_of(step) == 'LoadImage' else 'label maps'
                 raise ConfigError(f'False leaves {what} encoded, which {name_of(following) or "nothing"} does not take',
                                   f'{place}.whole', f'set whole=True, or let nepa_mm.{" or nepa_mm.".join(TAKE_ENCODED)} follow')
+
+
+def check_channels(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
+    """Images that are not RGB need a backbone of their channels, as many means, and no swap.
+
+    Raises:
+        ConfigError: If something else is there, which would fail in the first step, or see bands in another order in silence.
+    """
+    model = cfg.get('model') or {}
+    backbone, preprocessor = model.get('backbone') or {}, model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    for key, dataset in datasets_of(cfg, splits):
+        for place, step in steps_of(dataset, key):
+            channels = step.get('channels') if name_of(step) == 'LoadImage' else None
+            if channels is None:
+                continue
+            said, remedy = f', and {place}.channels is {channels}', 'set all to the channels of the images'
+            if name_of(backbone) == 'NEPAViT' and backbone.get('in_channels', 3) != channels:
+                raise ConfigError(f'{backbone.get("in_channels", 3)}{said}', 'model.backbone.in_channels', remedy)
+            for name in ('mean', 'std'):
+                if preprocessor.get(name) is not None and len(preprocessor[name]) not in (1, channels):
+                    raise ConfigError(f'{len(preprocessor[name])} numbers{said}', f'model.data_preprocessor.{name}', remedy)
+            for name in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'):
+                if preprocessor.get(name) and channels > 1:
+                    raise ConfigError(f'True swaps channels{said}, in the order of the files', f'model.data_preprocessor.{name}',
+                                      'set it to False')
 
 
 def check_timm_pixels(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:

@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from nepa_mm.errors import ConfigError
-from nepa_mm.launch.checks.pipelines import check_decoding, check_timm_pixels
+from nepa_mm.launch.checks.pipelines import check_channels, check_decoding, check_timm_pixels
 from tiny import ROOT
 
 
@@ -63,3 +63,20 @@ def test_recipes_agree_and_what_would_train_on_other_pixels_is_refused():
     check_timm_pixels(cfg, ('val', ))
     cfg.train_dataloader.dataset.pipeline[1].on_device = False
     check_timm_pixels(cfg)
+
+
+@pytest.mark.parametrize('model, message', [
+    (dict(backbone=dict(type='nepa_mm.NEPAViT')), r'^3, and train_dataloader.*.0.channels is 4 \| model.backbone.in_channels'),
+    (dict(data_preprocessor=dict(mean=[0.] * 3, std=[1.] * 4)), r'^3 numbers, and .* is 4 \| model.data_preprocessor.mean \| '),
+    (dict(data_preprocessor=dict(mean=[0.] * 4, std=[1.] * 3)), r'^3 numbers, and .* is 4 \| model.data_preprocessor.std \| '),
+    (dict(data_preprocessor=dict(bgr_to_rgb=True)), r'^True swaps channels, and .* \| model.data_preprocessor.bgr_to_rgb \| set'),
+])
+def test_a_model_takes_the_channels_that_are_loaded(model, message):
+    def config(**load):
+        fits = dict(backbone=dict(type='nepa_mm.NEPAViT', in_channels=4), data_preprocessor=dict(mean=[0.] * 4, std=[1.] * 4))
+        return Config(dict(model=dict(fits, **model), train_dataloader=dict(dataset=dict(
+            pipeline=[dict(type='nepa_mm.LoadImage', **load)]))))
+
+    with pytest.raises(ConfigError, match=message):
+        check_channels(config(channels=4))
+    check_channels(config())
