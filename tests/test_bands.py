@@ -136,3 +136,32 @@ def test_a_test_that_would_draw_by_hooks_of_rgb_is_refused(project):
     code, said = start(folder, ROOT / 'tools/test.py', 'labels.py', 'work_dirs/labels/iter_2.pth', '--show-dir', 'drawn')
     assert code == 2 and ' | --show-dir | classify_images.py --show-dir and segment_images.py --out-dir ' in said
     assert not (folder / 'drawn').exists()
+
+
+def with_nan(folder):
+    tifffile.imwrite(folder / 'data/9.tif', np.full((4, 40, 50), np.nan, np.float32), photometric='minisblack')
+
+
+def with_palette(folder):
+    Image.new('P', (50, 40)).save(folder / 'data/9.png')
+
+
+@pytest.mark.parametrize('add, options, message', [
+    (lambda folder: bands(folder / 'data/9.tif', 12), [], 'it has 12 x uint16, and 4 others 4 x uint16: a training takes'),
+    (with_nan, [], '8000 of 8000 values are no finite numbers (NaN or infinite)'),
+    (with_palette, [], 'it has RGB, and 4 others 4 x uint16'),
+    (with_palette, ['--channels', 4], 'numbers of a palette, which are no values of bands'),
+])
+def test_images_that_do_not_belong_end_the_command_in_a_line(tmp_path, add, options, message):
+    for i in range(4):
+        bands(tmp_path / f'data/{i}.tif', 4)
+    add(tmp_path)
+    before = sorted(tmp_path.rglob('*'))
+    command = [ROOT / 'tools/new_config.py', 'pretrain', 'data', '-o', 'own.py', '--cpu', '--memory', 8, *options]
+    code, said = start(tmp_path, *command)
+    line = next(line for line in said.splitlines() if line.startswith('nepa_mm: error'))
+    assert code == 3 and line.startswith('nepa_mm: error: 1 of 5 files cannot be loaded: ' + message), said
+    assert line.endswith('| mend them, or add --leave-out-broken') and ' | data/9.' in line
+    assert sorted(tmp_path.rglob('*')) == before
+    run(tmp_path, *command, '--leave-out-broken')
+    assert (tmp_path / 'own_train.txt').read_text().split() == [f'{i}.tif' for i in range(4)]

@@ -117,8 +117,6 @@ class LoadImage(LoadImageFromFile):
     @property
     def decoder(self) -> str:
         """What decodes JPEGs, for a person."""
-        if self.channels is not None:
-            return f'tifffile, imagecodecs or Pillow ({self.channels} channels as they are)'
         if self.imdecode_backend != 'pillow':
             return f'{self.imdecode_backend} (imdecode_backend)'
         if self.color_type != 'color':

@@ -71,7 +71,7 @@ class CheckDatasetsHook(Hook):
 def decoders_of(dataset: Dataset) -> list[str]:
     """What decodes JPEGs, for a person; nothing where images are not loaded by ours."""
     steps = [step for part in wrapped_datasets(dataset) for step in transforms_in(getattr(part, 'pipeline', None))]
-    return sorted({step.decoder for step in steps if isinstance(step, LoadImage)})
+    return sorted({step.decoder for step in steps if isinstance(step, LoadImage) and step.channels is None})
 
 
 def is_supervised(model: nn.Module) -> bool:
