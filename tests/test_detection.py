@@ -2,6 +2,7 @@
 import json
 import re
 
+import mmengine
 import numpy as np
 import pytest
 import torch
@@ -76,9 +77,16 @@ def test_a_training_resumes_with_the_same_bits_and_its_checkpoint_tests_alike(co
     half = read_checkpoint(tmp_path / 'whole/iter_2.pth')['state_dict']
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert not all(torch.equal(whole[name], half[name]) for name in whole)
-    said = run(tmp_path, ROOT / 'tools/test.py', config, 'whole/iter_4.pth', '--work-dir', 'test', *settings, imported='mmdet')
+    said = run(tmp_path, ROOT / 'tools/test.py', config, 'whole/iter_4.pth', '--work-dir', 'test', '--out', 'found.pkl',
+               '--show-dir', 'drawn', *settings, imported='mmdet')
     validated, tested = (re.search(r'coco/bbox_mAP: (\S+) .*coco/segm_mAP: (\S+) ', text) for text in (printed, said))
     assert validated.groups() == tested.groups()
+    assert {path.name for path in (tmp_path / 'drawn').iterdir()} == {'00000.jpg', '00001.jpg', '00002.jpg'}
+    found = mmengine.load(tmp_path / 'found.pkl')
+    assert [each['img_id'] for each in found] == [0, 1, 2]
+    for each in found:
+        instances = each['pred_instances']
+        assert len(instances['scores']) == len(instances['bboxes']) == len(instances['masks']) <= 100
 
 
 def test_the_truth_has_a_precision_of_one_and_half_of_it_less(drawn, scope):

@@ -1,4 +1,4 @@
-"""Test a checkpoint: classification or segmentation.
+"""Test a checkpoint: classification, segmentation or detection.
 
 It ends with a table of classes, worst first, and of what they were taken for. The same with pictures of the worst and the best
 images is in report.html beside the log, or where --out-html says.
@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run(parser)
     parser.add_argument('checkpoint', help='checkpoint file; raw:FILE or ema:FILE for its raw or averaged weights')
-    parser.add_argument('--out', help='predictions: a .pkl file for classification, a folder of label maps for segmentation')
+    parser.add_argument('--out', help='predictions: a folder of label maps for segmentation, a .pkl file for all else')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out holds; metrics go to a .json or .pkl file')
     parser.add_argument('--out-html', metavar='FILE',
                         help='report with pictures, one .html file that needs nothing else; default: report.html beside the log')

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
+from mmengine.registry import METRICS
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
@@ -20,6 +21,8 @@ def write_predictions(runner: Runner, cfg: Config, args: argparse.Namespace) -> 
         require_names(runner.test_loop.dataloader.dataset, '--out' if kind == 'maps' else '--show-dir')
     if kind == 'scores':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    if kind == 'instances':  # masks as RLE
+        runner.test_evaluator.metrics.append(METRICS.build(dict(type='mmdet.DumpDetResults', out_file_path=args.out)))
 
 
 def require_names(dataset: Dataset, option: str) -> None:

@@ -1,5 +1,6 @@
 """What the command line of ``tools/test.py`` makes of a config."""
 import argparse
+import os
 from pathlib import Path
 
 from mmengine.config import Config
@@ -25,8 +26,9 @@ def set_test(cfg: Config, args: argparse.Namespace) -> None:
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     kind = predictions(cfg, args)
-    if kind == 'scores' and not args.out.endswith('.pkl'):
-        raise ConfigError(f'{args.out}: predictions of a classifier go to a .pkl file', '--out',
+    if kind in ('scores', 'instances') and not args.out.endswith('.pkl'):
+        model = dict(scores='classifier', instances='detector')[kind]
+        raise ConfigError(f'{args.out}: predictions of a {model} go to a .pkl file', '--out',
                           'end it so; for a .json add --out-item metrics')
     if kind == 'maps':
         require_new(folder=Path(args.out))
@@ -70,14 +72,14 @@ def leave_labels(cfg: Config) -> None:
 
 
 def predictions(cfg: Config, args: argparse.Namespace) -> str | None:
-    """What --out is for: label 'maps' of a segmentation, 'scores' of a classification, or None of the predictions."""
+    """What --out is for: label 'maps' of a segmentation, 'instances' of a detection, 'scores' of a classification, or None."""
     if not args.out or args.out_item == 'metrics':
         return None
-    return 'maps' if cfg.get('default_scope') == 'mmseg' else 'scores'
+    return dict(mmseg='maps', mmdet='instances').get(cfg.get('default_scope'), 'scores')
 
 
 def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
-    """Switch on the visualization hook of mmpretrain or mmseg, which name their settings differently."""
+    """Switch on the visualization hook of mmpretrain, mmseg or mmdet, which name their settings differently."""
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
         raise ConfigError('--show and --show-dir need it in the config', 'default_hooks.visualization',
@@ -91,6 +93,8 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
         hook.draw = True
         if args.show_dir:
             cfg.visualizer = dict(cfg.get('visualizer') or dict(type='SegLocalVisualizer'), save_dir=args.show_dir)
+    elif cfg.get('default_scope') == 'mmdet':
+        hook.update(draw=True, test_out_dir=args.show_dir and os.path.abspath(args.show_dir))  # else in the work dir
     else:
         hook.update(enable=True, out_dir=args.show_dir)
 
