@@ -374,6 +374,11 @@ PAIRS += [
         ('Mask2FormerHead', MASK2FORMER, PYRAMID, [0, 1, 2, 3], {}, 'mmdet.models'),
         ('Mask2FormerHead on SimplePyramid', MASK2FORMER, SEG_HEADS['UPerHead on SimplePyramid'][1], [3], {}, 'mmdet.models'),
         ('MaskFormerHead', MASKFORMER, PYRAMID, [0, 1, 2, 3], {}, 'mmdet.models')]]
+PAIRS += [
+    Pair(SEGMENTATION, 'PaddedEncoderDecoder, with `nepa_mm.ops`', head['type'], segmentor(
+        'nepa_mm.PaddedEncoderDecoder', head, None, segmentation_backbone('padded_featmap', out_indices=[3])), 'segmentation',
+        scope='mmseg', needs='mmcv.ops')
+    for head in (seg_head('CCHead'), seg_head('PSAHead', mask_size=(7, 7)))]
 PAIRS += [Pair(SEGMENTATION, 'EncoderDecoder', name, None, outcome=f'not tried: {why}') for name, why in [
     ('PIDHead', 'takes branches of a backbone of its own'), ('DDRHead', 'takes branches of a backbone of its own'),
     ('SideAdapterCLIPHead', 'takes CLIP beside the backbone'), ('VPDDepthHead', 'predicts depth')]]

@@ -30,7 +30,7 @@ def counted(cfg: Config, known: dict) -> dict:
     else:
         facts['Iterations'] = loop.max_iters
     facts['Batch Size'] = (cfg.get('auto_scale_lr') or {}).get('base_batch_size', cfg.train_dataloader.batch_size)
-    if cfg.default_scope != 'mmdet':  # whose multiply-adds depend on what is found
+    if cfg.default_scope != 'mmdet' and 'pixel_decoder' not in cfg.model.get('decode_head', ()):  # mmdet's take no image alone
         model = without_checkpoints(cfg).model  # which change no shape
         key = json.dumps({name: part for name, part in model.items() if name not in ('train_cfg', 'test_cfg')}, default=str)
         if key not in known:
