@@ -21,7 +21,8 @@ SOURCE = Path(__file__).with_suffix('.c')
 FLAGS = ('-O3', '-march=native', '-ffp-contract=off', '-fPIC', '-shared')
 PILLOW = int(Image.__version__.partition('.')[0])
 BICUBIC, BILINEAR = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR
-SIZES = (((90, 70), (40, 30)), ((40, 300), (33, 60)), ((30, 20), (64, 96)), ((33, 50), (33, 20)), ((50, 33), (20, 33)))
+SIZES = (((90, 70), (40, 30)), ((40, 300), (33, 60)), ((30, 20), (64, 96)), ((33, 50), (33, 20)), ((50, 33), (20, 33)),
+         ((3, 400), (20, 60)))
 MATRICES = ((1, 0.23, 0, 0, 1, 0), (1, 0, 0, -0.3, 1, 0), (1, 0, 13.7, 0, 1, 0), (1, 0, 0, 0, 1, -9.4),
             (0.94, 0.34, -7.1, -0.34, 0.94, 5.3))
 
@@ -124,15 +125,19 @@ def resize_into(result: np.ndarray, kernels: ctypes.CDLL, pixels: np.ndarray, wh
     if pixels.strides[1:] != (3, 1):
         pixels = np.ascontiguousarray(pixels)
     width, height = whole[2:]
-    # Since its version 13 Pillow begins with the height where that shrinks much more than the width
-    shrinks = height - size[1]
-    down_first = int(PILLOW >= 13 and shrinks > 0 and shrinks > 2 * (width - size[0]))
+    down_first = int(begins_with_height(width, height, size))
     left, top = whole[:2]
     done = kernels.nepa_resize(
         address(pixels), ctypes.c_long(pixels.strides[0]), left, top, pixels.shape[1], pixels.shape[0], width, height, *size,
         *box, down_first, *(how or (0, 0, 0)), address(result))
     if not done:
         raise MemoryError(f'to resize {pixels.shape} of an image of {width}x{height} pixels')
+
+
+def begins_with_height(width: int, height: int, size: tuple[int, int]) -> bool:
+    """Whether Pillow does: before its version 13 with very tall images alone, since then where the height shrinks much more."""
+    shrinks = height - size[1]
+    return shrinks > 0 and (height > 100 * width if PILLOW < 13 else shrinks > 2 * (width - size[0]))
 
 
 def needed(inputs: int, outputs: int, first: int, count: int) -> tuple[int, int]:

@@ -22,7 +22,8 @@ def kernels():
 
 def pictures() -> list[np.ndarray]:
     """Noise of many shapes, of which every other one is smooth: there is more to round where a pixel is like the next."""
-    shapes = [*RANDOM.integers(1, 600, (40, 2)).tolist(), [1, 1], [1, 500], [500, 1], [2, 3], [224, 224], [600, 224], [224, 600]]
+    shapes = [*RANDOM.integers(1, 600, (40, 2)).tolist(), [1, 1], [1, 500], [500, 1], [2, 3], [224, 224], [600, 224], [224, 600],
+              [500, 3], [100, 1], [301, 3]]
     noise = [NOISE[:height, :width].copy() for height, width in shapes]
     return [np.asarray(Image.fromarray(image[:9, :9]).resize(image.shape[1::-1], BICUBIC)) if i % 2 else image
             for i, image in enumerate(noise)]
