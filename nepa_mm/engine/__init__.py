@@ -7,6 +7,7 @@ from .hooks.hang_watch import HangWatchHook
 from .hooks.interruptions import LoaderFaultsHook, StopOnSignalHook
 from .hooks.layer_lr_hook import LayerLRHook
 from .hooks.log_later import PatientRuntimeInfoHook
+from .hooks.online_probe_hook import OnlineProbeHook
 from .hooks.progress_hook import ProgressHook
 from .hooks.query_patches_hook import QueryPatchesHook
 from .hooks.report_hook import ReportHook

@@ -1,5 +1,6 @@
 from importlib import import_module
 
+from .feature_rank import LiDAR, RankMe
 from .feature_val_loop import FeatureValLoop
 from .knn_accuracy import KNNAccuracy, knn_predict
 

@@ -1,6 +1,9 @@
 """The method, and what it is mixed with; configs name the classes with the prefix ``nepa_mm.``."""
 from importlib import import_module
 
+from .beyond.multi_embedding_loss import MultiEmbeddingLoss
+from .beyond.projected_losses import ProjectedLosses, Projector
+from .beyond.sigreg import SIGReg
 from .causal_backbone import CausalBackbone, check_causal
 from .dense.simple_pyramid import SimplePyramid
 from .fused_preprocessor import FusedSelfSupDataPreprocessor

@@ -6,11 +6,12 @@ import torch
 from mmpretrain.models import BaseSelfSupervisor
 from torch import Tensor, nn
 
-from nepa_mm.errors import ConfigError
+from nepa_mm.errors import ConfigError, checked_choice
 from nepa_mm.registry import MODELS
 
 from .causal_backbone import check_protocol
 from .next_embedding_loss import NextEmbeddingLoss
+from .normalised_patches import normalised_patches
 
 
 @MODELS.register_module()
@@ -26,14 +27,15 @@ class NEPA(BaseSelfSupervisor):
         head: Config or module of the loss; a plain :class:`NextEmbeddingLoss` when not given.
         mask_ratio: Share of patch embeddings replaced by a learned token in the input, never in the target
             (Table 1c; the paper's best is 0).
+        target: 'embedding' of each patch, as in the paper, or 'normalised': of the patch without its mean and contrast.
         **kwargs: ``data_preprocessor``, ``init_cfg``, ... of mmpretrain's ``BaseSelfSupervisor``.
 
     Raises:
-        ConfigError: For a ``mask_ratio`` out of range, or a backbone that lacks one of the methods.
+        ConfigError: For a ``mask_ratio`` out of range, an unknown ``target``, or a backbone that lacks one of the methods.
     """
 
     def __init__(self, backbone: dict | nn.Module, head: dict | nn.Module | None = None, mask_ratio: float = 0.,
-                 **kwargs) -> None:
+                 target: str = 'embedding', **kwargs) -> None:
         if not 0 <= mask_ratio < 1:
             raise ConfigError(f'{mask_ratio} is not in [0, 1), the share of patches hidden from the input', 'mask_ratio',
                               'give a share, such as 0.4')
@@ -43,7 +45,10 @@ class NEPA(BaseSelfSupervisor):
                 'type': 'nepa_mm.FusedSelfSupDataPreprocessor', **(kwargs.get('data_preprocessor') or {})}
         super().__init__(backbone, head=head or NextEmbeddingLoss(), **kwargs)
         check_protocol(self.backbone)
-        self.mask_ratio = mask_ratio
+        self.mask_ratio, self.target = mask_ratio, checked_choice('target', target, ('embedding', 'normalised'))
+        if target == 'normalised' and not isinstance(getattr(self.backbone, 'patch_size', None), int):
+            raise ConfigError(f"'normalised' needs patch_size, which {type(self.backbone).__name__} does not have", 'target',
+                              'use nepa_mm.NEPAViT')
         if mask_ratio:
             self.mask_token = nn.Parameter(torch.zeros(1, 1, self.backbone.embed_dims))
 
@@ -51,7 +56,13 @@ class NEPA(BaseSelfSupervisor):
         """Next-embedding loss of normalised images [B, 3, H, W], beside numbers that show the health of training."""
         z = self.backbone.embed(inputs)  # [B, L, D]
         z_hat = self.backbone.predict(self.mask(z), inputs.shape[-2:])  # [B, L, D]
-        return self.head(z_hat, z)
+        return self.head(z_hat, self.targets(inputs, z))
+
+    def targets(self, inputs: Tensor, z: Tensor) -> Tensor:
+        """What is to be predicted, [B, L, D]: the embeddings z, or those of the same patches without mean and contrast."""
+        if self.target == 'embedding':
+            return z
+        return self.backbone.embed(normalised_patches(inputs, self.backbone.patch_size))
 
     def mask(self, z: Tensor) -> Tensor:
         """Replace ``mask_ratio`` of the patch embeddings of each image by the mask token; [CLS] stays."""

@@ -11,6 +11,7 @@ from torch.torch_version import TorchVersion
 
 from nepa_mm import NEPA, NEPAViT, NextEmbeddingLoss, get_model
 from nepa_mm.errors import ConfigError
+from nepa_mm.models import MultiEmbeddingLoss, SIGReg
 from nepa_mm.models import compiled as module
 from nepa_mm.models.block import Block, rotations_of_all
 from tiny import GOLDEN, GOLDEN_PRETRAINING, TINY, assert_golden_gradients, golden_tensors, needs_golden, randomize
@@ -217,3 +218,18 @@ def test_checkpointed_blocks_are_refused_where_torch_cannot_compile_them(monkeyp
 def test_errors_stay_one_line(backend):
     with pytest.raises(ConfigError, match='^an image of 1 token has no next one'):
         NextEmbeddingLoss(compile=True).train()(torch.randn(2, 1, 8), torch.randn(2, 1, 8))
+
+
+@pytest.mark.parametrize('loss', [
+    MultiEmbeddingLoss(16, num_predictions=3, distance='infonce'), MultiEmbeddingLoss(16, distance='mse', stop_grad=False),
+    SIGReg(num_projections=8)], ids=['infonce of 3', 'mse', 'SIGReg'])
+def test_losses_after_nepa_compile_as_one_graph_to_the_same_numbers(loss):
+    """Directions of SIGReg are the same in both, as graphs that are not made into kernels draw them from torch itself."""
+    p, z = torch.randn(2, 5, 16), torch.randn(2, 5, 16)
+    results = []
+    for forward in (type(loss).forward.__wrapped__, torch.compile(type(loss).forward.__wrapped__, backend='eager', fullgraph=True)):
+        torch.manual_seed(0)
+        results.append(forward(loss, p, z))
+    assert results[0].keys() == results[1].keys()
+    for name, number in results[0].items():
+        torch.testing.assert_close(results[1][name], number, msg=name)

@@ -39,4 +39,4 @@ class SupervisedNEPA(NEPA):
         z_hat = self.backbone.predict(self.mask(z), inputs.shape[-2:])  # [B, L, D]
         features = z_hat[:, self.backbone.num_extra_tokens:].mean(dim=1)  # [B, D]
         supervised = self.cls_head.loss((features, ), data_samples)
-        return {**self.head(z_hat, z), **{f'cls_{name}': value for name, value in supervised.items()}}
+        return {**self.head(z_hat, self.targets(inputs, z)), **{f'cls_{name}': value for name, value in supervised.items()}}
