@@ -120,7 +120,7 @@ def tool(work, monkeypatch):
     (work / 'docs/evidence').mkdir(parents=True)
     page.write_text('before\n<!-- results of short -->\nold\n<!-- end of results -->\nafter\n<!-- end of results -->\n')
     globals_ = tool['main'].__globals__
-    globals_.update(EXPERIMENTS={'short': lambda: rows}, PAGE=page)
+    globals_.update(EXPERIMENTS={'short': lambda: rows}, DOCS=page.parent)
 
     for name in ('OMP_NUM_THREADS', 'TIMM_FUSED_ATTN'):  # what it sets for its trainings, and no other test is to see
         monkeypatch.setenv(name, '1')

@@ -1,4 +1,4 @@
-"""Run an experiment of docs/evidence.md: small trainings on CIFAR-10 or CamVid, each by several seeds, and their table.
+"""Run an experiment of docs/evidence.md or docs/beyond.md: small trainings on CIFAR-10 or CamVid, each by several seeds, and their table.
 
     python tools/analysis_tools/run_evidence.py pretraining --jobs 2
 
@@ -17,7 +17,7 @@ from nepa_mm.analysis.runs.experiment import Row, Training
 from nepa_mm.analysis.runs.paper_figures import figure
 from nepa_mm.errors import run_command
 
-PAGE = Path(__file__).resolve().parents[2] / 'docs/evidence.md'
+DOCS = Path(__file__).resolve().parents[2] / 'docs'
 
 SMALL = 'evidence/nepa_vit-micro-p4_1xb64-coslr'
 SHORT = 'evidence/nepa_vit-micro-p4_1xb32-amp-coslr'
@@ -214,8 +214,38 @@ def camvid() -> list[Row]:
     ]
 
 
+# What came after NEPA, docs/beyond.md
+
+def beyond() -> list[Row]:
+    """Other losses and targets in NEPA's place: top-1 with 10 % of the labels, and of a linear classifier on frozen features."""
+    probe = f'{SMALL}-1e_cifar10-32px-linear.py'
+
+    def loss(**settings) -> tuple[str, ...]:
+        settings = dict(type='nepa_mm.MultiEmbeddingLoss', embed_dims=64, **settings)
+        return tuple(f'model.head.{key}={value}' for key, value in settings.items())
+
+    def row(name: str, source: str, start: Training) -> Row:
+        return Row(name, source, {
+            '10 %': finetuned(f'from_{start.name}', '10 %', start),
+            'linear': (Training(f'linear_{start.name}', probe, start=start), TOP1)})
+
+    def changed(name: str, *options: str) -> Training:
+        return Training(name, NEPA.config, options=options)
+
+    return [
+        row('**NEPA**', '83.1', NEPA),
+        row('next 4', '', changed('next4', *loss(num_predictions=4))),
+        row('all that follow, 64', '', changed('next64', *loss(num_predictions=64))),
+        row('mean squared error', '82.6', changed('mse', *loss(distance='mse'))),
+        row('InfoNCE', '81.7', changed('infonce', *loss(distance='infonce'))),
+        row('target without mean and contrast', '', changed('normalised', 'model.target=normalised')),
+        row('SIGReg, no stop-gradient', '', Training('sigreg', f'{SMALL}-8e_cifar10-32px-sigreg.py')),
+        row('MAE', '', MAE),
+    ]
+
+
 EXPERIMENTS = {function.__name__: function for function in (
-    pretraining, targets, table1a, longer, table1b, table1c, table1de, linear, epochs, sizes, camvid)}
+    pretraining, targets, table1a, longer, table1b, table1c, table1de, linear, epochs, sizes, camvid, beyond)}
 
 
 def parse_args() -> argparse.Namespace:
@@ -224,7 +254,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, default=3, help='default: 3')
     parser.add_argument('--jobs', type=int, default=1, help='trainings at a time, each with its share of the cores; default: 1')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/evidence'), help='DIR; default: work_dirs/evidence')
-    parser.add_argument('--docs', action='store_true', help='write the results into docs/evidence and docs/evidence.md, too')
+    parser.add_argument('--docs', action='store_true', help='write the results into docs/evidence and their page, too')
     parser.add_argument('--keep-records', action='store_true', help='train nothing of which docs/evidence has a record')
     args = parser.parse_args()
     if min(args.seeds, args.jobs) < 1:
@@ -246,22 +276,23 @@ PICTURES = dict(table1a=draw_curves, table1b=draw_curves, table1c=draw_curves, e
 def main(args: argparse.Namespace) -> None:
     rows = EXPERIMENTS[args.experiment]()
     name = f'{args.experiment}.jsonl'
-    kept = records_in(PAGE.with_suffix('') / name) if args.keep_records else {}
+    kept = records_in(DOCS / 'evidence' / name) if args.keep_records else {}
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // args.jobs)))
     if not torch.cuda.is_available():  # there torch's fused attention has a backward pass that is slow in bfloat16
         os.environ.setdefault('TIMM_FUSED_ATTN', '0')
     records = records_of(rows, range(args.seeds), args.work_dir, args.jobs, kept)
     table = table_of(rows, records)
     Console().print(Markdown(table))
-    for folder in [args.work_dir, *([PAGE.with_suffix('')] if args.docs else [])]:
+    for folder in [args.work_dir, *([DOCS / 'evidence'] if args.docs else [])]:
         folder.mkdir(parents=True, exist_ok=True)
         write_records(folder / name, records)
         if args.experiment in PICTURES:
             PICTURES[args.experiment](rows, records).savefig(folder / f'{args.experiment}.png')
     if args.docs:
         begin, end = f'<!-- results of {args.experiment} -->\n', '<!-- end of results -->'
-        before, rest = PAGE.read_text().split(begin)
-        PAGE.write_text(before + begin + table + end + rest.split(end, 1)[1])
+        page = DOCS / ('beyond.md' if args.experiment == 'beyond' else 'evidence.md')
+        before, rest = page.read_text().split(begin)
+        page.write_text(before + begin + table + end + rest.split(end, 1)[1])
 
 
 run_command(main, args)

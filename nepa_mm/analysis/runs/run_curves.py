@@ -9,7 +9,7 @@ from nepa_mm.errors import ConfigError
 from .run_log import RunLog
 
 NAMES = {'accuracy/top1': 'top-1 (%)', 'accuracy/top1_origin': 'top-1 (%), raw weights', 'mIoU': 'mIoU (%)',
-         'knn/top1': 'kNN top-1 (%)'}
+         'knn/top1': 'kNN top-1 (%)', 'rankme': 'RankMe', 'lidar': 'LiDAR'}
 
 
 def draw_runs(runs: dict[str, RunLog], smooth: int = 1, metrics: list[str] | None = None,
@@ -36,7 +36,7 @@ def draw_runs(runs: dict[str, RunLog], smooth: int = 1, metrics: list[str] | Non
                           f'choose from {known}' if known else 'leave it out: no validation took place')
     metrics = [key for key in NAMES if key in known] or known[:1] if metrics is None else metrics
     panels = [(draw_curve, 'loss'), (draw_layer_lr, 'learning rate'), (draw_curve, 'grad_norm'), (draw_throughput, 'throughput'),
-              (draw_curve, 'collapse'), *((draw_metric, key) for key in metrics)]
+              (draw_curve, 'collapse'), (draw_curve, 'probe_top1'), *((draw_metric, key) for key in metrics)]
     panels = [(draw, key) for draw, key in panels
               if draw is not draw_curve or any(key in run.train for run in runs.values())]
     columns = 2 if len(panels) in (2, 4) else min(3, len(panels))
@@ -87,7 +87,7 @@ def draw_curve(axis: Axes, runs: dict, key: str, colours: dict, smooth: int, in_
         if key in run.train:
             steps, values = run.train[key]
             draw_smoothed(axis, x_of(run, steps, in_epochs), values, colours[name], smooth)
-    titles = dict(grad_norm='gradient norm', collapse='collapse (1: all images look alike)')
+    titles = dict(grad_norm='gradient norm', collapse='collapse (1: all images look alike)', probe_top1='online probe, top-1 (%)')
     axis.set_title(titles.get(key, key), fontsize=10)
     if key == 'collapse':
         axis.set_ylim(min(0., axis.get_ylim()[0]), 1.02)
