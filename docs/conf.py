@@ -12,7 +12,7 @@ PAGES = {
     'Train': ['training', 'recipes', 'tables', 'dense_prediction', 'mixing', 'checkpoints', 'reliability', 'watching'],
     'Look and use': ['visualization', 'inference', 'export', 'host_tools'],
     'Speed and scale': ['performance', 'large_scale'],
-    'What was run': ['evidence', 'runs', 'ablations', '../findings/README'],
+    'What was run': ['evidence', 'runs', 'ablations', 'beyond', '../findings/README'],
     'Model zoo': ['../configs/pretrain/README', '../configs/classification/README', '../configs/segmentation/README',
                   '../configs/detection/README', '../configs/ablation/README', '../configs/evidence/README'],
     'Reference': ['api', '../CHANGELOG', '../CONTRIBUTING'],

@@ -4,13 +4,12 @@ import runpy
 import shutil
 import statistics
 import sys
-from ast import literal_eval
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 
 from nepa_mm.analysis.runs.experiment import Row, Training, configured, trainings_of
@@ -25,7 +24,8 @@ TRAININGS = {training.name: training for rows in TOOL['EXPERIMENTS'].values() fo
 def with_options(training, folder):
     """Its config as it is trained."""
     cfg = Config.fromfile(configured(training, folder))
-    cfg.merge_from_dict({key: literal_eval(value) for key, value in (option.split('=') for option in training.options)})
+    options = (option.split('=') for option in training.options)
+    cfg.merge_from_dict({key: DictAction._parse_iterable(value) for key, value in options})
     return cfg
 
 

@@ -6,4 +6,4 @@
 # Top-1 after fine-tuning: paper none, ours not run. The source, another model: 82.6, 83.1 by the cosine.
 _base_ = './nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k.py'
 
-model = dict(head=dict(_delete_=True, type='nepa_mm.MultiEmbeddingLoss', embed_dims=768, distance='mse', compile=True))
+model = dict(head=dict(type='nepa_mm.MultiEmbeddingLoss', embed_dims=768, distance='mse'))

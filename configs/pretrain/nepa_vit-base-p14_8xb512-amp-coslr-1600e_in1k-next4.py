@@ -6,4 +6,4 @@
 # Top-1 after fine-tuning: paper none, ours not run.
 _base_ = './nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k.py'
 
-model = dict(head=dict(_delete_=True, type='nepa_mm.MultiEmbeddingLoss', embed_dims=768, num_predictions=4, compile=True))
+model = dict(head=dict(type='nepa_mm.MultiEmbeddingLoss', embed_dims=768, num_predictions=4))

@@ -47,6 +47,7 @@ def test_nepa_predicts_the_embedding_of_the_normalised_patch():
 def test_unknown_target_and_backbone_without_square_patches_are_refused():
     with pytest.raises(ConfigError, match=r"'pixels' is unknown \| target \| choose from"):
         model(target='pixels')
-    backbone = dict(type='nepa_mm.CausalVisionTransformer', arch='deit-t', img_size=32, patch_size=16, out_type='raw', final_norm=True)
+    backbone = dict(type='nepa_mm.CausalVisionTransformer', arch='deit-t', img_size=32, patch_size=16, out_type='raw',
+                    final_norm=True)
     with pytest.raises(ConfigError, match=r'needs patch_size, which CausalVisionTransformer does not have \| target'):
         NEPA(backbone, target='normalised')

@@ -1,4 +1,4 @@
-"""Run an experiment of docs/evidence.md or docs/beyond.md: small trainings on CIFAR-10 or CamVid, each by several seeds, and their table.
+"""Run an experiment of docs/evidence.md or beyond.md: small trainings on CIFAR-10 or CamVid, by several seeds, and their table.
 
     python tools/analysis_tools/run_evidence.py pretraining --jobs 2
 

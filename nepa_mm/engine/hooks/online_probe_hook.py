@@ -18,9 +18,9 @@ class OnlineProbeHook(Hook):
     """Train a linear classifier on what the model puts out at the patches, and log its top-1 as ``probe_top1``, in percent.
 
     Features are the mean of the outputs [B, L, D] over the patches, of the last batch of each step, and constants to the
-    classifier's loss: the pretraining stays the same to the bit, and so do its random numbers. Each batch is predicted before it is
-    learned, so the accuracy is of images that the classifier has not seen in this epoch. In several processes all hold the same
-    classifier. It goes into checkpoints and is resumed.
+    classifier's loss: the pretraining stays the same to the bit, and so do its random numbers. Each batch is predicted before it
+    is learned, so the accuracy is of images that the classifier has not seen in this epoch. In several processes all hold the
+    same classifier. It goes into checkpoints and is resumed.
 
     Args:
         num_classes: Classes of the training data, which must have labels.
@@ -57,7 +57,8 @@ class OnlineProbeHook(Hook):
         """Features of the batch that the loss is about to judge."""
         self.features = inputs[0].detach()[:, self.num_extra_tokens:].float().mean(dim=1)
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         labels = self.labels(data_batch)
         logits = self.classifier(self.features)
         top1 = 100 * (logits.argmax(dim=1) == labels).float().mean()
@@ -75,8 +76,8 @@ class OnlineProbeHook(Hook):
                             'set with_label=True and end its pipeline with PackInputs')
         labels = torch.cat([sample.gt_label for sample in samples])
         if labels.max() >= self.num_classes:
-            raise DataError(f'label {int(labels.max())}, but the probe has {self.num_classes} classes', 'OnlineProbeHook.num_classes',
-                            'give the number of classes of the data')
+            raise DataError(f'label {int(labels.max())}, but the probe has {self.num_classes} classes',
+                            'OnlineProbeHook.num_classes', 'give the number of classes of the data')
         return labels.to(self.features.device)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

@@ -47,7 +47,8 @@ class ProjectedLosses(nn.Module):
         for loss in self.losses:
             numbers = loss(prediction, target)
             if twice := found.keys() & numbers.keys():
-                raise ConfigError(f'two losses give {sorted(twice)}', 'model.head.losses', 'take one of them, or rename its numbers')
+                raise ConfigError(f'two losses give {sorted(twice)}', 'model.head.losses',
+                                  'take one of them, or rename its numbers')
             found.update(numbers)
         return found
 
