@@ -30,13 +30,19 @@ def counted(cfg: Config, known: dict) -> dict:
     else:
         facts['Iterations'] = loop.max_iters
     facts['Batch Size'] = (cfg.get('auto_scale_lr') or {}).get('base_batch_size', cfg.train_dataloader.batch_size)
-    if cfg.default_scope != 'mmdet' and 'pixel_decoder' not in cfg.model.get('decode_head', ()):  # mmdet's take no image alone
+    if takes_image(cfg):
         model = without_checkpoints(cfg).model  # which change no shape
         key = json.dumps({name: part for name, part in model.items() if name not in ('train_cfg', 'test_cfg')}, default=str)
         if key not in known:
             known[key] = inference_cost(cfg)
         facts['FLOPs'], facts['Parameters'] = known[key]
     return facts
+
+
+def takes_image(cfg: Config) -> bool:
+    """Whether ``model(image)`` is all of the model's work: mmdet's models and heads and mmseg's cascades want more for it."""
+    head = cfg.model.get('decode_head') or {}
+    return cfg.default_scope != 'mmdet' and cfg.model.type != 'CascadeEncoderDecoder' and 'pixel_decoder' not in head
 
 
 def row(model: dict) -> str:
