@@ -2,7 +2,7 @@
 #
 #   python tools/train.py configs/segmentation/nepa_vit-mini-p8_mask2former_1xb8-300i_shapes-76x76.py
 #
-# Hardware: 2 CPU cores, some minutes.
+# Hardware: 2 CPU cores, about 2 minutes.
 _base_ = [
     '../_base_/models/nepa_mask2former_segmentor.py',
     '../_base_/datasets/shapes_76.py',
