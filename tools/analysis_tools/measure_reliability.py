@@ -112,12 +112,13 @@ def standstills(runner: Runner, folder: str, batch: dict, turns: int) -> dict:
 
 
 def main(args: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+    # The runner's logger writes to what is open here as long as anything logs
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder, open(Path(folder) / 'printed.log', 'w') as printed:
         cfg = timed_config(args, folder)
         batch = made_up_batch(cfg, args.batch_size)
         hook = TurnsHook(args.warmup, args.steps, args.repeats, time.perf_counter,
                          lambda runner: dict(bare=without_guarantees(runner, batch)))
-        with open(Path(folder) / 'printed.log', 'w') as printed, contextlib.redirect_stdout(printed):
+        with contextlib.redirect_stdout(printed):
             runner = build_runner(cfg)
             run_turns(runner, hook, batch)
         state = dict(state_dict=unwrapped(runner.model).state_dict(), optimizer=runner.optim_wrapper.state_dict())
