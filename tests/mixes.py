@@ -324,9 +324,14 @@ PAIRS += [
     for name, head, neck, outcome, error in [
         ('LRASPPHead',
          seg_head('LRASPPHead', 3, branch_channels=(8, 8), act_cfg=dict(type='ReLU'), input_transform='multiple_select'), PYRAMID,
-         'fails: it pools windows of 49 x 49 cells; a crop of 512 pixels gives 37 x 37 patches', 'Output size is too small'),
-        ('DPTHead', seg_head('DPTHead', 4, embed_dims=D, post_process_channels=[8] * 4), None,
-         'fails: it takes pairs of map and [CLS], which mmseg\'s own ViT gives', '')]]
+         'fails: it pools windows of 49 x 49 cells; a crop of 512 pixels gives 37 x 37 patches', 'Output size is too small')]]
+PAIRS += [
+    Pair(SEGMENTATION, whole, 'DPTHead, with output_cls_token', segmentor(
+        f'nepa_mm.{whole}',
+        seg_head('DPTHead', 4, embed_dims=D, post_process_channels=[8] * 4, readout_type='project',
+                 input_transform='multiple_select'), None,
+        segmentation_backbone(kind, out_indices=[0, 1, 2, 3], output_cls_token=True)), 'segmentation', scope='mmseg')
+    for whole, kind in [('EncoderDecoder', 'featmap'), ('PaddedEncoderDecoder', 'padded_featmap')]]
 
 # Heads that need mmcv's operators, or mmdet
 ATTENTION = dict(embed_dims=CHANNELS, num_heads=2, batch_first=True)

@@ -5,7 +5,7 @@ from nepa_mm import NEPAViT
 from nepa_mm.variants import DEFAULTS, complete_arguments
 
 # These change how it runs, what it hands on or where it begins, and not what a checkpoint holds.
-OF_A_RUN = {'out_indices', 'final_norm', 'frozen_stages', 'with_cp', 'compile', 'kwargs'}
+OF_A_RUN = {'out_indices', 'output_cls_token', 'final_norm', 'frozen_stages', 'with_cp', 'compile', 'kwargs'}
 
 
 def test_defaults_are_those_of_the_backbone():

@@ -45,6 +45,7 @@ class NEPAViT(PretrainedBackbone):
             the patch tokens, then another LayerNorm, the release's ``fc_norm``), 'featmap' [B, D, h, w] of the image, or
             'padded_featmap' [B, D, h, w] of whole patches, for :class:`PaddedEncoderDecoder`.
         out_indices: Blocks whose outputs are returned; negative ones count from the end.
+        output_cls_token: Each feature map comes in a pair with [CLS] of the same block, [B, D], as of mmseg's ViT, for DPTHead.
         final_norm: Outputs that the final LayerNorm is applied to: 'last', that of the last block alone, or 'all'.
         with_cls_token: Prepend a [CLS] token.
         use_abs_pos_embed: Add a learned position embedding to the patches; resized for other image sizes.
@@ -77,6 +78,7 @@ class NEPAViT(PretrainedBackbone):
                  causal: bool = True,
                  out_type: str = 'raw',
                  out_indices: int | Sequence[int] = -1,
+                 output_cls_token: bool = False,
                  final_norm: str = 'last',
                  with_cls_token: bool = True,
                  use_abs_pos_embed: bool = False,
@@ -103,6 +105,10 @@ class NEPAViT(PretrainedBackbone):
         if out_type == 'cls_token' and not with_cls_token:
             raise ConfigError("'cls_token' needs with_cls_token=True", 'out_type',
                               "choose 'last_token', 'avg_featmap' or 'featmap'")
+        if output_cls_token and not (with_cls_token and out_type in ('featmap', 'padded_featmap')):
+            raise ConfigError(f'True, and out_type={out_type!r} with with_cls_token={with_cls_token} has no pairs of feature map '
+                              'and [CLS]', 'output_cls_token', "set with_cls_token=True and 'featmap' or 'padded_featmap'")
+        self.output_cls_token = output_cls_token
         self.out_indices = [checked_index(i, self.num_layers)
                             for i in ([out_indices] if isinstance(out_indices, int) else out_indices)]
         self.final_norm = checked_choice('final_norm', final_norm, ('last', 'all'))
@@ -220,14 +226,16 @@ class NEPAViT(PretrainedBackbone):
 
     # The backbone
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images [B, C, H, W] -> one output of kind ``out_type`` for each of ``out_indices``."""
+    def forward(self, x: Tensor) -> tuple[Tensor, ...] | tuple[tuple[Tensor, Tensor], ...]:
+        """Images [B, C, H, W] -> one output of kind ``out_type`` for each of ``out_indices``, with [CLS] if asked for."""
         return self.outputs(self.embed(x), tuple(x.shape[-2:]))
 
-    def outputs(self, z: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, ...]:
+    def outputs(self, z: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, ...] | tuple[tuple[Tensor, Tensor], ...]:
         """Likewise, from input tokens [B, L, D] of images of H x W pixels."""
         states = self.hidden_states(z, image_size)
-        return tuple(self.format_output(state, image_size) for i, state in enumerate(states) if i in self.out_indices)
+        chosen = (state for i, state in enumerate(states) if i in self.out_indices)
+        pairs = ((self.format_output(state, image_size), state[:, 0]) for state in chosen)
+        return tuple(pairs if self.output_cls_token else (output for output, _ in pairs))
 
     def format_output(self, x: Tensor, image_size: tuple[int, int]) -> Tensor:
         """Tokens [B, L, D] -> the form that ``out_type`` asks for."""

@@ -16,8 +16,8 @@ RELEASED = 'hf:SixAILab/nepa-base-patch14-224'
 SCRATCH = 'none'
 MINI = dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512)  # of the demo, for a CPU
 # What the task decides, not the weights
-OF_TASK = {'type', 'arch', 'img_size', 'patch_size', 'causal', 'out_type', 'out_indices', 'final_norm', 'drop_path_rate',
-           'frozen_stages', 'with_cp', 'in_channels', 'compile', 'init_cfg', 'allow_unmatched', '_scope_'}
+OF_TASK = {'type', 'arch', 'img_size', 'patch_size', 'causal', 'out_type', 'out_indices', 'output_cls_token', 'final_norm',
+           'drop_path_rate', 'frozen_stages', 'with_cp', 'in_channels', 'compile', 'init_cfg', 'allow_unmatched', '_scope_'}
 
 
 @dataclass

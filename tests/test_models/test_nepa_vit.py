@@ -293,6 +293,8 @@ def test_layer_depth_is_the_release_s():
     (dict(arch=dict(embed_dims=16, num_layers=1, num_heads=3, feedforward_channels=8)), r'16 .*num_heads=3.* \| .*embed_dims'),
     (dict(out_type='cls'), r"'cls' is unknown \| out_type \| choose from .*'last_token'"),
     (dict(out_type='cls_token', with_cls_token=False), 'needs with_cls_token=True'),
+    (dict(out_type='cls_token', output_cls_token=True), r"^True, and out_type='cls_token' .* \| output_cls_token \| "),
+    (dict(out_type='featmap', output_cls_token=True, with_cls_token=False), r'with_cls_token=False has no pairs'),
     (dict(out_indices=[0, 3]), r'3 is not in \[-3, 2\].* \| out_indices'),
     (dict(final_norm='first'), r"'first' is unknown \| final_norm \| choose from \['last', 'all'\]"),
     (dict(out_indices=-4), r'-4 is not in \[-3, 2\].* \| out_indices'),

@@ -13,8 +13,8 @@ def check_segmentor(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
     """Contradictions in a segmentation config, most of them of one with a :class:`NEPAViT`, by their keys.
 
     Raises:
-        ConfigError: For feature maps that neck or heads do not take, crops smaller than a patch, windows with gaps, labels of a
-            type that losses do not take.
+        ConfigError: For feature maps that neck or heads do not take, a [CLS] that is missing, crops smaller than a patch, windows
+            with gaps, labels of a type that losses do not take.
     """
     model = cfg.get('model') or {}
     backbone = model.get('backbone') or {}
@@ -27,7 +27,11 @@ def check_segmentor(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
     for name in ('decode_head', 'auxiliary_head'):
         heads = model.get(name) or []
         for i, head in enumerate(heads if isinstance(heads, (list, tuple)) else [heads]):
-            check_head(head, f'model.{name}.{i}' if isinstance(heads, (list, tuple)) else f'model.{name}', maps)
+            key = f'model.{name}.{i}' if isinstance(heads, (list, tuple)) else f'model.{name}'
+            check_head(head, key, maps)
+            if name_of(head) == 'DPTHead' and not backbone.get('output_cls_token'):
+                raise ConfigError(f'False, and {key} takes pairs of feature map and [CLS]', 'model.backbone.output_cls_token',
+                                  'set it to True')
     check_windows(model.get('test_cfg') or {})
     if isinstance(backbone.get('patch_size', 14), int):  # or else the backbone refuses it
         check_crops(cfg, backbone.get('patch_size', 14))
