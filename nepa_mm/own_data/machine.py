@@ -1,5 +1,6 @@
 """The device at hand, and what a training step would take of it, counted."""
 import os
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -47,11 +48,13 @@ class Cost:
     def of(cls, cfg: Config, images: int = 2) -> 'Cost':
         """Of the config of a training."""
         cfg = without_checkpoints(cfg)
-        parts, batch = memory_parts(cfg, images), size_in_bytes(made_up_batch(cfg, images))
+        with warnings.catch_warnings():  # the hosts' hints, which the training gives again
+            warnings.simplefilter('ignore')
+            parts, batch = memory_parts(cfg, images), size_in_bytes(made_up_batch(cfg, images))
+            work = operations(cfg, images=images)[1]
         averages = sum('EMA' in str(hook.type) for hook in cfg.get('custom_hooks') or [])
         activations = parts.pop('activations')
-        return cls(sum(parts.values()) + averages * parts['parameters'], (activations + batch) / images,
-                   operations(cfg, images=images)[1])
+        return cls(sum(parts.values()) + averages * parts['parameters'], (activations + batch) / images, work)
 
     def memory(self, batch: int) -> float:
         """Bytes of a step."""
