@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from statistics import median
@@ -147,13 +148,14 @@ def by_several(function: Callable, items: Sequence, workers: int | None, said: s
     """``function`` of each of the items, in order, computed by several processes, with a bar on a terminal."""
     workers = min(workers or os.cpu_count() or 1, max(len(items) // 32, 1))
     console = Console(stderr=True)
+    shown = partial(track, description=said, total=len(items), console=console, transient=True, disable=not console.is_terminal)
     if workers == 1:
-        yield from track(map(function, items), said, len(items), console=console, transient=True)
+        yield from shown(map(function, items))
         return
     try:
         with ProcessPoolExecutor(workers, multiprocessing.get_context('fork'), initializer=cv2.setNumThreads,
                                  initargs=(0, )) as pool:
-            yield from track(pool.map(function, items, chunksize=16), said, len(items), console=console, transient=True)
+            yield from shown(pool.map(function, items, chunksize=16))
     except BrokenProcessPool as error:
         raise ProcessError('a process died while it read a file', said, 'look at the memory, or try fewer --workers') from error
 
