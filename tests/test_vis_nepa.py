@@ -1,4 +1,4 @@
-"""tools/visualization/vis_nepa.py and explore_nepa.py: what they write, and one line for what they cannot use."""
+"""tools/visualization/vis_nepa.py, explore_nepa.py, continue_nepa.py: what they write, and one line for what they cannot use."""
 import json
 import os
 import re
@@ -16,7 +16,7 @@ from nepa_mm import NEPA, NEPAViT
 from nepa_mm.checkpoints import released_state_dict
 from tiny import ROOT, TINY, randomize
 
-VIS, EXPLORE = (ROOT / f'tools/visualization/{name}_nepa.py' for name in ('vis', 'explore'))
+VIS, EXPLORE, CONTINUE = (ROOT / f'tools/visualization/{name}_nepa.py' for name in ('vis', 'explore', 'continue'))
 SIZES = dict(model_type='vit_nepa', hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32,
              image_size=28, patch_size=7, qk_norm=True)
 
@@ -86,6 +86,20 @@ def test_a_page_by_one_command(folder, tmp_path):
     assert [image['name'] for image in about['images']] == ['0.png', '1.png', '2.png']
 
 
+def test_continuations_by_one_command(folder, tmp_path):
+    code, out, err = own_process(CONTINUE, 'photos', '16bit.png', 'hf:hub', '-o', tmp_path / 'a.png', cwd=folder)
+    assert code == 0 and f'{tmp_path}/a.png: 4 images of 28 x 28 pixels, 2 rows given, patches of 4 images' in out, err
+    with Image.open(tmp_path / 'a.png') as picture:
+        assert picture.width > 1000 and picture.height > 1000
+        assert len(picture.convert('RGB').getcolors(1 << 24)) > 1000
+
+
+def test_a_bank_of_its_own(run, tmp_path):
+    code, said, err = run(CONTINUE, 'photos/0.png', 'hf:hub', '-o', tmp_path / 'a.svg', '--rows', 1, '--size', 42, 28, '--bank',
+                          'photos', './photos/1.png')
+    assert code == 0 and '1 image of 28 x 42 pixels, 1 row given, patches of 3 images' in said, err
+
+
 def test_formats_sizes_queries_layers_and_heads(run, tmp_path):
     out = tmp_path / 'a.pdf'
     settings = ['--size', 42, 28, '--queries', '5,3', '0,0', '--layers', 0, -1, '--heads', 'all', '--columns', 1]
@@ -120,6 +134,12 @@ def test_a_checkpoint_without_a_config_is_seen_with_what_its_shapes_show(address
     (VIS, ['broken.jpg', 'hf:hub'], 3, 'it cannot be read as an image (UnidentifiedImageError'),
     (VIS, ['gone.jpg', 'hf:hub'], 3, 'there is no such file | gone.jpg'),
     (VIS, ['photos/0.png', 'gone.pth'], 4, 'gone.pth'),
+    (CONTINUE, ['photos', 'hf:hub', '--rows', '0'], 2, '0 is below 1 | --rows'),
+    (CONTINUE, ['photos', 'hf:hub', '--rows', '4'], 2, '4 of 4 rows of patches | rows | give 1 to 3'),
+    (CONTINUE, ['photos/0.png', 'hf:hub'], 2, 'an image is not continued by its own patches, and there is no other | --bank'),
+    (CONTINUE, ['photos/0.png'] * 17 + ['hf:hub'], 2, '17 images are too many for one figure | arguments | name at most 16'),
+    (CONTINUE, ['photos', 'hf:hub', '--cfg-options', 'model.backbone.causal=False'], 2, 'it does not predict the embedding of'),
+    (CONTINUE, ['photos', 'hf:hub', '--bank', 'gone'], 3, 'there is no such file | gone'),
     (EXPLORE, ['photos', 'hf:hub', '-o', 'a.html', '--max-mb', 'nan'], 2, 'nan is no size of a page | --max-mb'),
     (EXPLORE, ['photos', 'hf:hub', '-o', 'old.html', '--overwrite'], 2, 'it exists and would be written over | old.html | '
                                                                         'remove it'),
@@ -133,7 +153,7 @@ def test_one_line_for_what_cannot_be_used(tool, arguments, code, message, run, f
     ended, _, err = run(tool, *arguments)
     lines = [line for line in err.strip().splitlines() if line.startswith('nepa_mm: error: ')]
     assert ended == code and len(lines) == 1 and message in lines[0] and 'Traceback' not in err, err
-    assert not list(folder.glob('a.html')) and not list(folder.glob('query_patches.png'))
+    assert not list(folder.glob('a.html')) and not list(folder.glob('*.png'))[1:]
 
 
 def test_an_image_may_have_a_colon_in_its_name(run, folder, tmp_path):

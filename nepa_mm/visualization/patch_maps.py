@@ -71,6 +71,20 @@ def fused_attention(model: nn.Module) -> Iterator[None]:
         yield
 
 
+def normalised_pixels(model: BaseModel, pixels: Tensor) -> Tensor:
+    """Images [B, C, H, W] that :func:`pixels_of` gave, as the model's backbone takes them."""
+    preprocessor = model.data_preprocessor
+    # What makes timm's floats of bytes takes RGB; all others mm's BGR, which they turn as their config says
+    inputs = pixels.flip(1) if are_rgb(pixels) and not getattr(preprocessor, 'takes_rgb', False) else pixels
+    return preprocessor(dict(inputs=inputs, data_samples=None), False)['inputs']
+
+
+def patch_size_of(backbone: nn.Module, image_size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width in pixels of the patches of an image of H x W pixels."""
+    side = getattr(backbone, 'patch_size', None)
+    return (side, side) if side else tuple(-(-pixels // cells) for pixels, cells in zip(image_size, backbone.grid(image_size)))
+
+
 class PatchMaps:
     """One pass of a model over images, in evaluation mode, and the maps that it shows: those of the paper's Figures 5 and 9.
 
@@ -96,16 +110,11 @@ class PatchMaps:
         backbone = model.backbone
         check_protocol(backbone)
         size = tuple(pixels.shape[-2:])
-        self.grid = backbone.grid(size)
-        side = getattr(backbone, 'patch_size', None)
-        self.patch_size = (side, side) if side else tuple(-(-pixels // cells) for pixels, cells in zip(size, self.grid))
+        self.grid, self.patch_size = backbone.grid(size), patch_size_of(backbone, size)
         self.num_extra_tokens, self.causal = backbone.num_extra_tokens, backbone.causal
         self.predicts = isinstance(model, NEPA)
         with evaluating(model), fused_attention(backbone), AttentionCalls() as seen:
-            preprocessor = model.data_preprocessor
-            # What makes timm's floats of bytes takes RGB; all others mm's BGR, which they turn as their config says
-            inputs = pixels.flip(1) if are_rgb(pixels) and not getattr(preprocessor, 'takes_rgb', False) else pixels
-            x = preprocessor(dict(inputs=inputs, data_samples=None), False)['inputs']
+            x = normalised_pixels(model, pixels)
             self.z = backbone.embed(x)  # [B, L, D]
             self.z_hat = backbone.predict(self.z, tuple(x.shape[-2:]))  # [B, L, D]
         if not seen.calls:
