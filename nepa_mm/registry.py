@@ -41,7 +41,7 @@ BATCH_AUGMENTS = child_of(MMPRETRAIN_BATCH_AUGMENTS, 'batch augment', 'datasets'
 HOOKS = child_of(theirs.HOOKS, 'hook', 'engine')
 LOOPS = child_of(theirs.LOOPS, 'loop', 'engine', 'evaluation')
 METRICS = child_of(theirs.METRICS, 'metric', 'evaluation', with_mmseg='evaluation.exact_iou_metric')
-MODELS = child_of(theirs.MODELS, 'model', 'models', 'engine', with_mmseg='models.dense.segmentors')
+MODELS = child_of(theirs.MODELS, 'model', 'models', 'engine', with_mmseg='models.dense.with_mmseg')
 MODEL_WRAPPERS = child_of(theirs.MODEL_WRAPPERS, 'model wrapper', 'engine')
 OPTIM_WRAPPERS = child_of(theirs.OPTIM_WRAPPERS, 'optimizer wrapper', 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = child_of(theirs.OPTIM_WRAPPER_CONSTRUCTORS, 'optimizer wrapper constructor', 'engine')

@@ -332,6 +332,14 @@ PAIRS += [
                  input_transform='multiple_select'), None,
         segmentation_backbone(kind, out_indices=[0, 1, 2, 3], output_cls_token=True)), 'segmentation', scope='mmseg')
     for whole, kind in [('EncoderDecoder', 'featmap'), ('PaddedEncoderDecoder', 'padded_featmap')]]
+NAMED = dict(type='nepa_mm.NamedHeads', heads=dict(
+    linear=dict(SEG_HEADS['FCNHead, linear'][0], in_index=3),
+    dpt=seg_head('DPTHead', 4, embed_dims=D, post_process_channels=[8] * 4, readout_type='project',
+                 input_transform='multiple_select'),
+    upernet=dict(SEG_HEADS['UPerHead'][0], neck=PYRAMID)))
+PAIRS.append(Pair(SEGMENTATION, 'MultiHeadEncoderDecoder', 'NamedHeads: FCNHead, DPTHead, UPerHead', segmentor(
+    'nepa_mm.MultiHeadEncoderDecoder', NAMED, None,
+    segmentation_backbone('padded_featmap', out_indices=[0, 1, 2, 3], output_cls_token=True)), 'segmentation', scope='mmseg'))
 
 # Heads that need mmcv's operators, or mmdet
 ATTENTION = dict(embed_dims=CHANNELS, num_heads=2, batch_first=True)

@@ -20,18 +20,29 @@ class ExactIoUMetric(IoUMetric):
     and where those others are perfect the mean is nan: a model that was never asked for a class is not known to be perfect.
 
     Args:
+        head: Name of the head of a ``MultiHeadEncoderDecoder`` whose predictions are judged; give each a ``prefix``.
         **kwargs: Those of ``IoUMetric``. ``nan_to_num`` decides about classes without an IoU instead.
 
     Raises:
-        ConfigError: For a dataset of one class, of which every label is: two are what labels tell.
+        ConfigError: For a dataset of one class, of which every label is: two are what labels tell; for a head that the model has
+            not.
     """
+
+    def __init__(self, *args, head: str | None = None, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.field = 'pred_sem_seg' if head is None else f'pred_sem_seg_{head}'
 
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
         """Count the pixels of a batch, and write label maps to ``output_dir`` where that is set."""
         if len(self.dataset_meta['classes']) < 2:
             raise ConfigError(f'{list(self.dataset_meta["classes"])} is one class, which every pixel is', 'metainfo.classes',
                               "name both that labels tell, such as ['background', 'road']")
-        super().process(data_batch, data_samples)
+        for sample in data_samples:
+            if self.field not in sample:
+                there = sorted(name.removeprefix('pred_sem_seg_') for name in sample if name.startswith('pred_sem_seg_'))
+                raise ConfigError(f'{self.field.removeprefix("pred_sem_seg_")!r} is no head of the model, which has {there}',
+                                  'val_evaluator.head', 'choose from these, or leave it out')
+        super().process(data_batch, [dict(sample, pred_sem_seg=sample[self.field]) for sample in data_samples])
 
     @staticmethod
     def intersect_and_union(pred_label: Tensor, label: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, ...]:

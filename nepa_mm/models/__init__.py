@@ -17,10 +17,11 @@ from .next_embedding_loss import NextEmbeddingLoss
 from .rope2d import RoPE2D
 from .timm_preprocessor import TimmDataPreprocessor
 
-WITH_MMSEG = ('EncoderDecoder', 'PaddedEncoderDecoder', 'SegDataPreProcessor', 'SegTTAModel')
+WITH_MMSEG = ('EncoderDecoder', 'MultiHeadEncoderDecoder', 'NamedHeads', 'PaddedEncoderDecoder', 'SegDataPreProcessor',
+              'SegTTAModel')
 
 
 def __getattr__(name: str):
     if name in WITH_MMSEG:  # which pretraining and classification do without
-        return getattr(import_module('.dense.segmentors', __name__), name)
+        return getattr(import_module('.dense.with_mmseg', __name__), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -40,9 +40,10 @@ def counted(cfg: Config, known: dict) -> dict:
 
 
 def takes_image(cfg: Config) -> bool:
-    """Whether ``model(image)`` is all of the model's work: mmdet's models and heads and mmseg's cascades want more for it."""
+    """Whether ``model(image)`` is all of the model's work: mmdet's models and heads and several heads want more for it."""
     head = cfg.model.get('decode_head') or {}
-    return cfg.default_scope != 'mmdet' and cfg.model.type != 'CascadeEncoderDecoder' and 'pixel_decoder' not in head
+    several = cfg.model.type in ('CascadeEncoderDecoder', 'nepa_mm.MultiHeadEncoderDecoder')
+    return cfg.default_scope != 'mmdet' and not several and 'pixel_decoder' not in head
 
 
 def row(model: dict) -> str:

@@ -19,11 +19,16 @@ OWN_LABELS = {'STDCHead', 'PIDHead', 'DDRHead', 'PointHead', 'SideAdapterCLIPHea
 def heads_of(model: nn.Module) -> dict[str, nn.Module]:
     """Heads of a model that are trained on labels as they are, by their keys in a config."""
     from mmseg.models.decode_heads.decode_head import BaseDecodeHead  # which the other tasks do without
+
+    from nepa_mm.models.dense.multi_head import NamedHeads
     found = {}
     for name in ('decode_head', 'auxiliary_head'):
         part = getattr(model, name, None)
-        heads = {f'model.{name}.{i}': head for i, head in enumerate(part)} if isinstance(part, nn.ModuleList) else {
-            f'model.{name}': part}
+        heads = {f'model.{name}': part}
+        if isinstance(part, nn.ModuleList):
+            heads = {f'model.{name}.{i}': head for i, head in enumerate(part)}
+        elif isinstance(part, NamedHeads):
+            heads = {f'model.{name}.heads.{own}': head for own, head in part.heads.items()}
         for key, head in heads.items():
             if hasattr(head, 'kernel_generate_head'):  # K-Net's classes
                 key, head = f'{key}.kernel_generate_head', head.kernel_generate_head
@@ -88,8 +93,14 @@ def check_labelled(dataset: Dataset, metrics: Iterable, split: str) -> None:
 
 
 def check_merging(model: nn.Module) -> None:
-    """mmseg's model of test-time augmentation takes the sigmoid of one output twice."""
+    """mmseg's model of test-time augmentation takes the sigmoid of one output twice; all merge the predictions of one head."""
     from mmseg.models import SegTTAModel
+
+    from nepa_mm.models.dense.multi_head import MultiHeadEncoderDecoder
+    if isinstance(model, SegTTAModel) and isinstance(unwrapped(model), MultiHeadEncoderDecoder):
+        raise ConfigError("'nepa_mm.MultiHeadEncoderDecoder' has several heads, and the versions of an image are merged for one",
+                          'model.module.type', "set 'nepa_mm.PaddedEncoderDecoder', which tests the first, and one metric; or "
+                                               'leave out --tta')
     if type(model) is SegTTAModel and getattr(unwrapped(model), 'out_channels', None) == 1:
         raise ConfigError("'SegTTAModel' of mmseg takes the sigmoid of one output twice", 'tta_model.type',
                           "set 'nepa_mm.SegTTAModel'")

@@ -1,4 +1,5 @@
 """What backbone, neck and heads of a segmentation config hand on to each other, and windows."""
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from mmengine.config import Config
@@ -24,17 +25,26 @@ def check_segmentor(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
     if backbone.get('type') not in ('nepa_mm.NEPAViT', 'NEPAViT'):
         return
     maps = check_neck(model, feature_maps(backbone))
-    for name in ('decode_head', 'auxiliary_head'):
-        heads = model.get(name) or []
-        for i, head in enumerate(heads if isinstance(heads, (list, tuple)) else [heads]):
-            key = f'model.{name}.{i}' if isinstance(heads, (list, tuple)) else f'model.{name}'
-            check_head(head, key, maps)
-            if name_of(head) == 'DPTHead' and not backbone.get('output_cls_token'):
-                raise ConfigError(f'False, and {key} takes pairs of feature map and [CLS]', 'model.backbone.output_cls_token',
-                                  'set it to True')
+    for key, head in heads_in(model):
+        check_head(head, key, check_neck(head, maps, key))  # a named one may have a neck of its own
+        if name_of(head) == 'DPTHead' and not backbone.get('output_cls_token'):
+            raise ConfigError(f'False, and {key} takes pairs of feature map and [CLS]', 'model.backbone.output_cls_token',
+                              'set it to True')
     check_windows(model.get('test_cfg') or {})
     if isinstance(backbone.get('patch_size', 14), int):  # or else the backbone refuses it
         check_crops(cfg, backbone.get('patch_size', 14))
+
+
+def heads_in(model: dict) -> Iterator[tuple[str, dict]]:
+    """Keys and configs of all heads, those of a list and named ones each by itself."""
+    for name in ('decode_head', 'auxiliary_head'):
+        part = model.get(name) or []
+        if isinstance(part, (list, tuple)):
+            yield from ((f'model.{name}.{i}', head) for i, head in enumerate(part))
+        elif name_of(part) == 'NamedHeads':
+            yield from ((f'model.{name}.heads.{own}', head) for own, head in (part.get('heads') or {}).items())
+        else:
+            yield f'model.{name}', part
 
 
 class Maps(NamedTuple):
@@ -67,8 +77,8 @@ def feature_maps(backbone: dict) -> Maps:
     return Maps(widths, said)
 
 
-def check_neck(model: dict, maps: Maps) -> Maps:
-    """Whether the neck takes the backbone's maps. Returns what it gives, as far as that is known."""
+def check_neck(model: dict, maps: Maps, key: str = 'model') -> Maps:
+    """Whether the neck of a model, or of a head, takes the backbone's maps. Returns what it gives, as far as that is known."""
     neck = model.get('neck')
     if not neck:
         return maps
@@ -79,21 +89,21 @@ def check_neck(model: dict, maps: Maps) -> Maps:
         name = 'embed_dim' if kind == 'Feature2Pyramid' else 'embed_dims'
         scales = neck.get('rescales' if kind == 'Feature2Pyramid' else 'scales', (4, 2, 1, 0.5))
         if neck.get(name) != width:
-            raise ConfigError(f'{neck.get(name)} differs from the width of model.backbone.arch, {width}', f'model.neck.{name}',
+            raise ConfigError(f'{neck.get(name)} differs from the width of model.backbone.arch, {width}', f'{key}.neck.{name}',
                               f'set it to {width}')
         if kind == 'Feature2Pyramid' and sorted(scales, reverse=True) not in ([4, 2, 1, 0.5], [2, 1, 0.5, 0.25]):
-            raise ConfigError(f'{list(scales)} is neither [4, 2, 1, 0.5] nor [2, 1, 0.5, 0.25]', 'model.neck.rescales',
+            raise ConfigError(f'{list(scales)} is neither [4, 2, 1, 0.5] nor [2, 1, 0.5, 0.25]', f'{key}.neck.rescales',
                               'choose one of the two; Feature2Pyramid runs no others')
         if kind == 'Feature2Pyramid' and count != len(scales):
-            raise ConfigError(f'{list(scales)} takes {len(scales)} maps, but {maps.said} gives {count}', 'model.neck.rescales',
+            raise ConfigError(f'{list(scales)} takes {len(scales)} maps, but {maps.said} gives {count}', f'{key}.neck.rescales',
                               'make them as many')
         return Maps([neck.get('out_channels', 256) if kind == 'SimplePyramid' else width] * len(scales),
-                    f'model.neck.type={neck["type"]!r}')
+                    f'{key}.neck.type={neck["type"]!r}')
     if kind == 'MultiLevelNeck':
         if list(neck.get('in_channels', [])) != maps.widths:
-            raise ConfigError(f'{neck.get("in_channels")} differs from the maps of {maps.said}', 'model.neck.in_channels',
+            raise ConfigError(f'{neck.get("in_channels")} differs from the maps of {maps.said}', f'{key}.neck.in_channels',
                               f'set it to their widths, {maps.widths}')
-        return Maps([neck.get('out_channels')] * len(neck.get('scales', (0.5, 1, 2, 4))), "model.neck.type='MultiLevelNeck'")
+        return Maps([neck.get('out_channels')] * len(neck.get('scales', (0.5, 1, 2, 4))), f"{key}.neck.type='MultiLevelNeck'")
     return Maps(None, '')
 
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from nepa_mm.errors import ConfigError
 from nepa_mm.registry import MODELS
 
-from .seg_preprocessor import SegDataPreProcessor  # noqa: F401, registered with these
 from .windows import EncoderDecoder
 
 

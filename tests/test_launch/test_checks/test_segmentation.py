@@ -6,6 +6,7 @@ from nepa_mm.launch.checks.segmentation import check_segmentor
 from tiny import ROOT, TINY
 
 ARCH = {**TINY['arch'], 'num_layers': 4}
+PYRAMID = dict(type='Feature2Pyramid', embed_dim=16, rescales=[4, 2, 1, 0.5])
 SEGMENTATION = sorted((ROOT / 'configs/segmentation').glob('*.py'))
 
 
@@ -18,7 +19,7 @@ def segmentor(**parts) -> Config:
     """UPerNet's parts around a tiny backbone of 4 blocks; a part given as None is left out."""
     model = dict(
         backbone=dict(type='nepa_mm.NEPAViT', out_type='featmap', out_indices=[0, 1, 2, 3], **{**TINY, 'arch': ARCH}),
-        neck=dict(type='Feature2Pyramid', embed_dim=16, rescales=[4, 2, 1, 0.5]),
+        neck=PYRAMID,
         decode_head=dict(type='UPerHead', in_channels=[16] * 4, in_index=[0, 1, 2, 3]),
         auxiliary_head=dict(type='FCNHead', in_channels=16, in_index=-1),
         data_preprocessor=dict(type='SegDataPreProcessor', size=(28, 28)),
@@ -44,6 +45,11 @@ def segmentor(**parts) -> Config:
     dict(neck=[dict(type='Feature2Pyramid', embed_dim=16), dict(type='FPN')], decode_head=dict(in_channels=[8] * 4)),
     dict(neck=dict(rescales=[2, 1, 0.5, 0.25])),
     dict(backbone=dict(patch_size=(7, 7))),  # which the backbone refuses
+    dict(neck=None, auxiliary_head=None, backbone=dict(output_cls_token=True),
+         decode_head=dict(type='nepa_mm.NamedHeads', heads=dict(
+        linear=dict(type='FCNHead', in_channels=16, in_index=3),
+        dpt=dict(type='DPTHead', in_channels=[16] * 4, in_index=[0, 1, 2, 3]),
+        upernet=dict(type='UPerHead', in_channels=[16] * 4, in_index=[0, 1, 2, 3], neck=PYRAMID)))),
 ])
 def test_what_works_passes(parts):
     check_segmentor(segmentor(**parts))
@@ -72,6 +78,12 @@ def test_what_works_passes(parts):
      r'\[4, 2, 1\] is neither \[4, 2, 1, 0.5\] nor \[2, 1, 0.5, 0.25\] \| model.neck.rescales \| '),
     (dict(neck=None, decode_head=dict(type='mmseg.DPTHead')),
      r'False, and model.decode_head takes pairs of feature map and \[CLS\] \| model.backbone.output_cls_token \| set it to True'),
+    (dict(neck=None, decode_head=dict(type='nepa_mm.NamedHeads', heads=dict(
+        upernet=dict(type='UPerHead', in_channels=[16] * 4, in_index=[0, 1, 2, 3], neck={**PYRAMID, 'embed_dim': 768})))),
+     r'768 differs from the width of model.backbone.arch, 16 \| model.decode_head.heads.upernet.neck.embed_dim'),
+    (dict(neck=None, decode_head=dict(type='nepa_mm.NamedHeads', heads=dict(
+        linear=dict(type='FCNHead', in_channels=16, in_index=4)))),
+     r'4: 4 is not in .* \| model.decode_head.heads.linear.in_index'),
     (dict(backbone=dict(out_indices=None)),
      r'None is neither the number of a block, such as -1 for the last, nor a list.* \| model.backbone.out_indices'),
     (dict(backbone=dict(out_indices='last')), r"'last' is neither the number of a block.* \| model.backbone.out_indices"),

@@ -1,0 +1,8 @@
+"""All that is made of mmseg's classes, which pretraining and classification do without: imported once one is asked for."""
+from .multi_head import MultiHeadEncoderDecoder, NamedHeads
+from .seg_preprocessor import SegDataPreProcessor
+from .segmentors import PaddedEncoderDecoder, SegTTAModel
+from .windows import EncoderDecoder
+
+__all__ = ['EncoderDecoder', 'MultiHeadEncoderDecoder', 'NamedHeads', 'PaddedEncoderDecoder', 'SegDataPreProcessor',
+           'SegTTAModel']
