@@ -387,6 +387,10 @@ PAIRS += [
         ('Mask2FormerHead', MASK2FORMER, PYRAMID, [0, 1, 2, 3], {}, 'mmdet.models'),
         ('Mask2FormerHead on SimplePyramid', MASK2FORMER, SEG_HEADS['UPerHead on SimplePyramid'][1], [3], {}, 'mmdet.models'),
         ('MaskFormerHead', MASKFORMER, PYRAMID, [0, 1, 2, 3], {}, 'mmdet.models')]]
+EOMT = dict(type='nepa_mm.EoMTHead', embed_dims=D, num_classes=3, num_queries=8, num_blocks=2, **{
+    name: MASK2FORMER[name] for name in ('loss_cls', 'loss_mask', 'loss_dice', 'train_cfg')})
+PAIRS.append(Pair(SEGMENTATION, 'EoMT, with `nepa_mm.ops`', 'EoMTHead', segmentor(
+    'nepa_mm.EoMT', EOMT, None, segmentation_backbone('padded_featmap')), 'segmentation', scope='mmseg', needs='mmdet.models'))
 PAIRS += [
     Pair(SEGMENTATION, 'PaddedEncoderDecoder, with `nepa_mm.ops`', head['type'], segmentor(
         'nepa_mm.PaddedEncoderDecoder', head, None, segmentation_backbone('padded_featmap', out_indices=[3])), 'segmentation',

@@ -17,8 +17,8 @@ from .next_embedding_loss import NextEmbeddingLoss
 from .rope2d import RoPE2D
 from .timm_preprocessor import TimmDataPreprocessor
 
-WITH_MMSEG = ('EncoderDecoder', 'MultiHeadEncoderDecoder', 'NamedHeads', 'PaddedEncoderDecoder', 'SegDataPreProcessor',
-              'SegTTAModel')
+WITH_MMSEG = ('EncoderDecoder', 'EoMT', 'EoMTHead', 'MultiHeadEncoderDecoder', 'NamedHeads', 'PaddedEncoderDecoder',
+              'SegDataPreProcessor', 'SegTTAModel')
 
 
 def __getattr__(name: str):

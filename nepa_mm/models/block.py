@@ -34,7 +34,7 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         self.compiled = compile
 
-    def forward(self, x: Tensor, rope: Tensor | None, causal: bool) -> Tensor:
+    def forward(self, x: Tensor, rope: Tensor | None, causal: bool | Tensor) -> Tensor:
         scales = None
         if self.training and isinstance(self.drop_path, DropPath):
             # Drawn here: what is compiled would hold the rate of its block, and be compiled again for each.
@@ -42,7 +42,7 @@ class Block(nn.Module):
         return self.transform(x, rope, causal, scales)
 
     @compiled_in_training
-    def transform(self, x: Tensor, rope: Tensor | None, causal: bool, scales: tuple[Tensor, Tensor] | None) -> Tensor:
+    def transform(self, x: Tensor, rope: Tensor | None, causal: bool | Tensor, scales: tuple[Tensor, Tensor] | None) -> Tensor:
         """The block, with stochastic depth by the factors [B, 1, 1] of its two branches."""
         attended = self.ls1(self.attn(self.ln1(x), rope, causal))
         x = x + (attended if scales is None else attended * scales[0])
@@ -51,7 +51,9 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal or bidirectional attention with QK-norm and RoPE: ``[B, L, D] -> [B, L, D]``.
+    """Attention with QK-norm and RoPE, causal, bidirectional, or by a mask [B, 1, L, L] that is True where a token sees another.
+
+    ``[B, L, D] -> [B, L, D]``
 
     timm's ``AttentionRope`` has the same parameters and, bit for bit, the same outputs. It normalises in a layout that needs
     copies, and splits [CLS] off and joins the parts again around each rotation: 33 kernels instead of 20 once compiled
@@ -67,9 +69,13 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dims, dims)
         self.fused = use_fused_attn()
 
-    def forward(self, x: Tensor, rope: Tensor | None, causal: bool) -> Tensor:
+    def forward(self, x: Tensor, rope: Tensor | None, causal: bool | Tensor) -> Tensor:
         q, k, v = (t.transpose(1, 2) for t in self.queries_keys_values(x, rope))  # [B, H, L, d]
-        x = F.scaled_dot_product_attention(q, k, v, is_causal=causal) if self.fused else attention_weights(q, k, causal) @ v
+        if self.fused:
+            how = dict(attn_mask=causal) if isinstance(causal, Tensor) else dict(is_causal=causal)
+            x = F.scaled_dot_product_attention(q, k, v, **how)
+        else:
+            x = attention_weights(q, k, causal) @ v
         return self.proj(x.transpose(1, 2).flatten(2))  # [B, H, L, d] -> [B, L, D]
 
     def queries_keys_values(self, x: Tensor, rope: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -82,10 +88,12 @@ class Attention(nn.Module):
         return q.to(v.dtype), k.to(v.dtype), v  # norm and rotation may be of higher precision; flash attention wants one
 
 
-def attention_weights(q: Tensor, k: Tensor, causal: bool) -> Tensor:
+def attention_weights(q: Tensor, k: Tensor, causal: bool | Tensor) -> Tensor:
     """Of queries and keys [B, H, L, d]: [B, H, L, L], the weights of all tokens for each, which sum to 1."""
     scores = q * q.shape[-1]**-0.5 @ k.transpose(-2, -1)
-    if causal:
+    if isinstance(causal, Tensor):
+        scores = scores.masked_fill(~causal, -torch.inf)
+    elif causal:
         scores = scores.masked_fill(torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1), -torch.inf)
     return scores.softmax(-1)
 

@@ -191,14 +191,16 @@ class NEPAViT(PretrainedBackbone):
         """Likewise, from tokens [B, L, D] with their position and what :meth:`rope_tables` gives, [..., T, 2 * head_dim]."""
         rope, frozen_rope = (table if table is None else rotations_of_all(table, self.num_extra_tokens)
                              for table in (rope, frozen_rope))
-        for i, layer in enumerate(self.layers):
-            rotations = frozen_rope if i < self.frozen_stages else rope
-            if self.with_cp and self.training and i % self.with_cp == 0:
-                x = checkpoint(layer, x, rotations, self.causal, use_reentrant=False)
-            else:
-                x = layer(x, rotations, self.causal)
+        for i in range(self.num_layers):
+            x = self.run_block(i, x, frozen_rope if i < self.frozen_stages else rope, self.causal)
             is_normed = i + 1 == self.num_layers or (self.final_norm == 'all' and i in self.out_indices)
             yield self.norm(x) if is_normed else x
+
+    def run_block(self, i: int, x: Tensor, rotations: Tensor | None, causal: bool | Tensor) -> Tensor:
+        """One block, whose activations are recomputed if ``with_cp`` says so; ``rotations`` are those of all tokens."""
+        if self.with_cp and self.training and i % self.with_cp == 0:
+            return checkpoint(self.layers[i], x, rotations, causal, use_reentrant=False)
+        return self.layers[i](x, rotations, causal)
 
     def rope_tables(self, image_size: tuple[int, int], device: torch.device) -> tuple[Tensor | None, Tensor | None]:
         """Rotations of the patches for blocks that train and, if there are any, for frozen ones."""

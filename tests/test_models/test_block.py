@@ -55,6 +55,23 @@ def test_attention_that_is_not_fused_computes_the_same(causal):
     torch.testing.assert_close(*results, atol=1e-12, rtol=1e-12)
 
 
+@pytest.mark.parametrize('fused', [True, False])
+def test_a_mask_says_which_tokens_each_sees(fused):
+    """What is masked may change; the triangle is causal attention."""
+    torch.manual_seed(0)
+    attention = randomize(Attention(16, 2, True, 'affine', 1e-6))
+    attention.fused = fused
+    x, mask = torch.randn(2, 6, 16), torch.rand(2, 1, 6, 6) < 0.6
+    mask[:, :, :, 0], mask[..., 4, 5], mask[..., 3, 5] = True, False, True
+    changed = x.clone()
+    changed[:, 5] += 1
+    with torch.no_grad():
+        before, after = attention(x, None, mask), attention(changed, None, mask)
+        triangle = torch.ones(2, 1, 6, 6, dtype=torch.bool).tril()
+        assert torch.allclose(attention(x, None, triangle), attention(x, None, True), atol=1e-5)
+    assert torch.equal(before[:, 4], after[:, 4]) and (before[:, 3] != after[:, 3]).any(-1).all()
+
+
 def test_an_extra_token_is_not_turned_and_each_image_may_have_its_own_rotations():
     table = torch.randn(5, 4, 16)  # B, T, 2 * d
     rotations = rotations_of_all(table, 1)

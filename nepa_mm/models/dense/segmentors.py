@@ -49,9 +49,9 @@ class PaddedEncoderDecoder(EncoderDecoder):
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Images [B, 3, H, W] -> logits [B, num_classes, H, W]."""
         height, width = inputs.shape[-2:]
-        # mmseg's heads resize their logits to img_shape if it is a torch.Size, as in slide mode.
+        # mmseg's heads resize their logits to img_shape if it is a torch.Size, as in slide mode, and those of masks to pad_shape.
         padded = torch.Size(self.padded_size((height, width)))
-        logits = super().encode_decode(inputs, [dict(meta, img_shape=padded) for meta in batch_img_metas])
+        logits = super().encode_decode(inputs, [dict(meta, img_shape=padded, pad_shape=padded) for meta in batch_img_metas])
         return logits[..., :height, :width]
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:

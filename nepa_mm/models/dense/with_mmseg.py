@@ -1,8 +1,9 @@
 """All that is made of mmseg's classes, which pretraining and classification do without: imported once one is asked for."""
+from .eomt import EoMT, EoMTHead
 from .multi_head import MultiHeadEncoderDecoder, NamedHeads
 from .seg_preprocessor import SegDataPreProcessor
 from .segmentors import PaddedEncoderDecoder, SegTTAModel
 from .windows import EncoderDecoder
 
-__all__ = ['EncoderDecoder', 'MultiHeadEncoderDecoder', 'NamedHeads', 'PaddedEncoderDecoder', 'SegDataPreProcessor',
-           'SegTTAModel']
+__all__ = ['EncoderDecoder', 'EoMT', 'EoMTHead', 'MultiHeadEncoderDecoder', 'NamedHeads', 'PaddedEncoderDecoder',
+           'SegDataPreProcessor', 'SegTTAModel']

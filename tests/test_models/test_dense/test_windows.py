@@ -70,7 +70,9 @@ def test_places_of_windows(side, window, stride, expected):
 
 def test_all_our_segmentation_configs_take_windows_at_once():
     for path in sorted((ROOT / 'configs/segmentation').glob('*.py')):
-        assert issubclass(MODELS.get(Config.fromfile(path).model.type), EncoderDecoder), path.name
+        kind = Config.fromfile(path).model.type
+        if kind != 'CascadeEncoderDecoder':  # mmseg's, of PointRend
+            assert issubclass(MODELS.get(kind), EncoderDecoder), path.name
 
 
 @torch.no_grad()
