@@ -2,6 +2,7 @@
 from importlib import import_module
 
 from .beyond.multi_embedding_loss import MultiEmbeddingLoss
+from .beyond.packed_images import PackedDataPreprocessor, PackedNEPA, PackedNEPAViT
 from .beyond.projected_losses import ProjectedLosses, Projector
 from .beyond.sigreg import SIGReg
 from .causal_backbone import CausalBackbone, check_causal

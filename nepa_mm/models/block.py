@@ -2,6 +2,8 @@
 
 Shapes: B batch, L tokens, D width, H heads, d = D / H width of a head.
 """
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, LayerScale, Mlp, SwiGLU, get_act_layer, use_fused_attn
@@ -16,6 +18,8 @@ QK_NORMS = {
     'affine': dict(elementwise_affine=True, bias=False),
     'affine_bias': dict(elementwise_affine=True, bias=True),
 }
+# Causal or in both directions; a mask [B, 1, L, L], True where a token sees another; or what makes [B, H, L, d] of q, k and v
+Attend = bool | Tensor | Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Block(nn.Module):
@@ -34,7 +38,7 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         self.compiled = compile
 
-    def forward(self, x: Tensor, rope: Tensor | None, causal: bool | Tensor) -> Tensor:
+    def forward(self, x: Tensor, rope: Tensor | None, causal: Attend) -> Tensor:
         scales = None
         if self.training and isinstance(self.drop_path, DropPath):
             # Drawn here: what is compiled would hold the rate of its block, and be compiled again for each.
@@ -42,7 +46,7 @@ class Block(nn.Module):
         return self.transform(x, rope, causal, scales)
 
     @compiled_in_training
-    def transform(self, x: Tensor, rope: Tensor | None, causal: bool | Tensor, scales: tuple[Tensor, Tensor] | None) -> Tensor:
+    def transform(self, x: Tensor, rope: Tensor | None, causal: Attend, scales: tuple[Tensor, Tensor] | None) -> Tensor:
         """The block, with stochastic depth by the factors [B, 1, 1] of its two branches."""
         attended = self.ls1(self.attn(self.ln1(x), rope, causal))
         x = x + (attended if scales is None else attended * scales[0])
@@ -51,9 +55,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention with QK-norm and RoPE, causal, bidirectional, or by a mask [B, 1, L, L] that is True where a token sees another.
-
-    ``[B, L, D] -> [B, L, D]``
+    """Attention with QK-norm and RoPE, as :data:`Attend` says: ``[B, L, D] -> [B, L, D]``.
 
     timm's ``AttentionRope`` has the same parameters and, bit for bit, the same outputs. It normalises in a layout that needs
     copies, and splits [CLS] off and joins the parts again around each rotation: 33 kernels instead of 20 once compiled
@@ -69,9 +71,11 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dims, dims)
         self.fused = use_fused_attn()
 
-    def forward(self, x: Tensor, rope: Tensor | None, causal: bool | Tensor) -> Tensor:
+    def forward(self, x: Tensor, rope: Tensor | None, causal: Attend) -> Tensor:
         q, k, v = (t.transpose(1, 2) for t in self.queries_keys_values(x, rope))  # [B, H, L, d]
-        if self.fused:
+        if callable(causal):
+            x = causal(q, k, v)
+        elif self.fused:
             how = dict(attn_mask=causal) if isinstance(causal, Tensor) else dict(is_causal=causal)
             x = F.scaled_dot_product_attention(q, k, v, **how)
         else:

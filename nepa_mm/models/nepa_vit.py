@@ -16,7 +16,7 @@ from nepa_mm.errors import ConfigError, checked_choice
 from nepa_mm.registry import MODELS
 from nepa_mm.variants import arch_settings, variant_of
 
-from .block import QK_NORMS, Block, rotations_of_all
+from .block import QK_NORMS, Attend, Block, rotations_of_all
 from .causal_backbone import warn_of_blind_outputs
 from .compiled import check_with_cp
 from .pretrained_backbone import PretrainedBackbone
@@ -191,12 +191,16 @@ class NEPAViT(PretrainedBackbone):
         """Likewise, from tokens [B, L, D] with their position and what :meth:`rope_tables` gives, [..., T, 2 * head_dim]."""
         rope, frozen_rope = (table if table is None else rotations_of_all(table, self.num_extra_tokens)
                              for table in (rope, frozen_rope))
+        return self.run_rotated(x, rope, frozen_rope, self.causal)
+
+    def run_rotated(self, x: Tensor, rope: Tensor | None, frozen_rope: Tensor | None, causal: Attend) -> Iterator[Tensor]:
+        """Likewise, from the rotations of all tokens."""
         for i in range(self.num_layers):
-            x = self.run_block(i, x, frozen_rope if i < self.frozen_stages else rope, self.causal)
+            x = self.run_block(i, x, frozen_rope if i < self.frozen_stages else rope, causal)
             is_normed = i + 1 == self.num_layers or (self.final_norm == 'all' and i in self.out_indices)
             yield self.norm(x) if is_normed else x
 
-    def run_block(self, i: int, x: Tensor, rotations: Tensor | None, causal: bool | Tensor) -> Tensor:
+    def run_block(self, i: int, x: Tensor, rotations: Tensor | None, causal: Attend) -> Tensor:
         """One block, whose activations are recomputed if ``with_cp`` says so; ``rotations`` are those of all tokens."""
         if self.with_cp and self.training and i % self.with_cp == 0:
             return checkpoint(self.layers[i], x, rotations, causal, use_reentrant=False)
