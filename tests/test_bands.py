@@ -18,7 +18,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from nepa_mm import get_model
-from tiny import ROOT
+from tiny import ROOT, counts
 
 SIDE = 32  # of images, and of what the models see
 TRAIN = ['train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False', 'default_hooks.logger.interval=1']
@@ -67,6 +67,7 @@ def project(request, tmp_path_factory):
     return folder, channels, dtype
 
 
+@counts
 def test_configs_have_the_statistics_and_the_channels(project):
     folder, channels, _ = project
     config = Config.fromfile(folder / 'pretrained.py')
@@ -81,6 +82,7 @@ def test_configs_have_the_statistics_and_the_channels(project):
         assert len((folder / name).read_text().splitlines()) <= 40
 
 
+@counts
 def test_a_classifier_s_scores_are_those_of_its_model(project):
     folder, channels, _ = project
     paths = sorted((folder / 'kinds').rglob('*.tif'))
@@ -101,6 +103,7 @@ def test_a_classifier_s_scores_are_those_of_its_model(project):
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
+@counts
 def test_a_segmentor_s_labels_are_those_of_its_model(project):
     folder, channels, _ = project
     for name, options in dict(whole=[], windows=['--windows']).items():
@@ -115,6 +118,7 @@ def test_a_segmentor_s_labels_are_those_of_its_model(project):
         np.testing.assert_array_equal(tifffile.imread(folder / f'windows/pred/{path.stem}.tif'), labels)
 
 
+@counts
 def test_features_neighbours_and_pages(project):
     folder, channels, _ = project
     tool(folder, 'inference/extract_features.py', 'tiles', 'work_dirs/pretrained/epoch_1.pth', '--out', 'features.npy',
@@ -131,6 +135,7 @@ def test_features_neighbours_and_pages(project):
     assert code == 3 and re.search(rf"it has 3 channels, not {channels} \| img_path='photo.png' \| ", said)
 
 
+@counts
 def test_a_test_that_would_draw_by_hooks_of_rgb_is_refused(project):
     folder, _, _ = project
     code, said = start(folder, ROOT / 'tools/test.py', 'labels.py', 'work_dirs/labels/iter_2.pth', '--show-dir', 'drawn')
@@ -146,6 +151,7 @@ def with_palette(folder):
     Image.new('P', (50, 40)).save(folder / 'data/9.png')
 
 
+@counts
 @pytest.mark.parametrize('add, options, message', [
     (lambda folder: bands(folder / 'data/9.tif', 12), [], 'it has 12 x uint16, and 4 others 4 x uint16: a training takes'),
     (with_nan, [], '8000 of 8000 values are no finite numbers (NaN or infinite)'),

@@ -10,7 +10,7 @@ from mmseg.apis import inference_model
 from PIL import Image
 
 from nepa_mm import get_model
-from tiny import TINY, randomize
+from tiny import TINY, counts, randomize
 
 SEGMENTOR = f'''
 default_scope = 'mmseg'
@@ -169,6 +169,7 @@ def scenes(tmp_path_factory):
     return root
 
 
+@counts
 def test_a_config_for_large_images_trains_and_validates_by_windows(scenes, tmp_path):
     options = ['--cpu', '--img-size', 32, '--patch-size', 8, '--from', 'none', '--arch', 'mini', '-o', tmp_path / 'c.py']
     before = 'import nepa_mm.datasets.tiff_windows as t; t.LARGE = 5000'
@@ -192,6 +193,7 @@ def test_a_config_for_large_images_trains_and_validates_by_windows(scenes, tmp_p
     assert 'data:image' in next((tmp_path / 'w').rglob('report.html')).read_text()
 
 
+@counts
 def test_large_images_beside_label_maps_that_are_no_tiffs_are_said(scenes, tmp_path):
     (tmp_path / 'images').symlink_to(scenes / 'images')
     (tmp_path / 'masks').mkdir()
@@ -204,6 +206,7 @@ def test_large_images_beside_label_maps_that_are_no_tiffs_are_said(scenes, tmp_p
     assert 'whole=False' not in (tmp_path / 'c.py').read_text()
 
 
+@counts
 def test_a_pretraining_on_large_images_reads_crops(scenes, tmp_path):
     done = forks.done('tools/new_config.py', 'pretrain', scenes / 'images', '--cpu', '--img-size', 16, '--patch-size', 4, '-o',
                       tmp_path / 'c.py', before='import nepa_mm.datasets.tiff_windows as t; t.LARGE = 5000')

@@ -7,7 +7,7 @@ from forks import run, start
 from mask_layouts import LAYOUTS
 from mmengine.config import Config
 
-from tiny import ROOT
+from tiny import ROOT, counts
 
 TOOL = ROOT / 'tools/new_config.py'
 EXPECTED = ROOT / 'tests/test_own_data/configs'
@@ -57,6 +57,7 @@ def settings(path):
     return Config.fromstring(text, '.py').to_dict()
 
 
+@counts
 @pytest.mark.parametrize('name', CASES)
 def test_what_is_written_and_that_it_trains(name, tmp_path):
     task, draw, options = CASES[name]

@@ -7,7 +7,7 @@ from drawn_data import class_folders, image
 from forks import run
 from mask_layouts import LAYOUTS
 
-from tiny import ROOT
+from tiny import ROOT, counts
 
 CHECKPOINTS = {'tools/test.py': 'work_dirs/scenes/iter_4.pth',
                'tools/inference/classify_images.py': 'work_dirs/pets/epoch_1.pth'}
@@ -16,6 +16,7 @@ SHORT = dict(pretrain=['--epochs', 2, '--img-size', 32, '--patch-size', 8], clas
              segmentation=['--iters', 4, '--val-interval', 4])
 
 
+@counts
 def test_from_a_folder_to_a_segmenting_model(tmp_path):
     (tmp_path / 'tools').symlink_to(ROOT / 'tools')
     class_folders(tmp_path / 'photos', dict(a=8, b=8))

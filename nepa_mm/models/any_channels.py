@@ -24,7 +24,7 @@ class AnyChannels:
             return
         if std is None or len(std) != len(mean):
             raise ConfigError(f'{std} is not of the {len(mean)} channels of mean', 'model.data_preprocessor.std', 'give as many')
-        if self._channel_conversion:
+        if any(getattr(self, name, False) for name in ('_channel_conversion', 'channel_conversion')):  # mmengine's, mmseg's
             raise ConfigError(f'True, and the {len(mean)} channels of mean are not BGR',
                               'model.data_preprocessor.to_rgb (bgr_to_rgb, rgb_to_bgr)', 'set it to False')
         self._enable_normalize = True

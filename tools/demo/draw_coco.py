@@ -7,10 +7,10 @@ Same arguments and seed, same files. A complete data set is kept as it is.
 """
 import argparse
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pycocotools.mask as rle
 from draw_shapes import COLOURS, SHAPES, draw_scene
 from rich.progress import track
 
@@ -19,6 +19,8 @@ SIZE = (112, 144)
 
 def annotation(mask: np.ndarray, **fields) -> dict:
     """What COCO's file says of an instance with this mask [height, width]."""
+    import pycocotools.mask as rle  # which only detection needs
+
     encoded = rle.encode(np.asfortranarray(mask))
     box = rle.toBbox(encoded).tolist()
     counts = encoded['counts'].decode()
@@ -54,6 +56,8 @@ def main() -> None:
     parser.add_argument('--val', type=int, default=60, help='validation images')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
+    if find_spec('pycocotools') is None:
+        parser.error('pycocotools is not installed, which writes masks as COCO does: pip install pycocotools')
 
     settings = {key: value for key, value in vars(args).items() if key != 'out'}
     done = args.out / 'settings.json'  # written last
