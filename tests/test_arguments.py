@@ -14,9 +14,9 @@ TOOLS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / 'tools').rglob('*
 SLOW = {'torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmseg', 'timm', 'matplotlib', 'datasets', 'pandas', 'scipy'}
 # Runs a tool, and says what it has imported, and how it ended
 RUN = '''
-import runpy, sys
+import os, runpy, sys
 tool, sys.argv = sys.argv[1], sys.argv[1:]
-sys.path[0] = ''
+sys.path[0] = os.path.dirname(tool)  # as Python does
 try:
     runpy.run_path(tool, run_name='__main__')
 except SystemExit as end:
