@@ -387,6 +387,10 @@ PAIRS += [
         ('Mask2FormerHead', MASK2FORMER, PYRAMID, [0, 1, 2, 3], {}, 'mmdet.models'),
         ('Mask2FormerHead on SimplePyramid', MASK2FORMER, SEG_HEADS['UPerHead on SimplePyramid'][1], [3], {}, 'mmdet.models'),
         ('MaskFormerHead', MASKFORMER, PYRAMID, [0, 1, 2, 3], {}, 'mmdet.models')]]
+PAIRS.append(Pair(SEGMENTATION, 'AdaptedEncoderDecoder, with `nepa_mm.ops`', 'UPerHead on ViTAdapter', segmentor(
+    'nepa_mm.AdaptedEncoderDecoder', SEG_HEADS['UPerHead'][0],
+    dict(type='nepa_mm.ViTAdapter', embed_dims=D, num_heads=2, prior_channels=8, norm_cfg=BN),
+    segmentation_backbone('padded_featmap')), 'segmentation', scope='mmseg', needs='mmcv.ops'))
 EOMT = dict(type='nepa_mm.EoMTHead', embed_dims=D, num_classes=3, num_queries=8, num_blocks=2, **{
     name: MASK2FORMER[name] for name in ('loss_cls', 'loss_mask', 'loss_dice', 'train_cfg')})
 PAIRS.append(Pair(SEGMENTATION, 'EoMT, with `nepa_mm.ops`', 'EoMTHead', segmentor(

@@ -167,15 +167,19 @@ class NEPAViT(PretrainedBackbone):
 
     def embed(self, x: Tensor) -> Tensor:
         """Images [B, C, H, W] -> input tokens [B, L, D]: [CLS], if any, and the patch embeddings without any position."""
+        z = self.patch_embed(self.padded(x)).flatten(2).transpose(1, 2)  # [B, D, h, w] -> [B, h * w, D]
+        if self.cls_token is not None:
+            z = torch.cat([self.cls_token.expand(z.shape[0], -1, -1), z], dim=1)  # [B, 1 + h * w, D]
+        return z
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Images [B, C, H, W], continued on the right and at the bottom to whole patches."""
         height, width = x.shape[-2:]
         rows, columns = self.grid((height, width))
         right, bottom = columns * self.patch_size - width, rows * self.patch_size - height
         if right or bottom:  # the border is repeated: a black or grey edge would be a thing to see
             x = F.pad(x, (0, right, 0, bottom), mode='replicate')
-        z = self.patch_embed(x).flatten(2).transpose(1, 2)  # [B, D, h, w] -> [B, h * w, D]
-        if self.cls_token is not None:
-            z = torch.cat([self.cls_token.expand(z.shape[0], -1, -1), z], dim=1)  # [B, 1 + h * w, D]
-        return z
+        return x
 
     def predict(self, z: Tensor, image_size: tuple[int, int]) -> Tensor:
         """Input tokens [B, L, D] of an image of H x W pixels -> what follows each, [B, L, D], after the final norm."""

@@ -40,10 +40,13 @@ def counted(cfg: Config, known: dict) -> dict:
 
 
 def takes_image(cfg: Config) -> bool:
-    """Whether ``model(image)`` is all of the model's work: mmdet's models and heads and several heads want more for it."""
+    """Whether ``model(image)`` is all of the model's work, and can be counted.
+
+    mmdet's models and heads and several heads want more for it; mmcv's deformable attention compares sizes that are in tensors.
+    """
     head = cfg.model.get('decode_head') or {}
-    several = cfg.model.type in ('CascadeEncoderDecoder', 'nepa_mm.MultiHeadEncoderDecoder')
-    return cfg.default_scope != 'mmdet' and not several and 'pixel_decoder' not in head
+    uncounted = ('CascadeEncoderDecoder', 'nepa_mm.MultiHeadEncoderDecoder', 'nepa_mm.AdaptedEncoderDecoder')
+    return cfg.default_scope != 'mmdet' and cfg.model.type not in uncounted and 'pixel_decoder' not in head
 
 
 def row(model: dict) -> str:

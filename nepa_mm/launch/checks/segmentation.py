@@ -85,7 +85,10 @@ def check_neck(model: dict, maps: Maps, key: str = 'model') -> Maps:
     if not isinstance(neck, dict):  # a list, which mmengine builds one after the other
         return Maps(None, '')
     kind, count, width = name_of(neck), len(maps.widths), maps.widths[0]
-    if kind in ('Feature2Pyramid', 'SimplePyramid'):
+    if kind == 'ViTAdapter' and name_of(model) != 'AdaptedEncoderDecoder':
+        raise ConfigError(f'{model.get("type")!r} gives no images to {key}.neck, a ViTAdapter', f'{key}.type',
+                          "set 'nepa_mm.AdaptedEncoderDecoder'")
+    if kind in ('Feature2Pyramid', 'SimplePyramid', 'ViTAdapter'):
         name = 'embed_dim' if kind == 'Feature2Pyramid' else 'embed_dims'
         scales = neck.get('rescales' if kind == 'Feature2Pyramid' else 'scales', (4, 2, 1, 0.5))
         if neck.get(name) != width:

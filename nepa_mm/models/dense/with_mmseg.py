@@ -3,7 +3,8 @@ from .eomt import EoMT, EoMTHead
 from .multi_head import MultiHeadEncoderDecoder, NamedHeads
 from .seg_preprocessor import SegDataPreProcessor
 from .segmentors import PaddedEncoderDecoder, SegTTAModel
+from .vit_adapter import AdaptedEncoderDecoder, ViTAdapter
 from .windows import EncoderDecoder
 
-__all__ = ['EncoderDecoder', 'EoMT', 'EoMTHead', 'MultiHeadEncoderDecoder', 'NamedHeads', 'PaddedEncoderDecoder',
-           'SegDataPreProcessor', 'SegTTAModel']
+__all__ = ['AdaptedEncoderDecoder', 'EncoderDecoder', 'EoMT', 'EoMTHead', 'MultiHeadEncoderDecoder', 'NamedHeads',
+           'PaddedEncoderDecoder', 'SegDataPreProcessor', 'SegTTAModel', 'ViTAdapter']

@@ -84,6 +84,8 @@ def test_what_works_passes(parts):
     (dict(neck=None, decode_head=dict(type='nepa_mm.NamedHeads', heads=dict(
         linear=dict(type='FCNHead', in_channels=16, in_index=4)))),
      r'4: 4 is not in .* \| model.decode_head.heads.linear.in_index'),
+    (dict(neck=dict(type='nepa_mm.ViTAdapter', embed_dims=16)),
+     r"None gives no images to model.neck, a ViTAdapter \| model.type \| set 'nepa_mm.AdaptedEncoderDecoder'"),
     (dict(backbone=dict(out_indices=None)),
      r'None is neither the number of a block, such as -1 for the last, nor a list.* \| model.backbone.out_indices'),
     (dict(backbone=dict(out_indices='last')), r"'last' is neither the number of a block.* \| model.backbone.out_indices"),
