@@ -151,7 +151,7 @@ class EoMT(PaddedEncoderDecoder):
         tables = vit.rope_tables(image_size, inputs.device)  # drawn once for all blocks
         states = vit.run_blocks(vit.add_position(vit.embed(inputs), vit.grid(image_size)), *tables)
         x = next(islice(states, first - 1, None))  # [B, L, D]
-        x = torch.cat([head.queries.weight.to(x.dtype).expand(len(x), -1, -1), x], dim=1)  # [B, Q + L, D]
+        x = torch.cat([head.queries.weight.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)  # [B, Q + L, D]
         extra = head.num_queries + vit.num_extra_tokens  # which no rotation turns
         rope, frozen_rope = (None if table is None else rotations_of_all(table, extra) for table in tables)
         predictions = []
@@ -173,4 +173,4 @@ class EoMT(PaddedEncoderDecoder):
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
         """Images [B, 3, H, W] -> logits [B, C, H, W], the one tensor that an export has."""
-        return self.encode_decode(inputs, [{}] * len(inputs))
+        return self.encode_decode(inputs, [{}])  # mmseg reads the first alone

@@ -1,6 +1,6 @@
 """ViT-Adapter: a pyramid from a plain ViT and convolutions that exchange features between its blocks (arXiv 2205.08534).
 
-Shapes: B batch, N cells of all levels or patches, D width of the backbone, h x w grid of a level.
+Shapes: B batch, C channels of the images, N cells of all levels or patches, D width of the backbone, h x w grid of a level.
 """
 from collections.abc import Sequence
 
@@ -39,6 +39,7 @@ class ViTAdapter(BaseModule):
         value_ratio: Width of the deformable attention's values, as a share of D.
         ffn_ratio: Width within the extractor's feed-forward network, likewise.
         prior_channels: Of the first convolutions; 64 in the paper.
+        in_channels: Of the images.
         norm_cfg: Normalisation of the convolutions and of the maps.
         init_cfg: As in mmengine.
 
@@ -47,7 +48,7 @@ class ViTAdapter(BaseModule):
     """
 
     def __init__(self, embed_dims: int, num_heads: int, num_points: int = 4, value_ratio: float = 0.5, ffn_ratio: float = 0.25,
-                 prior_channels: int = 64, norm_cfg: dict = dict(type='SyncBN'),
+                 prior_channels: int = 64, in_channels: int = 3, norm_cfg: dict = dict(type='SyncBN'),
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if MODELS.get('MultiScaleDeformableAttention') is None:
@@ -56,8 +57,8 @@ class ViTAdapter(BaseModule):
         attention = dict(
             type='MultiScaleDeformableAttention', embed_dims=embed_dims, num_heads=num_heads, num_points=num_points, dropout=0.,
             batch_first=True, value_proj_ratio=value_ratio)
-        self.embed_dims = embed_dims
-        self.prior = SpatialPrior(embed_dims, prior_channels, norm_cfg)
+        self.embed_dims, self.in_channels = embed_dims, in_channels
+        self.prior = SpatialPrior(in_channels, embed_dims, prior_channels, norm_cfg)
         self.level_embed = nn.Parameter(trunc_normal_(torch.empty(3, embed_dims), std=0.02))
         self.injectors = nn.ModuleList(Injector(embed_dims, attention) for _ in range(INTERACTIONS))
         # The paper's last interaction has two extractors more
@@ -66,7 +67,7 @@ class ViTAdapter(BaseModule):
         self.norms = nn.ModuleList(build_norm_layer(norm_cfg, embed_dims)[1] for _ in range(INTERACTIONS))
 
     def forward(self, inputs: Tensor, vit: NEPAViT) -> tuple[Tensor, ...]:
-        """Images [B, 3, H, W] and the backbone -> four maps [B, D, h, w] of the image, padded to whole patches."""
+        """Images [B, C, H, W] and the backbone -> four maps [B, D, h, w] of the image, padded to whole patches."""
         image_size, extra = tuple(inputs.shape[-2:]), vit.num_extra_tokens
         grid = vit.grid(image_size)
         tables = vit.rope_tables(image_size, inputs.device)
@@ -96,9 +97,9 @@ class ViTAdapter(BaseModule):
 
 
 class SpatialPrior(nn.Module):
-    """Convolutions ``[B, 3, H, W] -> four of [B, D, h, w]``, at 1/4, 1/8, 1/16 and 1/32 of the size, rounded up."""
+    """Convolutions ``[B, C, H, W] -> four of [B, D, h, w]``, at 1/4, 1/8, 1/16 and 1/32 of the size, rounded up."""
 
-    def __init__(self, dims: int, channels: int, norm_cfg: dict) -> None:
+    def __init__(self, in_channels: int, dims: int, channels: int, norm_cfg: dict) -> None:
         super().__init__()
 
         def conv(inputs: int, outputs: int, stride: int) -> ConvModule:
@@ -106,7 +107,8 @@ class SpatialPrior(nn.Module):
 
         widths = [channels, 2 * channels, 4 * channels, 4 * channels]
         self.stem = nn.Sequential(
-            conv(3, channels, 2), conv(channels, channels, 1), conv(channels, channels, 1), nn.MaxPool2d(3, 2, padding=1))
+            conv(in_channels, channels, 2), conv(channels, channels, 1), conv(channels, channels, 1),
+            nn.MaxPool2d(3, 2, padding=1))
         self.halves = nn.ModuleList(conv(inputs, outputs, 2) for inputs, outputs in zip(widths, widths[1:]))
         self.projections = nn.ModuleList(nn.Conv2d(width, dims, 1) for width in widths)
 
@@ -129,7 +131,7 @@ class DeformableAttention(nn.Module):
         """Cells [B, N, D] and [B, M, D] of levels on the same image -> [B, N, D]."""
         shapes = torch.tensor(value_grids, device=values.device)
         sizes = shapes.prod(1)
-        points = cell_centres(query_grids, queries.device)[None, :, None].expand(len(queries), -1, len(value_grids), -1)
+        points = cell_centres(query_grids, queries.device)[None, :, None].expand(queries.shape[0], -1, len(value_grids), -1)
         return self.attention(
             self.query_norm(queries), value=self.value_norm(values), identity=queries.new_zeros(()), reference_points=points,
             spatial_shapes=shapes, level_start_index=sizes.cumsum(0) - sizes)
@@ -189,7 +191,7 @@ class AdaptedEncoderDecoder(PaddedEncoderDecoder):
     The backbone may be frozen: gradients pass through its blocks to the adapter.
 
     Raises:
-        ConfigError: For another neck, one of another width, a backbone of fewer than four blocks.
+        ConfigError: For another neck, one of another width or other channels, a backbone of fewer than four blocks.
     """
 
     def __init__(self, backbone: dict, neck: dict | None = None, **kwargs) -> None:
@@ -199,6 +201,9 @@ class AdaptedEncoderDecoder(PaddedEncoderDecoder):
         if self.neck.embed_dims != self.backbone.embed_dims:
             raise ConfigError(f'{self.neck.embed_dims} differs from the width of the backbone, {self.backbone.embed_dims}',
                               'neck.embed_dims', f'set it to {self.backbone.embed_dims}')
+        if self.neck.in_channels != self.backbone.patch_embed.in_channels:
+            raise ConfigError(f'{self.neck.in_channels} differs from the channels of the backbone, '
+                              f'{self.backbone.patch_embed.in_channels}', 'neck.in_channels', 'set it to these')
         if self.backbone.num_layers < INTERACTIONS:
             raise ConfigError(f'{self.backbone.num_layers} blocks are fewer than the {INTERACTIONS} groups of ViTAdapter',
                               'backbone.arch', 'take a deeper one')

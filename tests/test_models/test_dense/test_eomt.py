@@ -175,6 +175,14 @@ def test_logits_are_sums_over_queries_of_class_times_mask_on_the_padded_image():
         assert torch.allclose(model(image)[0], expected, atol=1e-5)  # what an export has
 
 
+def test_an_export_takes_any_number_of_images():
+    model, images = build().eval(), torch.randn(2, 3, 28, 28)
+    exported = torch.export.export(model, (images, ), dynamic_shapes=({0: torch.export.Dim('batch', max=8)}, )).module()
+    images = torch.randn(3, 3, 28, 28)
+    with torch.no_grad():
+        assert torch.allclose(exported(images), model(images), atol=1e-5)
+
+
 @pytest.mark.parametrize('head, backbone, message', [
     (dict(), dict(causal=True), r'^True, and patches .* \| backbone.causal'),
     (dict(embed_dims=8), dict(), r'^8 differs from the width of the backbone, 16 \| decode_head.embed_dims'),

@@ -39,6 +39,11 @@ def test_four_maps_at_quarters_to_thirty_seconds_of_whole_patches(size):
         assert model.encode_decode(torch.randn(2, 3, *size), [{}, {}]).shape == (2, 3, *size)
 
 
+def test_images_of_other_channels():
+    model = build(dict(NECK, in_channels=4), in_channels=4).eval()
+    assert model.encode_decode(torch.randn(1, 4, 64, 64), [{}]).shape == (1, 3, 64, 64)
+
+
 def test_a_factor_of_zero_leaves_the_backbone_as_it_is():
     """Without prior, extractors and norms the maps are the backbone's own, after each group of blocks."""
     model = build().eval()
@@ -107,6 +112,7 @@ def test_gradients_reach_the_adapter_always_and_the_backbone_where_it_trains(fro
 @pytest.mark.parametrize('neck, kwargs, message', [
     (None, dict(), r"^None is no adapter \| neck.type \| set 'nepa_mm.ViTAdapter'"),
     (dict(NECK, embed_dims=8), dict(), r'^8 differs from the width of the backbone, 16 \| neck.embed_dims'),
+    (NECK, dict(in_channels=4), r'^3 differs from the channels of the backbone, 4 \| neck.in_channels'),
     (NECK, dict(layers=3), r'^3 blocks are fewer than the 4 groups of ViTAdapter \| backbone.arch'),
 ])
 def test_what_does_not_go_together(neck, kwargs, message):
