@@ -10,7 +10,8 @@ from mask_layouts import LAYOUTS
 from tiny import ROOT, counts
 
 CHECKPOINTS = {'tools/test.py': 'work_dirs/scenes/iter_4.pth',
-               'tools/inference/classify_images.py': 'work_dirs/pets/epoch_1.pth'}
+               'tools/inference/classify_images.py': 'work_dirs/pets/epoch_1.pth',
+               'tools/inference/segment_images.py': 'work_dirs/aerial/iter_4.pth'}
 # Short trainings of a small model; steps where segmentation counts no epochs
 SHORT = dict(pretrain=['--epochs', 2, '--img-size', 32, '--patch-size', 8], classification=['--epochs', 1],
              segmentation=['--iters', 4, '--val-interval', 4])
@@ -21,7 +22,8 @@ def test_from_a_folder_to_a_segmenting_model(tmp_path):
     (tmp_path / 'tools').symlink_to(ROOT / 'tools')
     class_folders(tmp_path / 'photos', dict(a=8, b=8))
     class_folders(tmp_path / 'pets', dict(cat=10, dog=10))
-    LAYOUTS['ade'].draw(tmp_path / 'scenes')
+    for name in ('scenes', 'aerial'):
+        LAYOUTS['ade'].draw(tmp_path / name)
     for i in range(8):
         bands(tmp_path / f'tiles/{i}.tif', 4)
     commands = [command for block in blocks_of(ROOT, ROOT / 'docs/your_data.md') for command in block.commands(tmp_path)]
@@ -42,4 +44,5 @@ def test_from_a_folder_to_a_segmenting_model(tmp_path):
     assert '<h2>Classes, worst first</h2>' in (tmp_path / 'scenes.html').read_text()
     assert [path.name for path in (tmp_path / 'maps').iterdir()] == ['1.png']
     assert re.match(r'path,label,score\npets/test/1.jpg,(cat|dog),0\.', (tmp_path / 'classes.csv').read_text())
+    assert list((tmp_path / 'segmented').iterdir())
     assert "checkpoint='work_dirs/photos/epoch_2.pth'" in (tmp_path / 'scenes.py').read_text()
