@@ -43,10 +43,10 @@ class SIGReg(nn.Module):
             sample = target.float().flatten(0, 1)  # [N, D]
             directions = F.normalize(torch.randn(sample.shape[1], self.num_projections, device=sample.device), dim=0)
             along = sample @ directions  # [N, M]
-            distance = along.new_zeros(self.num_projections)
+            distance, size = along.new_zeros(self.num_projections), len(sample)
             for t, normal, weight in zip(self.t, self.normal, self.weights):
-                real, imaginary = (along * t).cos().mean(0), (along * t).sin().mean(0)
-                size = len(sample)
+                angles = along * t
+                real, imaginary = angles.cos().mean(0), angles.sin().mean(0)
                 squared = (size * (real.square() + imaginary.square()) - 1) / (size - 1)  # of independent pairs alone
                 distance = distance + weight * (squared - 2 * real * normal + normal.square())
         return dict(sigreg_loss=self.loss_weight * distance.mean())
