@@ -5,13 +5,13 @@ Shapes: N images, D width.
 from collections import defaultdict
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from nepa_mm.errors import ConfigError
 from nepa_mm.registry import METRICS
+
+from .feature_metric import FeatureMetric
 
 
 def effective_rank(values: Tensor) -> float:
@@ -43,32 +43,19 @@ def lidar(features: Tensor, images: Tensor) -> float:
     return effective_rank(torch.linalg.svdvals(whitened).square())
 
 
-class FeatureMetric(BaseMetric):
-    """One number of the features of all images, which come from ``nepa_mm.FeatureValLoop``.
-
-    Raises:
-        ConfigError: For data samples without feature, or features that are not finite.
-    """
+class RankMetric(FeatureMetric):
+    """One number of the features of all images."""
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep the feature and the name of each image, in the loader's order."""
-        for sample in data_samples:
-            if 'feature' not in sample:
-                raise ConfigError(f'{type(self).__name__} found no features', 'val_evaluator',
-                                  "set val_cfg.type='nepa_mm.FeatureValLoop'")
-            # An array, because a pickled tensor would carry the whole batch of which it is a row.
-            self.results.append((sample['feature'].numpy(), sample.get('img_path') or sample.get('sample_idx')))
+        self.results += [(self.feature_of(sample), sample.get('img_path') or sample.get('sample_idx')) for sample in data_samples]
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        features = torch.from_numpy(np.stack([feature for feature, _ in results]))
-        if not features.isfinite().all():
-            raise ConfigError(f'{type(self).__name__} found features that are not finite: training has diverged',
-                              'optim_wrapper.optimizer.lr', 'continue from an earlier checkpoint with a smaller one')
-        return self.measure(features, [name for _, name in results])
+        return self.measure(self.features_of(results), [name for _, name in results])
 
 
 @METRICS.register_module()
-class RankMe(FeatureMetric):
+class RankMe(RankMetric):
     """``rankme`` of the validation's features, from 1 (collapsed) to their width; more is better, of one method and width.
 
     The source takes 25,600 images; with fewer than ten times the width the number of images holds it down.
@@ -79,7 +66,7 @@ class RankMe(FeatureMetric):
 
 
 @METRICS.register_module()
-class LiDAR(FeatureMetric):
+class LiDAR(RankMetric):
     """``lidar`` of the validation's features, from 1 to the smaller of their width and the number of images less one.
 
     Each image must come in several views: a ``RepeatDataset`` of images whose pipeline crops at random. The source takes 1,000

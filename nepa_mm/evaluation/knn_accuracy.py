@@ -4,21 +4,21 @@ Shapes: N images of the bank, M queries, D width, K neighbours, C classes.
 """
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.device import get_device
-from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from nepa_mm.errors import ConfigError, DataError
 from nepa_mm.registry import METRICS
 
+from .feature_metric import FeatureMetric
+
 CHUNK = 2**26  # similarities held at once; with what goes with them about 1 GB
 
 
 @METRICS.register_module()
-class KNNAccuracy(BaseMetric):
+class KNNAccuracy(FeatureMetric):
     """Top-1 accuracy in percent, ``knn/top1_k20``, of queries that the labelled images of a bank vote on.
 
     Both come through one ``val_dataloader``: its dataset is a ``ConcatDataset`` of the bank, whose pipeline ends with
@@ -54,18 +54,14 @@ class KNNAccuracy(BaseMetric):
         again from all processes, and then cut off the images with which the sampler filled the last round up.
         """
         for sample in data_samples:
-            if 'feature' not in sample:
-                raise ConfigError('KNNAccuracy found no features', 'val_evaluator', "set val_cfg.type='nepa_mm.FeatureValLoop'")
-            label = sample.get('gt_label')
+            feature, label = self.feature_of(sample), sample.get('gt_label')
             if label is None or label.numel() != 1:
                 raise DataError(f'{sample.get("img_path", "an image")!r} has no label, or several', 'val_dataloader.dataset',
                                 'KNNAccuracy needs one for each image of bank and queries (with_label=True)')
-            # An array, because a pickled tensor would carry the whole batch of which it is a row.
-            self.results.append((sample['feature'].numpy(), int(label), bool(sample.get('knn_bank', False))))
+            self.results.append((feature, int(label), bool(sample.get('knn_bank', False))))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Accuracy in percent for each k."""
-        features = torch.from_numpy(np.stack([feature for feature, _, _ in results]))
         labels, is_bank = (torch.tensor(column) for column in list(zip(*results))[1:])
         num_bank = int(is_bank.sum())
         if num_bank == 0:
@@ -77,9 +73,7 @@ class KNNAccuracy(BaseMetric):
         if max(self.ks) > num_bank:
             raise ConfigError(f'{max(self.ks)} is more than the {num_bank} images of the bank', 'val_evaluator.k',
                               'choose a smaller k or a larger bank')
-        if not features.isfinite().all():
-            raise ConfigError('KNNAccuracy found features that are not finite: training has diverged',
-                              'optim_wrapper.optimizer.lr', 'continue from an earlier checkpoint with a smaller one')
+        features = self.features_of(results)
         num_classes = int(labels.max()) + 1
         bank, bank_labels, queries, labels = (part.to(get_device()) for part in (
             features[is_bank], labels[is_bank], features[~is_bank], labels[~is_bank]))
