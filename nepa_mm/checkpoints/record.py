@@ -134,11 +134,14 @@ def settings_in(text: str) -> tuple[dict, bool]:
 
 
 def plain_data(node: ast.expr):
-    """The value of a literal, which may write dicts as ``dict(key=value)``."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
+    """The value of a literal, which may write dicts as ``dict(key=value)``, or ``dict({11: 255})`` where a key is no name."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args[1:]:
         if any(keyword.arg is None for keyword in node.keywords):
             raise ValueError('** in a dict')
-        return {keyword.arg: plain_data(keyword.value) for keyword in node.keywords}
+        if not all(isinstance(argument, ast.Dict) for argument in node.args):
+            raise ValueError('dict of what is no literal dict')
+        first = plain_data(node.args[0]) if node.args else {}
+        return {**first, **{keyword.arg: plain_data(keyword.value) for keyword in node.keywords}}
     if isinstance(node, ast.Dict):
         if None in node.keys:
             raise ValueError('** in a dict')

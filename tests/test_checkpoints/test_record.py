@@ -47,6 +47,12 @@ def test_numbers_that_are_none_and_without_bounds_come_back():
     assert found['b'] == [-math.inf, -math.inf]
 
 
+def test_dicts_whose_keys_are_no_names_come_back_as_mmengine_writes_them():
+    cfg = Config(dict(model=dict(steps=[dict(type='LoadSegAnnotations', values={11: 255, 0: 1})], names={'a b': dict(c=1)})))
+    assert config_from_text(cfg.pretty_text) == cfg.to_dict()
+    assert plain_config_text(cfg.pretty_text) == cfg.pretty_text
+
+
 CONFIGS = sorted((ROOT / 'configs').glob('[!_]*/*.py'))
 
 
@@ -81,6 +87,10 @@ CODE = [  # each makes the file 'ran' if it is executed
     "model = {**dict(a=open('ran', 'w'))}",
     "model = [*[open('ran', 'w')]]",
     "model = dict([('a', open('ran', 'w'))])",
+    "model = dict({open('ran', 'w'): 1})",
+    "model = dict({1: open('ran', 'w')})",
+    "model = dict({1: 2}, **{'a': open('ran', 'w')})",
+    "model = dict({1: 2}, a=open('ran', 'w'))",
     "model = (lambda: open('ran', 'w'))()",
     "model = (x := open('ran', 'w'))",
     "model = dict(a=(x := open('ran', 'w')))",
