@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.utils import ManagerMixin
 
 import nepa_mm.ops  # noqa: F401, before mmseg's models, which keep what they find as they are imported
 
@@ -18,9 +19,23 @@ def seeded():
     torch.manual_seed(0)
 
 
+def managers(kind=ManagerMixin):
+    """The classes whose instances mmengine keeps by name: loggers, message hubs, visualizers, default scopes."""
+    return [kind, *(each for child in kind.__subclasses__() for each in managers(child))]
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_a_run_stays():
+    """mmengine names a run by its config and the second; another test's run in that second would get its logger and its default scope."""
+    before = {kind: kind._instance_dict.copy() for kind in managers()}
+    yield
+    for kind in managers():
+        kind._instance_dict = before.get(kind, type(kind._instance_dict)())
+
+
 @pytest.fixture(autouse=True)
 def nobody_logs_to_a_closed_stream():
-    """Loggers outlive a test, and what it had captured their lines with does not."""
+    """Loggers of a file's fixtures outlive a test, and what it had captured their lines with does not."""
     yield
     for logger in MMLogger._instance_dict.values():
         for handler in [handler for handler in logger.handlers if getattr(getattr(handler, 'stream', None), 'closed', False)]:
