@@ -271,6 +271,7 @@ from rich.markdown import Markdown
 from nepa_mm.analysis.runs.experiment_results import draw_curves, draw_points, records_in, records_of, table_of, write_records
 
 PICTURES = dict(table1a=draw_curves, table1b=draw_curves, table1c=draw_curves, epochs=draw_points, sizes=draw_points)
+COMPARED = dict(beyond='arXiv 2610.02203')  # of an experiment whose figures are not the paper's
 
 
 def main(args: argparse.Namespace) -> None:
@@ -281,7 +282,7 @@ def main(args: argparse.Namespace) -> None:
     if not torch.cuda.is_available():  # there torch's fused attention has a backward pass that is slow in bfloat16
         os.environ.setdefault('TIMM_FUSED_ATTN', '0')
     records = records_of(rows, range(args.seeds), args.work_dir, args.jobs, kept)
-    table = table_of(rows, records)
+    table = table_of(rows, records, COMPARED.get(args.experiment, 'paper'))
     Console().print(Markdown(table))
     for folder in [args.work_dir, *([DOCS / 'evidence'] if args.docs else [])]:
         folder.mkdir(parents=True, exist_ok=True)

@@ -70,10 +70,10 @@ def spread(numbers: list[float]) -> str:
     return text if len(numbers) == 1 else f'{text} ± {statistics.stdev(numbers):.{digits}f}'
 
 
-def table_of(rows: list[Row], records: list[dict]) -> str:
-    """Markdown table of an experiment, and a line that says what it took."""
+def table_of(rows: list[Row], records: list[dict], compared: str = 'paper') -> str:
+    """Markdown table of an experiment, and a line that says what it took; ``compared`` says whose the figures of the rows are."""
     columns = list(dict.fromkeys(column for row in rows for column in row.cells))
-    lines = [f"| | {' | '.join(columns)} | paper |", f"| --- |{' ---: |' * len(columns)} --- |"]
+    lines = [f"| | {' | '.join(columns)} | {compared} |", f"| --- |{' ---: |' * len(columns)} --- |"]
     lines += [f"| {' | '.join([row.name, *(spread(numbers_of(row, column, records)) for column in columns), row.paper])} |"
               for row in rows]
     seeds, hours = len({record['seed'] for record in records}), sum(record['wall_s'] for record in records) / 3600

@@ -40,6 +40,7 @@ def test_table_by_hand():
         '',
         '4 trainings in all (2 seeds), 2.0 hours, each on one core.',
     ]
+    assert table_of(ROWS, RECORDS, 'arXiv 2610.02203').startswith('| | loss | top-1 | arXiv 2610.02203 |\n')
     assert numbers_of(ROWS[0], 'top-1', RECORDS) == [60., 64.]
     assert table_of(ROWS, RECORDS[::2]).endswith('\n\n2 trainings in all (1 seed), 1.0 hours, each on one core.\n')
 
