@@ -26,7 +26,7 @@ def managers(kind=ManagerMixin):
 
 @pytest.fixture(autouse=True)
 def nothing_of_a_run_stays():
-    """mmengine names a run by its config and the second; another test's run in that second would get its logger and its default scope."""
+    """mmengine names a run by its config and the second; another test's run in it would get its logger and scope."""
     before = {kind: kind._instance_dict.copy() for kind in managers()}
     yield
     for kind in managers():
