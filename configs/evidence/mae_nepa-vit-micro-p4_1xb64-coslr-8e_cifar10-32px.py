@@ -7,6 +7,7 @@
 _base_ = [
     '../_base_/models/mae_nepa.py',
     '../_base_/datasets/small_images_32.py',
+    '../_base_/datasets/cifar10_views.py',
     '../_base_/schedules/pretrain_bs64_adamw.py',
     '../_base_/default_runtime.py',
 ]
@@ -19,3 +20,4 @@ model = dict(
     head=dict(patch_size=4))
 
 optim_wrapper = dict(clip_grad=None)  # MAE clips no gradients
+train_cfg = dict(val_interval=8)

@@ -5,6 +5,7 @@
 # Hardware: 1 CPU core, about an hour.
 _base_ = [
     '../_base_/datasets/small_images_32.py',
+    '../_base_/datasets/cifar10_views.py',
     '../_base_/schedules/pretrain_bs64_adamw.py',
     '../_base_/default_runtime.py',
 ]
@@ -25,3 +26,4 @@ model = dict(
 
 # 781 iterations an epoch
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
+train_cfg = dict(val_interval=8)

@@ -7,6 +7,7 @@
 _base_ = [
     '../_base_/models/nepa.py',
     '../_base_/datasets/small_images_32.py',
+    '../_base_/datasets/cifar10_views.py',
     '../_base_/schedules/pretrain_bs64_adamw.py',
     '../_base_/default_runtime.py',
 ]
@@ -17,3 +18,4 @@ model = dict(
 
 # 781 iterations an epoch; docs/evidence.md fine-tunes from several
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
+train_cfg = dict(val_interval=8)

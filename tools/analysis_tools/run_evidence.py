@@ -227,7 +227,8 @@ def beyond() -> list[Row]:
     def row(name: str, source: str, start: Training) -> Row:
         return Row(name, source, {
             '10 %': finetuned(f'from_{start.name}', '10 %', start),
-            'linear': (Training(f'linear_{start.name}', probe, start=start), TOP1)})
+            'linear': (Training(f'linear_{start.name}', probe, start=start), TOP1),
+            'RankMe': (start, 'rankme'), 'LiDAR': (start, 'lidar')})
 
     def changed(name: str, *options: str) -> Training:
         return Training(name, NEPA.config, options=options)

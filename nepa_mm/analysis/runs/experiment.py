@@ -2,9 +2,11 @@
 import os
 import random
 import runpy
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from nepa_mm.errors import DataError
 from nepa_mm.launch.training_process import train_to_the_end
@@ -50,22 +52,31 @@ def trainings_of(rows: list[Row]) -> list[Training]:
 
 
 def train_all(trainings: list[tuple[Training, int]], jobs: int, folder: Path) -> None:
-    """Run trainings, each of a seed, ``jobs`` at a time; first what others of them start from, whether it is given or not.
+    """Run trainings, each of a seed: a pretraining, given or not, and behind it what starts from it; ``jobs`` of these chains at a time.
 
     Raises:
         DataError: If there are no images to draw a list of labels from.
         SystemExit: Of the first that failed; those that run then are finished, no other is begun.
     """
-    starts = [(training.start, seed) for training, seed in trainings if training.start]
-    for stage in (dict.fromkeys(starts), [pair for pair in trainings if pair not in starts]):
-        with ThreadPoolExecutor(jobs) as pool:
-            runs = [pool.submit(train, training, seed, folder) for training, seed in stage]
-            try:
-                for run in runs:
-                    run.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    chains = {}
+    for training, seed in trainings:
+        chains.setdefault((training.start or training, seed), []).append((training, seed))
+    with ThreadPoolExecutor(jobs) as pool:
+        failed = Event()
+        runs = [pool.submit(train_chain, dict.fromkeys([first, *chain]), folder, failed) for first, chain in chains.items()]
+        try:
+            for run in runs:
+                run.result()
+        except BaseException:
+            failed.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def train_chain(chain: Iterable[tuple[Training, int]], folder: Path, failed: Event) -> None:
+    for training, seed in chain:
+        if not failed.is_set():
+            train(training, seed, folder)
 
 
 def train(training: Training, seed: int, folder: Path) -> None:

@@ -13,7 +13,7 @@ from nepa_mm.launch.training_process import logged
 
 from .experiment import Row, Training, settings_of, train_all, trainings_of
 
-KEPT = ('loss', 'cosine', 'collapse', 'accuracy/top1', 'mIoU')
+KEPT = ('loss', 'cosine', 'collapse', 'rankme', 'lidar', 'accuracy/top1', 'mIoU')
 POINTS = 40  # of a curve that is kept
 
 
