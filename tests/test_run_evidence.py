@@ -111,7 +111,8 @@ def tool(work, monkeypatch):
     short = ('train_dataloader.batch_size=8', 'auto_scale_lr.base_batch_size=8', 'train_cfg.max_epochs=1',
              'param_scheduler.end=1', 'param_scheduler.warmup=0', 'default_hooks.logger.interval=1',
              'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False')
-    start = Training('short', tool['NEPA'].config, options=short)
+    start = Training('short', tool['NEPA'].config, options=(
+        *short, 'val_dataloader.num_workers=0', 'val_dataloader.dataset.dataset.indices=20'))
     tuned = Training('tuned', tool['FINETUNINGS']['10 %'][0], start=start, labels='10pct', options=(
         *short, 'train_cfg.val_interval=1', 'default_hooks.checkpoint.interval=1'))
     rows = [Row('NEPA', '83.8', {'loss': (start, 'loss'), 'top-1': (tuned, 'accuracy/top1')}),
@@ -144,6 +145,7 @@ def test_an_experiment_from_the_command_to_the_page(tool, work, capfd):
         assert record['command'].startswith('python tools/train.py configs/evidence/') and str(work) not in record['command']
         assert f'randomness.seed={record["seed"]}' in record['command'] and record['wall_s'] > 0
         assert [point['step'] for point in record['curve']] == list(range(1, len(record['curve']) + 1))
+    assert 1 <= records[0]['results']['lidar'] <= 19  # one of 20 test images less
     assert len(records[0]['curve']) == 25 and records[0]['curve'][-1]['loss'] == records[0]['results']['loss']
     assert records[0]['curve'] != records[1]['curve']
     assert 'short/seed1/epoch_1.pth' in records[3]['command'] and '10pct_seed1.txt' in records[3]['command']

@@ -211,6 +211,8 @@ def camvid() -> list[Row]:
             'mae', Training('camvid_mae', f'evidence/mae_nepa-vit-micro-{images}'))),
         Row('**NEPA**', f"{figure('3', 'NEPA, B')} on ADE20K", trained('nepa', Training('camvid_nepa', nepa))),
         Row('NEPA, pretrained for 4 epochs', '', trained('nepa_4e', Training('camvid_nepa_4e', nepa, options=FOUR_EPOCHS))),
+        Row('NEPA, target without mean and contrast', '', trained(
+            'normalised', Training('camvid_normalised', nepa, options=('model.target=normalised',)))),
     ]
 
 
@@ -269,25 +271,27 @@ import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
-from nepa_mm.analysis.runs.experiment_results import draw_curves, draw_points, records_in, records_of, table_of, write_records
+from nepa_mm.analysis.runs import experiment_results as results
+from nepa_mm.analysis.runs.experiment_results import draw_curves, draw_points, draw_ranks
 
-PICTURES = dict(table1a=draw_curves, table1b=draw_curves, table1c=draw_curves, epochs=draw_points, sizes=draw_points)
+PICTURES = dict(
+    table1a=draw_curves, table1b=draw_curves, table1c=draw_curves, epochs=draw_points, sizes=draw_points, beyond=draw_ranks)
 COMPARED = dict(beyond='arXiv 2610.02203')  # of an experiment whose figures are not the paper's
 
 
 def main(args: argparse.Namespace) -> None:
     rows = EXPERIMENTS[args.experiment]()
     name = f'{args.experiment}.jsonl'
-    kept = records_in(DOCS / 'evidence' / name) if args.keep_records else {}
+    kept = results.records_in(DOCS / 'evidence' / name) if args.keep_records else {}
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // args.jobs)))
     if not torch.cuda.is_available():  # there torch's fused attention has a backward pass that is slow in bfloat16
         os.environ.setdefault('TIMM_FUSED_ATTN', '0')
-    records = records_of(rows, range(args.seeds), args.work_dir, args.jobs, kept)
-    table = table_of(rows, records, COMPARED.get(args.experiment, 'paper'))
+    records = results.records_of(rows, range(args.seeds), args.work_dir, args.jobs, kept)
+    table = results.table_of(rows, records, COMPARED.get(args.experiment, 'paper'))
     Console().print(Markdown(table))
     for folder in [args.work_dir, *([DOCS / 'evidence'] if args.docs else [])]:
         folder.mkdir(parents=True, exist_ok=True)
-        write_records(folder / name, records)
+        results.write_records(folder / name, records)
         if args.experiment in PICTURES:
             PICTURES[args.experiment](rows, records).savefig(folder / f'{args.experiment}.png')
     if args.docs:

@@ -52,7 +52,7 @@ def trainings_of(rows: list[Row]) -> list[Training]:
 
 
 def train_all(trainings: list[tuple[Training, int]], jobs: int, folder: Path) -> None:
-    """Run trainings, each of a seed: a pretraining, given or not, and behind it what starts from it; ``jobs`` of these chains at a time.
+    """Run trainings, each of a seed, in chains: a pretraining, given or not, and what starts from it; ``jobs`` chains at a time.
 
     Raises:
         DataError: If there are no images to draw a list of labels from.
@@ -61,22 +61,24 @@ def train_all(trainings: list[tuple[Training, int]], jobs: int, folder: Path) ->
     chains = {}
     for training, seed in trainings:
         chains.setdefault((training.start or training, seed), []).append((training, seed))
+    ended = Event()
+
+    def run(chain: Iterable[tuple[Training, int]]) -> None:
+        for training, seed in chain:
+            if ended.is_set():
+                return
+            try:
+                train(training, seed, folder)
+            except BaseException:
+                ended.set()
+                raise
+
     with ThreadPoolExecutor(jobs) as pool:
-        failed = Event()
-        runs = [pool.submit(train_chain, dict.fromkeys([first, *chain]), folder, failed) for first, chain in chains.items()]
         try:
-            for run in runs:
-                run.result()
-        except BaseException:
-            failed.set()
-            pool.shutdown(cancel_futures=True)
+            list(pool.map(run, (dict.fromkeys([first, *chain]) for first, chain in chains.items())))
+        except BaseException:  # Ctrl-C comes here
+            ended.set()
             raise
-
-
-def train_chain(chain: Iterable[tuple[Training, int]], folder: Path, failed: Event) -> None:
-    for training, seed in chain:
-        if not failed.is_set():
-            train(training, seed, folder)
 
 
 def train(training: Training, seed: int, folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import spearmanr
 
 from nepa_mm.launch.training_process import logged
 
@@ -115,4 +116,21 @@ def draw_points(rows: list[Row], records: list[dict]) -> Figure:
     axes.set_ylabel('top-1 (%)')
     axes.grid(alpha=0.3)
     axes.legend()
+    return figure
+
+
+def draw_ranks(rows: list[Row], records: list[dict]) -> Figure:
+    """Top-1 of a linear classifier over RankMe and LiDAR of each pretraining, and Spearman's correlation of their orders."""
+    figure = Figure(figsize=(10, 3.6), layout='constrained', dpi=110)
+    both = figure.subplots(1, 2, sharey=True)
+    for axes, key in zip(both, ('RankMe', 'LiDAR')):
+        pairs = [(row, *pair) for row in rows
+                 for pair in zip(numbers_of(row, key, records), numbers_of(row, 'linear', records), strict=True)]
+        for i, row in enumerate(rows):
+            axes.plot(*zip(*(numbers for of, *numbers in pairs if of is row)), 'o', color=f'C{i}', label=row.name.strip('*'))
+        correlation = spearmanr(*zip(*(numbers for _, *numbers in pairs))).statistic
+        axes.set(xlabel=key, title=f'rank correlation {correlation:.2f}, {len(pairs)} pretrainings')
+        axes.grid(alpha=0.3)
+    both[0].set_ylabel('top-1 of a linear classifier (%)')
+    both[1].legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))
     return figure

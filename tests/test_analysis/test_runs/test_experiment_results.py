@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nepa_mm.analysis.runs.experiment import Row, Training
-from nepa_mm.analysis.runs.experiment_results import draw_curves, draw_points, numbers_of, record_of, spread, table_of
+from nepa_mm.analysis.runs.experiment_results import draw_curves, draw_points, draw_ranks, numbers_of, record_of, spread, table_of
 
 START, TUNED = Training('start', 'a.py'), Training('tuned', 'b.py')
 
@@ -93,3 +93,16 @@ def test_points_and_spreads_are_drawn():
     assert axes.lines[0].get_ydata().tolist() == [50.5, 60.5]
     (low, high), _ = axes.containers[0].lines[2][0].get_segments()
     assert high[1] - low[1] == pytest.approx(2 * statistics.stdev([50, 51]))
+
+
+def test_probes_over_ranks_and_how_their_orders_agree():
+    """By hand: of four points two neighbours change places, 1 - 6 * 2 / (4 * 15) = 0.8."""
+    cells = {name: {'linear': (Training(f'{name}_probe', 'b.py'), 'accuracy/top1'),
+                    **{rank: (Training(name, 'a.py'), rank.lower()) for rank in ('RankMe', 'LiDAR')}} for name in 'ab'}
+    numbers = dict(a=[(10., 40., 50.), (20., 30., 60.)], b=[(30., 20., 80.), (40., 10., 70.)])
+    records = [each for name, seeds in numbers.items() for seed, (rank, other, top1) in enumerate(seeds)
+               for each in (record(name, seed, rankme=rank, lidar=other),
+                            record(f'{name}_probe', seed, **{'accuracy/top1': top1}))]
+    panels = draw_ranks([Row(name, '', cells[name]) for name in 'ab'], records).axes
+    assert [axes.get_title() for axes in panels] == [f'rank correlation {r}, 4 pretrainings' for r in ('0.80', '-0.80')]
+    assert panels[0].lines[1].get_xydata().tolist() == [[30, 80], [40, 70]]
