@@ -74,6 +74,7 @@ BACKBONES = {
     'timm EVA-02': timm_backbone('eva02_tiny_patch14_224'),
     'timm DINOv3': timm_backbone('vit_small_patch16_dinov3'),
     'timm Perception Encoder': timm_backbone('vit_pe_core_base_patch16_224'),
+    "birder's ViT-5, ViT5": dict(type='nepa_mm.ViT5', **HOST_VIT),
 }
 LACKING = {
     'VisionTransformer as it is': (dict(type='mmpretrain.VisionTransformer', **HOST_VIT), 'use CausalVisionTransformer'),

@@ -25,6 +25,8 @@ from torch import Tensor
 from nepa_mm.errors import CheckpointError, first_line
 from nepa_mm.variants import complete_arguments
 
+from .birder import facts_in_file, from_birder
+from .fitting.birder_keys import is_birder
 from .fitting.fit import Origin, Origins, untraced_settings
 from .fitting.prefixes import backbone_in, checked, state_dict_of, with_our_names
 from .record import KEY, check_kind, facts_in, from_header, model_in, plain_config_text
@@ -142,6 +144,7 @@ def load_from_raw_or_ema(filename: str, map_location=None) -> dict:
 
 def opened(checkpoint: dict, filename: str) -> dict:
     """A checkpoint as read from a file, with our names if it is a NEPA model, and nothing in it that mmengine would execute."""
+    birder = facts_in_file(checkpoint)
     if set(checkpoint) == {'state_dict', 'metadata'}:  # of safetensors
         checkpoint = dict(state_dict=checkpoint['state_dict'], meta=from_header(checkpoint['metadata']))
     meta = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
@@ -154,7 +157,10 @@ def opened(checkpoint: dict, filename: str) -> dict:
             if place['cfg'] != text:
                 print_log(f'{filename}: its config is more than plain data; the rest is left out', 'current', logging.WARNING)
     state_dict = state_dict_of(checkpoint)
-    if state_dict is not None:
+    if state_dict is not None and is_birder(state_dict):
+        weights, meta = from_birder(state_dict, birder, filename)
+        checkpoint = dict(state_dict=with_origin(weights, filename, meta), meta=meta)
+    elif state_dict is not None:
         # A runner goes on from its own names, whatever they are.
         renamed = state_dict if 'message_hub' in checkpoint else with_our_names(state_dict)
         weights = with_origin(renamed, filename, meta, getattr(state_dict, '_metadata', None))

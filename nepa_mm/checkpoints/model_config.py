@@ -19,7 +19,7 @@ def model_config(backbone: dict, num_classes: int | None = None, images: Preproc
     """
     images = images or release_images(backbone, min(sides(backbone.get('img_size', 224))))
     pixels = images.pixels()
-    backbone = dict(type='nepa_mm.NEPAViT', **backbone)
+    backbone = {'type': 'nepa_mm.NEPAViT', **backbone}
     if num_classes is None:
         preprocessor = dict(type='nepa_mm.FusedSelfSupDataPreprocessor', **pixels)
         model = dict(type='nepa_mm.NEPA', backbone=backbone, data_preprocessor=preprocessor)

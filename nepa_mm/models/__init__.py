@@ -12,6 +12,7 @@ from .mixing.causal_timm_backbone import CausalTIMMBackbone
 from .mixing.causal_vits import CausalBEiTViT, CausalVisionTransformer
 from .mixing.masked_nepa_vits import MAENEPAViT, SimMIMNEPAViT
 from .mixing.supervised_nepa import SupervisedNEPA
+from .mixing.vit5 import ViT5
 from .nepa import NEPA
 from .nepa_vit import NEPAViT
 from .next_embedding_loss import NextEmbeddingLoss

@@ -19,7 +19,7 @@ class CausalBackbone(Protocol):
 
     Attributes:
         embed_dims: Width D.
-        num_extra_tokens: 1 if a token that is no patch, [CLS] or the last register, stands first in z, else 0.
+        num_extra_tokens: Tokens before the patches in z, as [CLS] and registers; the last of them predicts patch 0.
     """
     embed_dims: int
     num_extra_tokens: int

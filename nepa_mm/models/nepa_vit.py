@@ -126,7 +126,7 @@ class NEPAViT(PretrainedBackbone):
 
         # What it is made of
         self.patch_embed = nn.Conv2d(in_channels, self.embed_dims, patch_size, stride=patch_size)
-        self.num_extra_tokens = int(with_cls_token)
+        self.num_extra_tokens, self.cls_place = int(with_cls_token), 0
         self.cls_token = nn.Parameter(torch.empty(1, 1, self.embed_dims)) if with_cls_token else None
         self.stored_grid = self.grid(to_2tuple(img_size))
         self.pos_embed = None
@@ -193,9 +193,12 @@ class NEPAViT(PretrainedBackbone):
 
     def run_blocks(self, x: Tensor, rope: Tensor | None, frozen_rope: Tensor | None = None) -> Iterator[Tensor]:
         """Likewise, from tokens [B, L, D] with their position and what :meth:`rope_tables` gives, [..., T, 2 * head_dim]."""
-        rope, frozen_rope = (table if table is None else rotations_of_all(table, self.num_extra_tokens)
-                             for table in (rope, frozen_rope))
+        rope, frozen_rope = (table if table is None else self.rotations(table) for table in (rope, frozen_rope))
         return self.run_rotated(x, rope, frozen_rope, self.causal)
+
+    def rotations(self, table: Tensor, ahead: int = 0) -> Tensor:
+        """Rotations of all tokens, of the patches' [..., T, 2 * head_dim]; ``ahead`` more before them are turned by nothing."""
+        return rotations_of_all(table, ahead + self.num_extra_tokens)
 
     def run_rotated(self, x: Tensor, rope: Tensor | None, frozen_rope: Tensor | None, causal: Attend) -> Iterator[Tensor]:
         """Likewise, from the rotations of all tokens."""
@@ -244,7 +247,7 @@ class NEPAViT(PretrainedBackbone):
         """Likewise, from input tokens [B, L, D] of images of H x W pixels."""
         states = self.hidden_states(z, image_size)
         chosen = (state for i, state in enumerate(states) if i in self.out_indices)
-        pairs = ((self.format_output(state, image_size), state[:, 0]) for state in chosen)
+        pairs = ((self.format_output(state, image_size), state[:, self.cls_place]) for state in chosen)
         return tuple(pairs if self.output_cls_token else (output for output, _ in pairs))
 
     def format_output(self, x: Tensor, image_size: tuple[int, int]) -> Tensor:
@@ -252,7 +255,7 @@ class NEPAViT(PretrainedBackbone):
         if self.out_type == 'raw':
             return x
         if self.out_type in ('cls_token', 'last_token'):
-            return x[:, 0 if self.out_type == 'cls_token' else -1]
+            return x[:, self.cls_place if self.out_type == 'cls_token' else -1]
         patches = x[:, self.num_extra_tokens:]  # [B, h * w, D]
         if self.out_type == 'avg_featmap':
             return self.fc_norm(patches.mean(dim=1))

@@ -54,8 +54,8 @@ def blocks_of(names: Iterable[str]) -> set[str]:
     return set(re.findall(r'\blayers\.(\d+)\.', ' '.join(names)))
 
 
-# Where checkpoints keep their weights: mm's; timm's and others'; DINO's; I-JEPA's
-PLACES = ('state_dict', 'model', 'teacher', 'student', 'target_encoder', 'encoder')
+# Where checkpoints keep their weights: mm's; birder's; timm's and others'; DINO's; I-JEPA's
+PLACES = ('state_dict', 'state', 'model', 'teacher', 'student', 'target_encoder', 'encoder')
 
 
 def backbone_in(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -76,6 +76,7 @@ def state_dict_of(checkpoint: dict) -> dict | None:
 
 OUTSIDE_BLOCKS = ('patch_embed.weight', 'patch_embed.bias', 'norm.weight', 'norm.bias')
 IN_EVERY_BLOCK = {f'{layer}.{kind}' for layer in ('ln1', 'attn.proj', 'ln2', 'mlp.fc2') for kind in ('weight', 'bias')}
+SHIFTS = ('ln1.bias', 'ln2.bias')  # of LayerNorm; RMSNorm has none
 
 
 def checked(weights: Mapping) -> Mapping[str, Tensor]:
@@ -89,9 +90,11 @@ def checked(weights: Mapping) -> Mapping[str, Tensor]:
         match = re.match(r'backbone\.layers\.(\d+)\.(.+)', name)
         if match:
             blocks[match[1]].add(match[2])
-    expected = set.union(IN_EVERY_BLOCK, *blocks.values())
+    has_shifts = any(name.endswith(SHIFTS) for name in weights)
+    expected = set.union(IN_EVERY_BLOCK - (set() if has_shifts else set(SHIFTS)), *blocks.values())
     lacking = [f'backbone.layers.{block}.{part}' for block, parts in blocks.items() for part in sorted(expected - parts)]
-    lacking += [f'backbone.{name}' for name in OUTSIDE_BLOCKS if f'backbone.{name}' not in weights]
+    lacking += [f'backbone.{name}' for name in OUTSIDE_BLOCKS
+                if f'backbone.{name}' not in weights and (has_shifts or name != 'norm.bias')]
     if lacking:
         raise CheckpointError(f'it lacks {len(lacking)} tensors that the others call for; first keys: {lacking[:5]}',
                               'its weights', 'give a complete checkpoint')

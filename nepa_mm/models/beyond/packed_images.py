@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nepa_mm.errors import ConfigError
-from nepa_mm.models.block import rotations_of_all
 from nepa_mm.models.fused_preprocessor import FusedSelfSupDataPreprocessor
 from nepa_mm.models.nepa import NEPA
 from nepa_mm.models.nepa_vit import NEPAViT
@@ -67,7 +66,7 @@ class PackedNEPAViT(NEPAViT):
         x = torch.cat([self.add_position(tokens, self.grid(size)) for tokens, size in zip(z, image_sizes)], dim=1)  # [1, N, D]
         tables = zip(*(self.rope_tables(size, device) for size in image_sizes))  # of blocks that train, and of frozen ones
         rotations = (None if of_all[0] is None else
-                     torch.cat([rotations_of_all(table, self.num_extra_tokens) for table in of_all])  # [N, 1, 2 * head_dim]
+                     torch.cat([self.rotations(table) for table in of_all])  # [N, 1, 2 * head_dim]
                      for of_all in tables)
         for state in self.run_rotated(x, *rotations, within_each(lengths, self.causal)):
             yield state.split(lengths, dim=1)

@@ -15,7 +15,6 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from nepa_mm.errors import ConfigError
-from nepa_mm.models.block import rotations_of_all
 from nepa_mm.registry import MODELS
 
 from .segmentors import PaddedEncoderDecoder
@@ -152,8 +151,8 @@ class EoMT(PaddedEncoderDecoder):
         states = vit.run_blocks(vit.add_position(vit.embed(inputs), vit.grid(image_size)), *tables)
         x = next(islice(states, first - 1, None))  # [B, L, D]
         x = torch.cat([head.queries.weight.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)  # [B, Q + L, D]
-        extra = head.num_queries + vit.num_extra_tokens  # which no rotation turns
-        rope, frozen_rope = (None if table is None else rotations_of_all(table, extra) for table in tables)
+        extra = head.num_queries + vit.num_extra_tokens
+        rope, frozen_rope = (None if table is None else vit.rotations(table, ahead=head.num_queries) for table in tables)
         predictions = []
         for i in range(first, vit.num_layers):
             mask = False  # all see all

@@ -12,7 +12,6 @@ from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from nepa_mm.errors import ConfigError
-from nepa_mm.models.block import rotations_of_all
 from nepa_mm.models.nepa_vit import NEPAViT
 from nepa_mm.registry import MODELS
 
@@ -71,7 +70,7 @@ class ViTAdapter(BaseModule):
         image_size, extra = tuple(inputs.shape[-2:]), vit.num_extra_tokens
         grid = vit.grid(image_size)
         tables = vit.rope_tables(image_size, inputs.device)
-        rope, frozen_rope = (None if table is None else rotations_of_all(table, extra) for table in tables)
+        rope, frozen_rope = (None if table is None else vit.rotations(table) for table in tables)
         x = vit.add_position(vit.embed(inputs), grid)  # [B, L, D]
         finest, *levels = self.prior(vit.padded(inputs))
         grids = [tuple(level.shape[-2:]) for level in levels]
