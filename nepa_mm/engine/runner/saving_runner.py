@@ -7,8 +7,6 @@ from unittest.mock import patch
 import torch
 import torch.distributed as dist
 from mmengine.runner import runner as runner_module
-from yapf.yapflib import yapf_api
-from yapf.yapflib.yapf_api import FormatCode as format_code
 
 from nepa_mm.checkpoints.storage.background import BackgroundSaves
 from nepa_mm.checkpoints.storage.durable import write_checkpoint
@@ -26,7 +24,6 @@ class SavingRunner(ShardedRunner):
 
     last_saved = None  # path of the newest checkpoint of this process
     saves_pieces = False  # of a model that is in pieces, each process its own, to a folder
-    formatted = {}  # the config's text: as it was, and as yapf formats it
 
     @cached_property
     def saves(self) -> BackgroundSaves:
@@ -89,15 +86,8 @@ class SavingRunner(ShardedRunner):
         original = runner_module.save_checkpoint
         with ExitStack() as patches:
             patches.enter_context(patch.object(runner_module, 'save_checkpoint', write))  # mmengine's holds the file twice
-            patches.enter_context(patch.object(yapf_api, 'FormatCode', self.format_once))
             if background:  # the state leaves the GPU by the one copy
                 patches.enter_context(patch.object(runner_module, 'weights_to_cpu', lambda weights: weights))
                 patches.enter_context(patch.object(runner_module, 'apply_to', lambda state, *_: state))
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
         self.last_saved = Path(out_dir, filename)
-
-    def format_once(self, text: str, **options) -> tuple:
-        """yapf's, for the config that is the same at each save: it takes longer than the copy of a state of 500 MB."""
-        if text not in self.formatted:
-            self.formatted = {text: format_code(text, **options)}
-        return self.formatted[text]
