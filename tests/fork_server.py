@@ -14,13 +14,15 @@ import importlib
 import json
 import os
 import runpy
+import subprocess
 import sys
 import threading
 import traceback
+from functools import partial
 from importlib.util import find_spec
 
 OURS = ['nepa_mm', 'nepa_mm.apis', 'nepa_mm.engine', 'nepa_mm.evaluation', 'nepa_mm.launch.build_runner',
-        'nepa_mm.launch.checks', 'nepa_mm.visualization']
+        'nepa_mm.launch.checks', 'nepa_mm.visualization', 'torch.utils.cpp_extension', 'yapf']  # the last at a runner's start
 HOSTS = ['torch', 'torchvision', 'matplotlib.pyplot', 'mmcv', 'mmengine.runner']
 THEIRS = ['mmpretrain.apis', 'mmpretrain.datasets', 'mmpretrain.engine', 'mmpretrain.evaluation', 'mmpretrain.models',
           'mmpretrain.visualization']
@@ -73,6 +75,48 @@ def run(argv: list[str]) -> None:
         runpy.run_path(argv[0], run_name='__main__')
 
 
+class ForkedChild(subprocess.Popen):
+    """A child process; one of this Python is forked in its turn, and finds all imported. Its own children are not."""
+
+    def __init__(self, args, *rest, env=None, **options) -> None:
+        if args[0] == sys.executable:
+            options['preexec_fn'] = partial(run_as_child, [str(word) for word in args[1:]], env)  # which never comes to exec
+        super().__init__(args, *rest, env=env, **options)
+
+
+def run_as_child(argv: list[str], env: dict[str, str] | None) -> None:
+    """Be a command, in a process whose streams, folder and session ``Popen`` has made."""
+    subprocess.Popen = ForkedChild.__base__
+    os.closerange(3, os.sysconf('SC_OPEN_MAX'))  # also what Popen waits at, as it would be by exec
+    if env is not None:
+        os.environ.clear()
+        os.environ.update(env)
+    run_to_the_end(argv[2:] if argv[0] == '-W' else argv)
+
+
+def run_to_the_end(argv: list[str], before: str = '', only_parse: bool = False) -> None:
+    """Run a command with the streams 0, 1 and 2, and end the process with its exit code."""
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, 'w', closefd=False), open(2, 'w', closefd=False)
+    code = 0
+    try:
+        exec(before, {})
+        if only_parse:
+            stop_at_arguments()
+        run(argv)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()  # all that ends a process but taking apart what was imported, which takes longest
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 with contextlib.redirect_stdout(sys.stderr):  # which some print to
     for name in dict(ours=[*OURS, *THEIRS, *(OF_MMSEG if find_spec('mmseg') else [])], hosts=HOSTS, mmdet=OF_MMDET)[sys.argv[1]]:
         importlib.import_module(name)
@@ -85,22 +129,6 @@ os.environ.update(order['env'])
 for number, path in enumerate(order['streams']):  # a terminal is not made its own, which would send it signals
     os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOCTTY), number)
 os.close(order['opened'])
-sys.stdin, sys.stdout, sys.stderr = open(0), open(1, 'w', closefd=False), open(2, 'w', closefd=False)
-code = 0
-try:
-    exec(order['before'], {})
-    if order['only_parse']:
-        stop_at_arguments()
-    run(order['argv'])
-except SystemExit as end:
-    code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    if isinstance(end.code, str):
-        print(end.code, file=sys.stderr)
-except BaseException:
-    traceback.print_exc()
-    code = 1
-threading._shutdown()
-atexit._run_exitfuncs()  # all that ends a process but taking apart what was imported, which takes longest
-sys.stdout.flush()
-sys.stderr.flush()
-os._exit(code)
+if order['fork_children']:
+    subprocess.Popen = ForkedChild
+run_to_the_end(order['argv'], order['before'], order['only_parse'])

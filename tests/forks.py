@@ -6,6 +6,7 @@ imported is there before. So each kind of command has a test beside that starts 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ class Process:
         env: Further environment variables.
         before: Python code that its process runs first.
         only_parse: End it once it has read its arguments.
+        fork_children: Let it fork the commands of Python that it starts in its turn.
         terminal: Path of a terminal for its streams; by default it reads nothing and writes to files, for :meth:`communicate`.
         imported: What is there: 'ours', all of ``nepa_mm`` and the hosts; 'mmdet', mmdet in their place; 'hosts', no more than
             mmengine.
@@ -34,13 +36,14 @@ class Process:
     servers = {}
 
     def __init__(self, argv: list, folder: Path = ROOT, env: dict[str, str] = {}, before: str = '', only_parse: bool = False,
-                 terminal: str | None = None, imported: str = 'ours') -> None:
+                 fork_children: bool = False, terminal: str | None = None, imported: str = 'ours') -> None:
         self.imported = imported
         self.args, self.returncode, self.files = [str(part) for part in argv], None, []
         if terminal is None:
             self.files = [Path(tempfile.mkstemp(prefix='forked_')[1]) for _ in range(2)]
         streams = [os.devnull, *map(str, self.files)] if terminal is None else [terminal] * 3
-        self.pid = self.ask(argv=self.args, folder=str(folder), env=env, before=before, only_parse=only_parse, streams=streams)
+        self.pid = self.ask(argv=self.args, folder=str(folder), env=env, before=before, only_parse=only_parse,
+                            fork_children=fork_children, streams=streams)
 
     def ask(self, **order):
         """The answer of the server; each process that runs tests has its own."""
@@ -97,6 +100,22 @@ def start(folder: Path, *argv, imported: str = 'ours', **env: str) -> tuple[int,
     """Exit code and all that a command printed in a folder."""
     ended = done(*argv, folder=folder, env=env, imported=imported)
     return ended.returncode, ended.stdout + ended.stderr
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        return server.getsockname()[1]
+
+
+def run_together(count: int, *argv, folder: Path = ROOT) -> None:
+    """A command in so many processes, as torch.distributed.run starts them; each must succeed."""
+    group = dict(WORLD_SIZE=str(count), LOCAL_WORLD_SIZE=str(count), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
+    processes = [Process([*argv], folder, env=dict(group, RANK=str(rank), LOCAL_RANK=str(rank))) for rank in range(count)]
+    for process in processes:
+        out, err = process.communicate()
+        assert process.returncode == 0, out[-3000:] + err[-3000:]
 
 
 def run(folder: Path, *argv, imported: str = 'ours', **env: str) -> str:

@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from forks import Process
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import CheckpointLoader
@@ -45,8 +46,13 @@ class Call:
 
 
 def start(*command, cwd):
+    """A command in an interpreter of its own."""
     return subprocess.Popen([sys.executable, '-W', 'ignore', *map(str, command)], cwd=cwd, env=ENV, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def forked(*command, cwd, imported='ours'):
+    return Process([*command], cwd, imported=imported)
 
 
 def finished(process):
@@ -95,7 +101,7 @@ def trained(tmp_path_factory):
             Image.fromarray(np.random.default_rng(i).integers(256, size=(16, 16, 3), dtype='u1')).save(
                 folder / 'images' / kind / f'{i}.png')
     (folder / 'config.py').write_text(CONFIG.replace('{folder}', str(folder)))
-    code, out, err = finished(start(ROOT / 'tools/train.py', 'config.py', '--work-dir', 'run', cwd=folder))
+    code, out, err = finished(forked(ROOT / 'tools/train.py', 'config.py', '--work-dir', 'run', cwd=folder))
     assert code == 0, out[-2000:] + err[-2000:]
     return folder, folder / 'config.py', folder / 'run/epoch_1.pth'
 
@@ -106,8 +112,8 @@ def test_training_goes_on_from_a_checkpoint_whose_config_is_code(trained, tmp_pa
     checkpoint['meta'].update(config='import os\n' + CODE, cfg=checkpoint['meta']['cfg'] + CODE)
     checkpoint['message_hub']['runtime_info']['cfg'] = CODE
     torch.save(checkpoint, tmp_path / 'evil.pth')
-    code, out, err = finished(start(ROOT / 'tools/train.py', config, '--resume', 'evil.pth', '--work-dir', 'run',
-                                    '--allow-resume-change', '--cfg-options', 'train_cfg.max_epochs=2', cwd=tmp_path))
+    code, out, err = finished(forked(ROOT / 'tools/train.py', config, '--resume', 'evil.pth', '--work-dir', 'run',
+                                     '--allow-resume-change', '--cfg-options', 'train_cfg.max_epochs=2', cwd=tmp_path))
     assert code == 0, out[-2000:] + err[-2000:]
     assert "evil.pth: meta['config'] is left out, which mmengine would execute on resume" in out + err
     assert 'resumed epoch: 1, iter: 2' in out + err and (tmp_path / 'run/epoch_2.pth').exists()
@@ -147,7 +153,7 @@ assert not any(module.startswith('nepa_mm') for module in sys.modules)
 
 
 def test_stock_mmengine_executes_that_config(tmp_path):
-    code, out, err = finished(start('-c', TOY, cwd=tmp_path))
+    code, out, err = finished(forked('-c', TOY, cwd=tmp_path, imported='hosts'))
     assert (tmp_path / 'ran').exists(), out[-2000:] + err[-2000:]
 
 
@@ -169,8 +175,8 @@ def test_an_inferencer_of_the_hosts_executes_no_text_of_a_checkpoint(tmp_path):
         torch.save(dict(state_dict={'a': torch.ones(1)}, meta=dict(cfg="open('by meta', 'w')\n")), tmp_path / folder / 'meta.pth')
         torch.save(dict(state_dict={'a': torch.ones(1)}, meta={}, message_hub=dict(runtime_info=dict(
             cfg="open('by message_hub', 'w')\n"))), tmp_path / folder / 'message_hub.pth')
-    stock = start('-c', INFERENCER, cwd=tmp_path / 'stock')
-    ours = start('-c', 'import nepa_mm\n' + INFERENCER, cwd=tmp_path / 'ours')
+    stock = forked('-c', INFERENCER, cwd=tmp_path / 'stock', imported='hosts')
+    ours = forked('-c', 'import nepa_mm\n' + INFERENCER, cwd=tmp_path / 'ours', imported='hosts')
     (_, out, err), *_ = finished(ours), finished(stock)
     assert {path.name for path in (tmp_path / 'stock').glob('by *')} == {'by meta', 'by message_hub'}
     assert not list((tmp_path / 'ours').glob('by *')), out + err
@@ -184,9 +190,9 @@ COMMANDS = [  # in a process of its own or in this one, what is run, what the li
     (False, (TRAIN, 'pretrained.py', '--work-dir', 'a'), (WOULD, "(init_cfg={'type': 'Pretrained', 'checkpoint': 'evil.pth'})")),
     (False, (TRAIN, 'config.py', '--work-dir', 'a', '--cfg-options', 'load_from=ema:hf:released'),
      ('it would run exec', 'pytorch_model_ema.bin')),
-    (True, (TEST, 'config.py', 'evil.pth', '--work-dir', 'a'), (WOULD, 'evil.pth (load_from)')),
+    (False, (TEST, 'config.py', 'evil.pth', '--work-dir', 'a'), (WOULD, 'evil.pth (load_from)')),
     (False, (TEST, 'config.py', 'raw:evil.pth', '--work-dir', 'a'), (WOULD, "(load_from='raw:evil.pth')")),
-    (True, (f'{CONVERT}/publish_model.py', 'evil.pth', 'made'), (WOULD, 'evil.pth')),
+    (False, (f'{CONVERT}/publish_model.py', 'evil.pth', 'made'), (WOULD, 'evil.pth')),
     (False, (f'{CONVERT}/publish_model.py', 'evil.pth', 'made.pth', '--ema'), (WOULD, 'evil.pth')),
     (False, (f'{CONVERT}/nepa_hf_to_mm.py', 'evil.pth', 'made.safetensors'), (WOULD, 'evil.pth')),
     (False, (f'{CONVERT}/nepa_hf_to_mm.py', 'hf:evil.pth', 'made.pth'), (WOULD, 'evil.pth')),
@@ -535,7 +541,7 @@ for address in sys.argv[1:]:
         print(error)
 '''
     addresses = 'hf:released', 'name.pth', 'text.pth'
-    processes = [start('-c', script, address, cwd=tmp_path) for address in addresses]
+    processes = [forked('-c', script, address, cwd=tmp_path) for address in addresses]
     ended = {address: finished(process) for address, process in zip(addresses, processes)}
     for address, (code, out, _) in ended.items():
         assert code == 0 and address in out.strip().splitlines()[-1], ended

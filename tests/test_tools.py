@@ -35,8 +35,8 @@ def run(*command, cwd=ROOT):
     return out
 
 
-def python(script, *args, cwd=ROOT):
-    done = forks.done(ROOT / script, *args, folder=cwd, timeout=600)
+def python(script, *args, cwd=ROOT, **options):
+    done = forks.done(ROOT / script, *args, folder=cwd, timeout=600, **options)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -45,7 +45,8 @@ def python(script, *args, cwd=ROOT):
 def demo(tmp_path_factory):
     """The whole demo at its smallest: data, four stages, pictures; and what it printed."""
     folder = tmp_path_factory.mktemp('demo')
-    printed = python('tools/demo/run_demo.py', '--quick', '--out', folder / 'out', '--data', folder / 'shapes')
+    printed = python('tools/demo/run_demo.py', '--quick', '--out', folder / 'out', '--data', folder / 'shapes',
+                     fork_children=True)
     return folder / 'out', folder / 'shapes', printed
 
 
@@ -67,8 +68,8 @@ def test_demo_data_is_the_same_for_the_same_seed_and_is_never_written_over(demo,
     first, again = ({path.relative_to(folder): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
                     for folder in (demo[1], tmp_path / 'again'))
     assert first == again and len(first) == 8 * 12 + 2 * 13 + 1
-    process = start(sys.executable, 'tools/demo/draw_shapes.py', demo[1], '--seed', '1')
-    assert 'holds another data set' in process.communicate()[1] and process.returncode == 2
+    done = forks.done('tools/demo/draw_shapes.py', demo[1], '--seed', '1')
+    assert 'holds another data set' in done.stderr and done.returncode == 2
 
 
 def test_test_py_reads_classification_and_segmentation_alike(demo, tmp_path):
@@ -112,7 +113,7 @@ auto_scale_lr = dict(base_batch_size=8)
 custom_hooks = [dict(type='EMAHook', momentum=0.3)]
 randomness = dict(seed=3)
 ''')
-    run('bash', 'tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two')
+    forks.run_together(2, 'tools/train.py', config, '--launcher', 'pytorch', '--work-dir', tmp_path / 'two')
     said = python('tools/train.py', config, '--work-dir', tmp_path / 'one', '--cfg-options', 'train_dataloader.batch_size=8')
     assert 'Effective batch 8 = 1 process x 8 images x 1 accumulated; lr 0.001; 2 iterations' in said
     two, one = (torch.load(tmp_path / n / 'epoch_2.pth', weights_only=False) for n in ('two', 'one'))
@@ -270,7 +271,7 @@ def test_the_backbone_works_in_the_host_s_own_tools(scope, host, demo, tmp_path)
     backbone = BACKBONE.format("causal=False, out_type='featmap'" if scope == 'mmseg' else "out_type='avg_featmap'")
     (tmp_path / 'foreign.py').write_text(text.format(scope=scope, backbone=backbone, shapes=demo[1]))
     tool = Path(find_spec(host).origin).parent / '.mim/tools/train.py'
-    run(sys.executable, '-W', 'ignore', tool, 'foreign.py', '--work-dir', 'run', cwd=tmp_path)
+    forks.run(tmp_path, tool, 'foreign.py', '--work-dir', 'run', imported='hosts')
     file, = (tmp_path / 'run').glob('*/vis_data/scalars.json')
     records = [json.loads(line) for line in file.read_text().splitlines()]
     assert len(records) == 2 and all(record['loss'] > 0 for record in records)

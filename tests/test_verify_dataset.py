@@ -2,9 +2,9 @@
 import json
 import re
 import runpy
-import subprocess
 import sys
 
+import forks
 import numpy as np
 import pytest
 import tifffile
@@ -45,8 +45,7 @@ def rows_of(out):
 
 def verify(*arguments):
     """Exit code, lines of standard output, last line of standard error."""
-    command = [sys.executable, '-W', 'ignore', TOOL, *arguments, '--workers', 2]
-    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = forks.done(TOOL, *arguments, '--workers', 2)
     return done.returncode, rows_of(done.stdout), done.stderr.strip().splitlines()[-1]
 
 

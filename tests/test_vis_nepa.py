@@ -1,11 +1,10 @@
 """tools/visualization/vis_nepa.py, explore_nepa.py, continue_nepa.py: what they write, and one line for what they cannot use."""
 import json
-import os
 import re
 import runpy
-import subprocess
 import sys
 
+import forks
 import numpy as np
 import pytest
 import torch
@@ -46,8 +45,7 @@ def folder(tmp_path_factory):
 
 
 def own_process(tool, *arguments, cwd):
-    done = subprocess.run([sys.executable, '-W', 'ignore', str(tool), *map(str, arguments)], cwd=cwd, text=True,
-                          capture_output=True, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    done = forks.done(tool, *arguments, folder=cwd)
     return done.returncode, done.stdout, done.stderr
 
 

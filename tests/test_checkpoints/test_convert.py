@@ -1,12 +1,11 @@
 import json
 import re
-import subprocess
-import sys
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import torch
+from forks import start
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier, LinearClsHead
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -19,7 +18,7 @@ from nepa_mm.checkpoints.storage.durable import check_whole, write_checkpoint
 from nepa_mm.checkpoints.storage.files import sha256
 from nepa_mm.errors import CheckpointError, ConfigError, UserError
 from nepa_mm.version import __version__
-from tiny import GOLDEN, ROOT, TINY, WARNED, needs_golden, randomize
+from tiny import GOLDEN, ROOT, TINY, needs_golden, randomize
 
 CASES = ['pretrain_gelu', 'pretrain_swiglu', 'pretrain_bidirectional', 'pretrain_plain', 'classify_pooled', 'classify_last_token']
 
@@ -233,8 +232,7 @@ def test_the_tools(tmp_path, training):
     tools = ROOT / 'tools/model_converters'
 
     def run(tool, *args):
-        done = subprocess.run([sys.executable, '-W', 'ignore', tools / tool, *args], cwd=tmp_path, text=True, capture_output=True)
-        return done.returncode, done.stdout + WARNED.sub('', done.stderr)
+        return start(tmp_path, tools / tool, *args)
 
     assert run('nepa_mm_to_hf.py', training[0], 'hf', '--ema')[1] == (
         f'hf: 69 tensors of {training[0]} (classification, weights: ema)\n')

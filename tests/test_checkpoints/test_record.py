@@ -2,10 +2,9 @@
 import json
 import math
 import os
-import subprocess
-import sys
 import time
 
+import forks
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -242,7 +241,7 @@ for text in {texts + [plain_config_text(text) for text in texts]!r}:
     if os.path.exists('ran'):
         os.remove('ran')
 '''
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', script], cwd=tmp_path, text=True, capture_output=True)
+    done = forks.done('-c', script, folder=tmp_path)
     ran = done.stdout.split()
     assert ran[:len(texts)] == ['True'] * len(texts), ('texts that do nothing test nothing', done.stdout, done.stderr)
     assert ran[len(texts):] == ['False'] * len(texts), done.stdout + done.stderr

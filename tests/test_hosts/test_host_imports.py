@@ -2,11 +2,13 @@
 import ast
 import importlib.util
 import os
-import re
 import subprocess
 import sys
 
+import forks
 import pytest
+from mmengine.config import Config
+from yapf.yapflib import yapf_api
 
 from tiny import ROOT
 
@@ -55,11 +57,7 @@ assert mmpretrain.models.ImageClassifier is before is MODELS.get('ImageClassifie
 
 
 def run(code, *path):
-    done = subprocess.run([sys.executable, '-c', f'import sys; sys.path[:0] = {[str(each) for each in path]}\n{code}'], text=True,
-                          capture_output=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
-    # torch 2.4 warns of TorchScript when mmengine imports its optimizers, whatever filters say.
-    return re.sub(r'.*zero_optimizer.py.*TorchScript.*\n.*import .*\n', '', done.stdout + done.stderr)
+    return forks.run(ROOT, '-c', f'import sys; sys.path[:0] = {[str(each) for each in path]}\n{code}', imported='hosts')
 
 
 def test_the_hosts_say_nothing_and_leave_multimodal_models_until_they_are_asked_for(tmp_path):
@@ -86,6 +84,16 @@ def test_mmdet_is_left_out_as_long_as_mmcv_has_no_operators(first, seen, tmp_pat
     if not first and (spec := importlib.util.find_spec('mmcv._ext')) and not spec.origin.endswith('extension.py'):
         pytest.skip('this mmcv has operators')
     assert run(code, tmp_path).splitlines()[-1] == seen
+
+
+def test_a_config_is_formatted_once_however_often_it_is_asked_for(monkeypatch):
+    numbers, made, texts = (1, 1, 2, 1), [], []
+    format_tree = yapf_api.FormatTree
+    monkeypatch.setattr(yapf_api, 'FormatTree', lambda *args, **options: made.append(1) or format_tree(*args, **options))
+    for number in numbers:
+        texts.append(Config(dict(model=dict(a=[1, 2], b=number))).pretty_text)
+    assert len(made) == 3  # the last is kept alone
+    assert texts == [f"model = dict(\n    a=[\n        1,\n        2,\n    ], b={number})\n" for number in numbers]
 
 
 GUARDED = '''

@@ -1,11 +1,11 @@
 """A training in two or more processes without torchrun, so that each has its own end."""
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 import torch
+from forks import free_port
 
 import runs
 
@@ -49,10 +49,3 @@ def assert_both_resume(config: Path, run: Path, whole: Path) -> None:
     train_two(config, run, '--resume')
     assert runs.loss_of_steps(run) == runs.loss_of_steps(whole)
     runs.assert_same_end(run / 'epoch_3.pth', whole / 'epoch_3.pth')
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', 0))
-        return server.getsockname()[1]

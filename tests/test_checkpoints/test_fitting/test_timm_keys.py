@@ -1,12 +1,12 @@
 import argparse
 import os
 import runpy
-import subprocess
 import sys
 
 import pytest
 import timm.models
 import torch
+from forks import run
 from mmpretrain.models import BEiTViT, VisionTransformer
 from safetensors.torch import save_file
 from timm.models.beit import Beit
@@ -128,10 +128,8 @@ TOOL = ROOT / 'tools/model_converters/vit_timm_to_mm.py'
 def test_tool(tmp_path):
     theirs = published()
     torch.save(MADE_BY['dino, wrapped'](theirs.state_dict()), tmp_path / 'dino.pth')
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', TOOL, 'dino.pth', 'made/vit.pth'], cwd=tmp_path, text=True, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    assert '42 tensors renamed, 2 dropped: head.mlp.0.weight, head.last_layer.weight_g' in done.stdout
+    printed = run(tmp_path, TOOL, 'dino.pth', 'made/vit.pth')
+    assert '42 tensors renamed, 2 dropped: head.mlp.0.weight, head.last_layer.weight_g' in printed
     state_dict = torch.load(tmp_path / 'made/vit.pth', weights_only=True)['state_dict']
     ours = VisionTransformer(**TINY)
     ours.load_state_dict({name.removeprefix('backbone.'): value for name, value in state_dict.items()}, strict=True)

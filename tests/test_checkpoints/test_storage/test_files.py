@@ -4,8 +4,6 @@ import io
 import json
 import os
 import pickle
-import subprocess
-import sys
 import tarfile
 import zipfile
 from collections import OrderedDict
@@ -15,6 +13,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from forks import run, start
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader
 from safetensors.torch import save_file
@@ -161,8 +160,7 @@ for folder in sys.argv[1:]:
         pass
 assert not any(module.startswith('nepa_mm') for module in sys.modules)
 '''
-    subprocess.run([sys.executable, '-W', 'ignore', '-c', script, *(folder / kind for kind in HOSTILE)], check=True,
-                   capture_output=True)
+    run(folder, '-c', script, *(folder / kind for kind in HOSTILE), imported='hosts')
     return {kind for kind in HOSTILE if (folder / kind / 'ran').exists()}
 
 
@@ -301,8 +299,8 @@ def test_numbers_are_of_the_kind_that_they_seem(kind, tmp_path):
 def test_an_array_laid_over_bytes_does_not_crash_the_reader(tmp_path):
     torch.save({'a': Call(getattr, Call(np.ndarray, (1, ), 'O', b'A' * 8), 'min')}, tmp_path / 'a.pth')
     script = f"from nepa_mm.checkpoints.storage.files import read_checkpoint\nread_checkpoint({str(tmp_path / 'a.pth')!r})"
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', script], text=True, capture_output=True)
-    assert done.returncode == 1 and 'CheckpointError' in done.stderr.splitlines()[-1], done
+    code, printed = start(tmp_path, '-c', script)
+    assert code == 1 and 'CheckpointError' in printed.splitlines()[-1], printed
 
 
 @pytest.fixture
@@ -360,8 +358,8 @@ for path in sys.argv[1:]:
         print(error)
 '''
     paths = [tmp_path / f'{name}.pth' for name in ('twice', 'itself', 'deep')]
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', script, *paths], text=True, capture_output=True)
-    assert done.returncode == 0 and len(done.stdout.strip().splitlines()) == 3, done
+    printed = run(tmp_path, '-c', script, *paths)
+    assert len(printed.strip().splitlines()) == 3, printed
 
 
 def assert_same(found, expected):

@@ -1,10 +1,9 @@
 """Safetensors as others read them, and indices that name files which are none of their business."""
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forks
 import pytest
 import torch
 from mmengine.runner import CheckpointLoader
@@ -17,7 +16,7 @@ from nepa_mm.checkpoints.convert import hf_to_mm
 from nepa_mm.checkpoints.storage.files import read_checkpoint
 from nepa_mm.checkpoints.storage.safetensors_files import ComputedTensors, LazyTensors, dtype_in_files, shards, write_safetensors
 from nepa_mm.errors import CheckpointError
-from tiny import ROOT, TINY, WARNED, randomize
+from tiny import ROOT, TINY, randomize
 
 CONFIG = dict(
     model_type='vit_nepa', hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32, image_size=28,
@@ -253,10 +252,8 @@ def test_the_tool_refuses_an_index_that_points_outside(released, tmp_path):
     save_file(weights, tmp_path / 'secret.safetensors')
     write_index(folder, {'a': '../secret.safetensors'})
     before = sorted(os.listdir(tmp_path))
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', ROOT / 'tools/model_converters/nepa_hf_to_mm.py', folder, tmp_path / 'new.pth'],
-        text=True, capture_output=True, cwd=tmp_path)
-    line, = WARNED.sub('', done.stderr).strip().splitlines()
+    done = forks.done(ROOT / 'tools/model_converters/nepa_hf_to_mm.py', folder, tmp_path / 'new.pth', folder=tmp_path)
+    line, = done.stderr.strip().splitlines()
     index = Path(folder) / 'model.safetensors.index.json'
     assert done.returncode == 4 and not done.stdout and line == (
         f"nepa_mm: error: it names '../secret.safetensors', which is not a file in its folder; refused | {index} | "

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from forks import run_together
 from safetensors.torch import load_file
 
 from nepa_mm.checkpoints.convert import gather, mm_to_hf, publish
@@ -90,8 +91,7 @@ dist.destroy_process_group()
 
 def write(folder: Path, processes: int, **settings) -> Path:
     (folder / 'script.py').write_text(f'TINY = {TINY}\n{SCRIPT}')
-    launcher = [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
-    subprocess.run([*launcher, folder / 'script.py', folder, json.dumps(settings)], check=True, cwd=ROOT, timeout=300)
+    run_together(processes, folder / 'script.py', folder, json.dumps(settings))
     return folder
 
 

@@ -65,7 +65,7 @@ def logged(folder):
 @pytest.fixture(scope='module')
 def watched(config):
     """A training in a terminal: each screen, all lines, the folder."""
-    terminal = Terminal(*train(config, config.parent / 'watched'))
+    terminal = Terminal(*train(config, config.parent / 'watched'), forked=True)
     screens = list(terminal.screens())
     assert terminal.code == 0, '\n'.join(terminal.lines())
     return screens, terminal, config.parent / 'watched'

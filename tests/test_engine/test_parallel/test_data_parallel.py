@@ -1,16 +1,15 @@
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
+from forks import run_together
 from mmengine.config import Config
 from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import Runner
 from torch import nn
 
 from nepa_mm.launch.build_runner import build_runner
-from tiny import ROOT, TINY
+from tiny import TINY
 
 # Nine batches, three a step, on each of two processes: how often gradients are reduced, and the first sum of what was learned
 SCRIPT = '''
@@ -61,8 +60,7 @@ dist.destroy_process_group()
 
 def test_two_processes_reduce_once_a_step_and_learn_what_one_does(tmp_path):
     (tmp_path / 'script.py').write_text(f'TINY = {TINY}\n{SCRIPT}')
-    subprocess.run([sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
-                    tmp_path / 'script.py', tmp_path / 'result.json'], check=True, cwd=ROOT, timeout=300)
+    run_together(2, tmp_path / 'script.py', tmp_path / 'result.json')
     result = json.loads((tmp_path / 'result.json').read_text())
     # A static graph has to see its first pass reduced; from then on only the last of three is. Buckets are made after one step.
     assert result['counts'] == [1, 0, 1, 0, 0, 4, 0, 0, 4]

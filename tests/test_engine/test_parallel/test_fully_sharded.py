@@ -1,17 +1,16 @@
 """A model that is shared out over processes trains as one that is not."""
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forks import run_together
 from torch import nn
 
 from nepa_mm.engine import FullyShardedDataParallel
 from nepa_mm.engine.parallel import fully_sharded
 from nepa_mm.errors import ConfigError
-from tiny import ROOT, TINY
+from tiny import TINY
 
 pytestmark = pytest.mark.skipif(torch.__version__ < (2, 6), reason='FSDP2 needs torch 2.6')
 
@@ -185,9 +184,7 @@ dist.destroy_process_group()
 def run_two(script: str, folder: Path, processes: int = 2) -> dict:
     """What the first of two or more processes of a script writes."""
     (folder / 'script.py').write_text(script)
-    subprocess.run([sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone',
-                    f'--nproc_per_node={processes}', folder / 'script.py', folder / 'result.json'], check=True, cwd=ROOT,
-                   timeout=300)
+    run_together(processes, folder / 'script.py', folder / 'result.json')
     return json.loads((folder / 'result.json').read_text())
 
 
