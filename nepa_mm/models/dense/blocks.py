@@ -14,7 +14,9 @@ from torch import Tensor
 from .windows import WINDOWS, window_places
 
 LOGITS = 2**26  # bytes that are added up at a time
-LEAST = 4  # widths of a window that a span has, whatever that takes: what is predicted twice is then a sixth of all at most
+# Widths of a window that a span has, whatever that takes. Of a wide image a sixth of the windows is then predicted twice with
+# steps of two thirds of a window, a quarter at most with any steps; a third at most where the last span is short
+LEAST = 4
 Place = tuple[slice, slice]  # rows and columns
 
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope, init_default_scope
 
-from nepa_mm.models.dense.blocks import labels_of, logit_blocks, spans, window_grid
+from nepa_mm.models.dense.blocks import LEAST, labels_of, logit_blocks, spans, window_grid
+from nepa_mm.models.dense.windows import window_places
 from slide import metas, segmentor
 
 # H, W for windows of 28 x 28 in steps of 20 x 18: one window, less than one, several, of which the last reach back
@@ -64,6 +65,20 @@ def test_one_output_with_a_threshold():
 def test_spans_are_of_whole_steps(width, most, expected):
     _, columns = window_grid((28, width), segmentor().test_cfg)
     assert [(span.start, span.stop) for span in spans(columns, most)] == expected
+
+
+def test_how_many_windows_are_predicted_twice():
+    """As the documents say, of windows of 48 pixels and spans of at least four of them."""
+    def share(width, stride):
+        columns = window_places(width, 48, stride)
+        within = [place for span in spans(columns, LEAST * 48) for place in columns
+                  if place.start < span.stop and place.stop > span.start]
+        return len(within) / len(columns) - 1
+
+    assert share(10_000, 32) == pytest.approx(1 / 6, abs=0.005)
+    strides = 8, 24, 32, 36, 40, 47
+    assert max(share(10_000, stride) for stride in strides) == pytest.approx(1 / 4, abs=0.005)
+    assert max(share(width, stride) for stride in strides for width in range(190, 220)) == pytest.approx(1 / 3)
 
 
 @torch.no_grad()
