@@ -2,7 +2,9 @@
 import argparse
 import os
 import sys
-from contextlib import redirect_stdout
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 
 import torch
 from mmengine.config import Config
@@ -119,7 +121,7 @@ def from_file(path: str, options: dict) -> tuple[BaseModel, Config]:
         raise ConfigError('it has no model', path, 'give the config of a model')
     model_cfg = config['model'] = whole_model(config)
     try:
-        with naming(config), DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
+        with naming(config), without_hint(), DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
             model = MODELS.build(Config(dict(model=without_init(model_cfg))).model)
     except ConfigError:
         raise
@@ -149,7 +151,7 @@ def from_checkpoint(checkpoint: dict, meta: dict, address: str, options: dict) -
         if name.split('.')[0] not in known:
             raise CheckpointError(f"{model_cfg['backbone']['type']!r} has no such argument", BACKBONE + name, remedy(name, known))
     try:
-        with importing_nothing(), DefaultScope.overwrite_default_scope(scope_of(config)):
+        with importing_nothing(), without_hint(), DefaultScope.overwrite_default_scope(scope_of(config)):
             model = MODELS.build(Config(dict(model=model_cfg)).model)
     except Exception as error:  # of many kinds, as the arguments that a checkpoint may name
         reason = first_line(error)
@@ -160,6 +162,14 @@ def from_checkpoint(checkpoint: dict, meta: dict, address: str, options: dict) -
     add_pipeline(model, config, options)
     # Where the inferencers of the hosts look; of the rest of the config they would build whatever it names
     return model, Config(dict(default_scope=scope_of(config), model=model_cfg, **pipeline_of(config)))
+
+
+@contextmanager
+def without_hint() -> Iterator[None]:
+    """Leave out what mmseg's loss says about itself as it is built: here nothing is trained."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Default ``avg_non_ignore`` is False')
+        yield
 
 
 def fill(model: BaseModel, weights: dict, may_create: bool, exactly: bool = False) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import warnings
 
 import mmpretrain
 import numpy as np
@@ -12,8 +13,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from nepa_mm import NEPA, NEPAViT, get_model
+from nepa_mm.apis.load_model import load_model
 from nepa_mm.checkpoints import released_state_dict
-from nepa_mm.checkpoints.record import config_from_text
+from nepa_mm.checkpoints.record import config_from_text, config_text
 from nepa_mm.errors import CheckpointError
 from tiny import GOLDEN, GOLDEN_PRETRAINING, TINY, assert_golden_gradients, golden_tensors, needs_golden, randomize
 
@@ -132,7 +134,11 @@ def test_a_segmentor_of_a_training(tmp_path):
     average = {'steps': torch.tensor(3), **{f'module.{name}': torch.zeros_like(value) for name, value in state_dict.items()}}
     meta = dict(cfg=text, dataset_meta=dict(classes=('a', 'b', 'c', 'd'), palette=[[0, 0, 0]] * 4))
     torch.save(dict(meta=meta, state_dict=state_dict, ema_state_dict=average, message_hub={}), tmp_path / 'iter_3.pth')
-    loaded = get_model(str(tmp_path / 'iter_3.pth'))
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', '.*avg_non_ignore')  # a hint for trainings
+        loaded = get_model(str(tmp_path / 'iter_3.pth'))
+        (tmp_path / 'model.py').write_text(config_text(config_from_text(text)))
+        load_model(str(tmp_path / 'model.py'), str(tmp_path / 'iter_3.pth'))
     assert isinstance(loaded, EncoderDecoder) and not loaded.training and loaded.dataset_meta['classes'] == ('a', 'b', 'c', 'd')
     x = torch.randn(1, 3, 28, 28)
     assert torch.equal(loaded(x), model(x)) and loaded(x).shape[:2] == (1, 4)
