@@ -360,3 +360,14 @@ def test_links_of_the_pages_resolve():
     for path in CONFIGS:
         for page in re.findall(r'docs/[\w./]+\.md', path.read_text()):
             assert (ROOT / page).is_file(), f'{path.name}: {page}'
+
+
+def test_runtimes_differ_in_what_their_tasks_do():
+    """Those that count iterations are alike, but for the scope, what looks at labels and draws, and the interval of saving."""
+    ours, theirs = (Config.fromfile(ROOT / f'configs/_base_/{task}_runtime.py').to_dict()
+                    for task in ('segmentation', 'detection'))
+    hooks, others = ours.pop('default_hooks'), theirs.pop('default_hooks')
+    assert hooks.keys() - others.keys() == {'check_seg_inputs', 'check_datasets', 'report'} and not others.keys() - hooks.keys()
+    assert {name for name in others if others[name] != hooks[name]} == {'checkpoint', 'visualization'}
+    assert ours.keys() - theirs.keys() == {'tta_model'} and theirs.keys() - ours.keys() == {'custom_imports'}
+    assert {name for name in theirs.keys() & ours.keys() if theirs[name] != ours[name]} == {'default_scope', 'visualizer'}
