@@ -8,6 +8,8 @@ from torch import Tensor
 from nepa_mm.errors import ConfigError
 from nepa_mm.registry import METRICS
 
+from .tallies import field_of
+
 
 @METRICS.register_module()
 class ExactIoUMetric(IoUMetric):
@@ -30,7 +32,7 @@ class ExactIoUMetric(IoUMetric):
 
     def __init__(self, *args, head: str | None = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.field = 'pred_sem_seg' if head is None else f'pred_sem_seg_{head}'
+        self.head, self.field = head, field_of(head)
 
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
         """Count the pixels of a batch, and write label maps to ``output_dir`` where that is set."""

@@ -110,16 +110,17 @@ class SegmentationTally:
     Args:
         classes: Their names.
         ignore_index: The label that does not count.
+        head: Whose predictions they are, of several heads; None for those of the model.
     """
 
-    def __init__(self, classes: Sequence[str], ignore_index: int) -> None:
-        self.classes, self.ignore_index = list(classes), ignore_index
+    def __init__(self, classes: Sequence[str], ignore_index: int, head: str | None = None) -> None:
+        self.classes, self.ignore_index, self.head = list(classes), ignore_index, head
         self.matrix = np.zeros((len(classes) + 1, ) * 2, np.int64)
         self.extremes = Extremes()
 
     def add(self, index: int, sample: dict) -> None:
         """Count a sample, as a metric gets it."""
-        predicted, label = (sample[name]['data'].squeeze() for name in ('pred_sem_seg', 'gt_sem_seg'))
+        predicted, label = (sample[name]['data'].squeeze() for name in (field_of(self.head), 'gt_sem_seg'))
         label = label.to(predicted.device)
         matrix = confusion(predicted, label, len(self.classes), self.ignore_index)
         self.matrix += matrix
@@ -135,12 +136,17 @@ class SegmentationTally:
 
     def merged(self, other: 'SegmentationTally') -> 'SegmentationTally':
         """That of the images of both."""
-        both = SegmentationTally(self.classes, self.ignore_index)
+        both = SegmentationTally(self.classes, self.ignore_index, self.head)
         both.matrix, both.extremes = self.matrix + other.matrix, self.extremes.merged(other.extremes)
         return both
 
     def pairs(self) -> PairCounts:
         return PairCounts.of_matrix(self.matrix)
+
+
+def field_of(head: str | None) -> str:
+    """Where a sample has the label map of one of several heads, or that of the model."""
+    return 'pred_sem_seg' if head is None else f'pred_sem_seg_{head}'
 
 
 def confusion(predicted: Tensor, label: Tensor, num_classes: int, ignore_index: int) -> np.ndarray:
@@ -258,11 +264,12 @@ Tally = SegmentationTally | ClassificationTally | MultiLabelTally
 
 
 def tally_of(metrics: Sequence, classes: Sequence[str] | None) -> Tally | None:
-    """What goes with the metrics of an evaluator; None where none compares classes with labels."""
-    kinds = {base.__name__: metric for metric in metrics for base in type(metric).__mro__}
+    """What goes with the metrics of an evaluator, of two alike the first; None where none compares classes with labels."""
+    kinds = {base.__name__: metric for metric in reversed(metrics) for base in type(metric).__mro__}
     if 'IoUMetric' in kinds:
         metric = kinds['IoUMetric']
-        return None if metric.format_only or not classes else SegmentationTally(classes, metric.ignore_index)
+        return None if metric.format_only or not classes else SegmentationTally(
+            classes, metric.ignore_index, getattr(metric, 'head', None))
     several = kinds.get('MultiLabelMetric')
     if 'VOCMetricMixin' in kinds:  # which has rules of its own for difficult objects
         return None

@@ -172,3 +172,12 @@ def test_only_metrics_that_compare_classes_are_reported():
     assert tally_of([ExactIoUMetric(format_only=True)], 'ab') is None
     assert tally_of([ExactIoUMetric(ignore_index=9)], 'ab').ignore_index == 9
     assert isinstance(tally_of([AveragePrecision()], None), MultiLabelTally)
+
+
+def test_of_several_heads_the_first_that_is_judged_is_counted():
+    tally = tally_of([ExactIoUMetric(head=head, prefix=head) for head in ('dpt', 'linear')], 'ab')
+    zeros, ones = (torch.full((1, 2, 3), value) for value in (0, 1))
+    sample = {name: dict(data=data) for name, data in (
+        ('gt_sem_seg', ones), ('pred_sem_seg', zeros), ('pred_sem_seg_linear', zeros), ('pred_sem_seg_dpt', ones))}
+    both = counted(tally, [sample]).merged(tally)
+    assert both.head == 'dpt' and both.pairs().hits.tolist() == [0, 12]

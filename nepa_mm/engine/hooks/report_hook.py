@@ -26,7 +26,8 @@ class ReportHook(Hook):
     """Log a table of classes and of what they were confused with, and write ``report.html`` with pictures beside the log.
 
     It is of a test, or of the last validation of a training, by the same predictions that the metrics get; no others are looked
-    at. In classification and segmentation; of other metrics it says that there is none. Several processes count
+    at. In classification and segmentation; of other metrics it says that there is none. Of several heads it is of that which the
+    first metric judges, and says so. Several processes count
     their own images, as the metrics do, and the first reports.
 
     Args:
@@ -100,6 +101,9 @@ class ReportHook(Hook):
         else:
             title = f'Test of {Path(runner._load_from or runner.experiment_name).name}'
             facts['checkpoint'] = runner._load_from
+        head = getattr(tally, 'head', None)
+        if head:  # of several
+            title += f', head {head}'
         return ResultReport(title, {name: str(value) for name, value in facts.items() if value}, metrics, tally, self.palette)
 
     def after_run(self, runner: Runner) -> None:

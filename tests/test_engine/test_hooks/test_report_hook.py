@@ -17,7 +17,7 @@ from PIL import Image
 from nepa_mm.engine import ReportHook
 from nepa_mm.engine.hooks.report_hook import read_again
 from nepa_mm.errors import DataError, StorageError
-from nepa_mm.evaluation.tallies import Scored
+from nepa_mm.evaluation.tallies import Scored, SegmentationTally
 from tiny import ROOT
 
 CONFIG = '''
@@ -163,3 +163,11 @@ test_dataloader = test_evaluator = test_cfg = None
     log = logged(folder / 'run')
     assert log.count('No report: there is none of what KNNAccuracy measures') == 1 and 'worst first' not in log
     assert not list(folder.glob('run/*/report.html'))
+
+
+def test_the_title_names_the_head_of_several():
+    hook = ReportHook()
+    hook.dataset, hook.palette = range(3), ()
+    runner = SimpleNamespace(cfg=SimpleNamespace(filename='a.py'), _train_loop=None, _load_from='runs/iter_3.pth')
+    titles = [hook.report_of(runner, SegmentationTally('ab', 255, head), {}).title for head in ('dpt', None)]
+    assert titles == ['Test of iter_3.pth, head dpt', 'Test of iter_3.pth']
