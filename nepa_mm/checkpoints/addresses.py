@@ -183,6 +183,6 @@ def saved_settings(meta: dict | None) -> dict:
     if isinstance(settings, dict):
         return settings
     backbone = (model_in(meta) or {}).get('backbone', {})
-    if backbone.get('type') not in ('NEPAViT', 'nepa_mm.NEPAViT', 'nepa_mm.MAENEPAViT'):
+    if not str(backbone.get('type')).endswith('NEPAViT'):  # or an encoder made of one, such as MAENEPAViT
         return {}
     return untraced_settings(complete_arguments(backbone))

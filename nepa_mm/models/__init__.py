@@ -10,7 +10,8 @@ from .dense.simple_pyramid import SimplePyramid
 from .fused_preprocessor import FusedSelfSupDataPreprocessor
 from .mixing.causal_timm_backbone import CausalTIMMBackbone
 from .mixing.causal_vits import CausalBEiTViT, CausalVisionTransformer
-from .mixing.masked_nepa_vits import MAENEPAViT, SimMIMNEPAViT
+from .mixing.kept_patches import CAENEPAViT, MAENEPAViT, MFFNEPAViT, MILANNEPAViT
+from .mixing.mask_tokens import BEiTNEPAViT, MaskFeatNEPAViT, SimMIMNEPAViT
 from .mixing.supervised_nepa import SupervisedNEPA
 from .mixing.vit5 import ViT5
 from .nepa import NEPA

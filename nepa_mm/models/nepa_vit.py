@@ -202,10 +202,15 @@ class NEPAViT(PretrainedBackbone):
 
     def run_rotated(self, x: Tensor, rope: Tensor | None, frozen_rope: Tensor | None, causal: Attend) -> Iterator[Tensor]:
         """Likewise, from the rotations of all tokens."""
+        for i, state in enumerate(self.run_without_norm(x, rope, frozen_rope, causal)):
+            is_normed = i + 1 == self.num_layers or (self.final_norm == 'all' and i in self.out_indices)
+            yield self.norm(state) if is_normed else state
+
+    def run_without_norm(self, x: Tensor, rope: Tensor | None, frozen_rope: Tensor | None, causal: Attend) -> Iterator[Tensor]:
+        """Likewise, and no output is after the final norm."""
         for i in range(self.num_layers):
             x = self.run_block(i, x, frozen_rope if i < self.frozen_stages else rope, causal)
-            is_normed = i + 1 == self.num_layers or (self.final_norm == 'all' and i in self.out_indices)
-            yield self.norm(x) if is_normed else x
+            yield x
 
     def run_block(self, i: int, x: Tensor, rotations: Tensor | None, causal: Attend) -> Tensor:
         """One block, whose activations are recomputed if ``with_cp`` says so; ``rotations`` are those of all tokens."""

@@ -3,20 +3,18 @@ from functools import partial
 import pytest
 import torch
 from mmengine.registry import DefaultScope, init_default_scope
-from mmpretrain.datasets import SimMIMMaskGenerator
 from mmpretrain.registry import MODELS
-from mmpretrain.structures import DataSample
 from timm.layers import AttentionRope
 from torch import nn
 
 from nepa_mm import NEPAViT
-from nepa_mm.errors import CheckpointError, ConfigError
-from nepa_mm.models import MAENEPAViT, SimMIMNEPAViT
-from tiny import TINY, randomize
+from nepa_mm.errors import ConfigError
+from nepa_mm.models import CAENEPAViT, MAENEPAViT, MFFNEPAViT, MILANNEPAViT
+from tiny import TINY, assert_learns, randomize
 
 
-def build(**kwargs):
-    return randomize(MAENEPAViT(**{**TINY, 'qk_norm': 'affine', **kwargs})).eval()
+def build(kind=MAENEPAViT, **kwargs):
+    return randomize(kind(**{**TINY, 'qk_norm': 'affine', **kwargs})).eval()
 
 
 def plain(encoder, **kwargs):
@@ -24,20 +22,6 @@ def plain(encoder, **kwargs):
     model = NEPAViT(**{**TINY, 'causal': False, 'qk_norm': 'affine', **kwargs}).eval()
     model.load_state_dict(encoder.state_dict(), strict=True)
     return model
-
-
-def assert_learns(model, images, samples, lr):
-    """The loss falls by a fifth in 30 steps, and reaches every parameter of the backbone."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
-    losses = []
-    for step in range(30):
-        loss = model.loss(images, samples)['loss']
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0], losses
-    assert all(parameter.grad.abs().max() > 0 for parameter in model.backbone.parameters())
 
 
 @pytest.mark.parametrize('pos_embed, frozen_stages', [(False, -1), (True, 2)])
@@ -144,76 +128,64 @@ def test_mae_trains_on_patches_of_14():
 
 def test_errors():
     for kwargs, message in [(dict(mask_ratio=1.), r'1.0 is not in \[0, 1\).* \| mask_ratio'),
-                            (dict(causal=True), r'True does not fit MAE.* \| causal'),
+                            (dict(causal=True), r'True does not fit an encoder.* \| causal'),
                             (dict(with_cls_token=False), r'False does not fit.* \| with_cls_token')]:
         with pytest.raises(ConfigError, match=message):
             MAENEPAViT(**TINY, **kwargs)
 
 
-def simmim(**kwargs):
-    return randomize(SimMIMNEPAViT(**{**TINY, 'qk_norm': 'affine', **kwargs})).eval()
+def test_mff_s_levels_are_summed_by_their_weights():
+    encoder, images = build(MFFNEPAViT, out_indices=[0, 2], mask_ratio=0.5), torch.randn(2, 3, 28, 28)
+    torch.manual_seed(0)
+    latent, mask, ids_restore, weights = encoder(images)
+    kept = ids_restore.argsort(dim=1)[:, :8]
+    first, _, last = encoder.run_without_norm(*encoder.kept_tokens(images, kept), False)
+    share = encoder.proj_weights.flatten().softmax(0)
+    torch.testing.assert_close(weights, share)
+    expected = encoder.norm(share[0] * encoder.proj_layers[0](first) + share[1] * last)
+    torch.testing.assert_close(latent, expected, atol=1e-5, rtol=0)
+    with torch.no_grad():
+        encoder.proj_weights.copy_(torch.tensor([-100., 100.])[:, None, None, None])
+    plain = MAENEPAViT(**TINY, qk_norm='affine', mask_ratio=0.5, allow_unmatched=['proj_*']).eval()
+    plain.load_state_dict(encoder.state_dict(), strict=True)
+    outputs = []
+    for model in (encoder, plain):  # with all the weight on the last block it is MAE
+        torch.manual_seed(1)
+        outputs.append(model(images)[:3])
+    for ours, theirs in zip(*outputs):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+    assert [output.shape for output in encoder(images, mask=None)] == [(2, 17, 16)] * 2
 
 
-def masks(batch=2, size=28):
-    generator = SimMIMMaskGenerator(input_size=size, mask_patch_size=14, model_patch_size=7, mask_ratio=0.5)
-    return torch.stack([torch.from_numpy(generator(dict())['mask']) for _ in range(batch)])
+def test_milan_draws_by_importance():
+    encoder, images = build(MILANNEPAViT), torch.randn(2, 3, 28, 28)
+    chosen = torch.tensor([[0, 5, 10, 15], [1, 2, 3, 4]])
+    importance = torch.full((2, 16), 1e-20).scatter(1, chosen, 1.)
+    latent, ids_restore, kept, hidden = encoder(images, importance)
+    assert torch.equal(kept.sort(dim=1)[0], chosen) and torch.equal(torch.cat([kept, hidden], 1).argsort(1), ids_restore)
+    expected = reference(plain(encoder), images, torch.ones(2, 16).scatter(1, chosen, 0.))
+    places = torch.cat([torch.zeros(2, 1, dtype=int), 1 + kept], dim=1)
+    torch.testing.assert_close(latent, expected.gather(1, places[..., None].expand(-1, -1, 16)), atol=1e-5, rtol=0)
+    assert torch.equal(encoder(images, importance=None)[0], plain(encoder)(images)[0])
 
 
-def test_without_a_mask_it_is_the_backbone():
-    model, images = simmim(out_indices=[0, 2]), torch.randn(2, 3, 28, 28)
-    plain = NEPAViT(**TINY, qk_norm='affine', causal=False, out_type='featmap', out_indices=[0, 2]).eval()
-    plain.load_state_dict({name: value for name, value in model.state_dict().items() if name != 'mask_token'}, strict=True)
-    for ours, theirs, hidden_none in zip(model(images), plain(images), model(images, torch.zeros(2, 4, 4, dtype=int))):
-        assert torch.equal(ours, theirs) and torch.equal(hidden_none, theirs) and ours.shape == (2, 16, 4, 4)
+def test_cae_s_mask_comes_from_outside():
+    encoder, images = build(CAENEPAViT), torch.randn(2, 3, 28, 28)
+    mask = torch.rand(2, 16).argsort(dim=1) < 10
+    for hidden in (mask, ~mask):  # what CAE's encoder sees, and what its teacher does
+        expected = reference(plain(encoder), images, hidden.float())
+        seen = torch.cat([torch.ones(2, 1, dtype=bool), ~hidden], dim=1)
+        torch.testing.assert_close(encoder(images, hidden), expected[seen].unflatten(0, (2, -1)), atol=1e-5, rtol=0)
+    assert torch.equal(encoder(images, mask=None)[0], plain(encoder)(images)[0])
+    assert encoder.pos_embed.shape == (1, 17, 16) and not encoder.pos_embed.requires_grad
+    mask[0] = True
+    with pytest.raises(ConfigError, match=r'masks hide 10 patches of one image and 16 of another'):
+        encoder(images, mask)
 
 
-def test_a_hidden_patch_has_no_influence_and_a_seen_one_has():
-    model, images, mask = simmim(), torch.randn(2, 3, 28, 28), masks()
-    assert mask.float().mean() == 0.5
-    hidden = mask.repeat_interleave(7, 1).repeat_interleave(7, 2)[:, None].bool()
-    before, = model(images, mask)
-    assert torch.equal(model(images + hidden * torch.randn_like(images), mask)[0], before)
-    assert (model(images + ~hidden * torch.randn_like(images), mask)[0] - before).abs().amin(dim=1).max() > 1e-3
-    expected = model.embed(images)
-    expected[:, 1:][mask.flatten(1).bool()] = model.mask_token[0, 0]
-    *_, last = model.hidden_states(expected, (28, 28))
-    torch.testing.assert_close(before.flatten(2).transpose(1, 2), last[:, 1:], atol=1e-6, rtol=0)
-
-
-def test_a_frozen_one_has_no_trainable_part():
-    assert not any(parameter.requires_grad for parameter in simmim(frozen_stages=3).parameters())
-
-
-def test_mask_of_other_patches():
-    with pytest.raises(ConfigError, match=r'a mask of \(4, 4\) patches does not fit an image of \(30, 28\) pixels'):
-        simmim()(torch.randn(2, 3, 30, 28), masks())
-
-
-def test_simmim_trains_on_patches_of_14():
-    cfg = dict(
-        type='SimMIM',
-        data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3),
-        backbone=dict(type='nepa_mm.SimMIMNEPAViT', **{**TINY, 'img_size': 56, 'patch_size': 14}),
-        neck=dict(type='SimMIMLinearDecoder', in_channels=16, encoder_stride=14),
-        head=dict(type='SimMIMHead', patch_size=14, loss=dict(type='PixelReconstructionLoss', criterion='L1', channel=3)))
-    init_default_scope('mmpretrain')
-    try:
-        model = MODELS.build(cfg)
-    finally:
-        DefaultScope._instance_dict.clear()
-    images = torch.randn(4, 3, 1, 1) + torch.linspace(-1, 1, 56)[None, None, :, None] + torch.linspace(-2, 1, 56)
-    generator = SimMIMMaskGenerator(input_size=56, mask_patch_size=28, model_patch_size=14, mask_ratio=0.5)
-    samples = [DataSample().set_mask(generator(dict())['mask']) for _ in range(4)]
-    assert_learns(model, images, samples, lr=3e-3)
-
-
-def test_weights_start_fine_tuning_but_for_the_mask_token(tmp_path):
-    model = simmim()
-    weights = {f'backbone.{name}': value for name, value in model.state_dict().items()}
-    torch.save(dict(state_dict=weights), tmp_path / 'simmim.pth')
-    init = dict(type='Pretrained', checkpoint=str(tmp_path / 'simmim.pth'), prefix='backbone.')
-    tuned = NEPAViT(**TINY, causal=False, qk_norm='affine', init_cfg=init, allow_unmatched=['mask_token'])
-    tuned.init_weights()
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in tuned.state_dict().items())
-    with pytest.raises(CheckpointError, match='mask_token'):
-        NEPAViT(**TINY, causal=False, qk_norm='affine', init_cfg=init).init_weights()
+def test_errors_of_those_like_mae():
+    for kind, kwargs, message in [(MFFNEPAViT, dict(out_indices=[2]), r'\[2\] is not two or more of 3 blocks'),
+                                  (MFFNEPAViT, dict(out_indices=[0, 1]), r'\[0, 1\] is not two or more .* end it with 2'),
+                                  (CAENEPAViT, dict(use_abs_pos_embed=True), r'True does not fit CAE.* \| use_abs_pos_embed')]:
+        with pytest.raises(ConfigError, match=message):
+            kind(**TINY, **kwargs)
