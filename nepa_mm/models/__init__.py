@@ -20,8 +20,8 @@ from .next_embedding_loss import NextEmbeddingLoss
 from .rope2d import RoPE2D
 from .timm_preprocessor import TimmDataPreprocessor
 
-WITH_MMSEG = ('AdaptedEncoderDecoder', 'EncoderDecoder', 'EoMT', 'EoMTHead', 'MultiHeadEncoderDecoder', 'NamedHeads',
-              'PaddedEncoderDecoder', 'SegDataPreProcessor', 'SegTTAModel', 'ViTAdapter')
+WITH_MMSEG = ('AdaptedEncoderDecoder', 'DMHead', 'EncoderDecoder', 'EoMT', 'EoMTHead', 'MultiHeadEncoderDecoder', 'NamedHeads',
+              'PaddedCascadeEncoderDecoder', 'PaddedEncoderDecoder', 'SegDataPreProcessor', 'SegTTAModel', 'ViTAdapter')
 
 
 def __getattr__(name: str):

@@ -2,6 +2,7 @@
 import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
+from mmseg.models import CascadeEncoderDecoder
 from mmseg.models import SegTTAModel as MMSegTTAModel
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
@@ -29,18 +30,20 @@ class PaddedEncoderDecoder(EncoderDecoder):
     """
 
     def __init__(self, backbone: dict, **kwargs) -> None:
-        super().__init__(backbone, **kwargs)
+        super().__init__(backbone=backbone, **kwargs)
         out_type = getattr(self.backbone, 'out_type', None)
         if out_type != 'padded_featmap':
-            raise ConfigError(f"{out_type!r} does not fit PaddedEncoderDecoder, whose backbone gives 'padded_featmap'",
+            raise ConfigError(f"{out_type!r} does not fit {type(self).__name__}, whose backbone gives 'padded_featmap'",
                               'out_type', 'set that, or mmseg.EncoderDecoder as the type of the model')
-        ignored = self.decode_head.ignore_index  # labels are padded once for all heads
-        others = self.auxiliary_head if isinstance(getattr(self, 'auxiliary_head', None), nn.ModuleList) else [
-            getattr(self, 'auxiliary_head', None)]
-        for head in others:
-            if head is not None and head.ignore_index != ignored:
-                raise ConfigError(f'{head.ignore_index} differs from decode_head.ignore_index={ignored}, with which '
-                                  'PaddedEncoderDecoder pads labels', 'auxiliary_head.ignore_index', 'set them to the same')
+        self.ignore_index = None  # labels are padded once for all heads
+        for key in ('decode_head', 'auxiliary_head'):
+            part = getattr(self, key, None)
+            for head in part if isinstance(part, nn.ModuleList) else [part] if part is not None else []:
+                if self.ignore_index is None:
+                    self.ignore_index = head.ignore_index
+                if head.ignore_index != self.ignore_index:
+                    raise ConfigError(f'{head.ignore_index} differs from decode_head.ignore_index={self.ignore_index}, with '
+                                      f'which {type(self).__name__} pads labels', f'{key}.ignore_index', 'set them to the same')
 
     def padded_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the whole patches that cover an image of H x W pixels."""
@@ -63,8 +66,19 @@ class PaddedEncoderDecoder(EncoderDecoder):
         """A sample whose label map [1, H, W] is of the padded size."""
         label = sample.gt_sem_seg.data
         height, width = label.shape[-2:]
-        label = F.pad(label, (0, size[1] - width, 0, size[0] - height), value=self.decode_head.ignore_index)
+        label = F.pad(label, (0, size[1] - width, 0, size[0] - height), value=self.ignore_index)
         return SegDataSample(metainfo=sample.metainfo, gt_sem_seg=PixelData(data=label))
+
+
+@MODELS.register_module()
+class PaddedCascadeEncoderDecoder(PaddedEncoderDecoder, CascadeEncoderDecoder):
+    """:class:`PaddedEncoderDecoder` of heads each of which takes the logits of the one before, as OCRHead those of FCNHead.
+
+    Args:
+        num_stages: Number of heads.
+        decode_head: Their configs, a list.
+        **kwargs: Of :class:`PaddedEncoderDecoder`.
+    """
 
 
 @MODELS.register_module()

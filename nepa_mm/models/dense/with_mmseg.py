@@ -1,10 +1,11 @@
 """All that is made of mmseg's classes, which pretraining and classification do without: imported once one is asked for."""
+from .dm_head import DMHead
 from .eomt import EoMT, EoMTHead
 from .multi_head import MultiHeadEncoderDecoder, NamedHeads
 from .seg_preprocessor import SegDataPreProcessor
-from .segmentors import PaddedEncoderDecoder, SegTTAModel
+from .segmentors import PaddedCascadeEncoderDecoder, PaddedEncoderDecoder, SegTTAModel
 from .vit_adapter import AdaptedEncoderDecoder, ViTAdapter
 from .windows import EncoderDecoder
 
-__all__ = ['AdaptedEncoderDecoder', 'EncoderDecoder', 'EoMT', 'EoMTHead', 'MultiHeadEncoderDecoder', 'NamedHeads',
-           'PaddedEncoderDecoder', 'SegDataPreProcessor', 'SegTTAModel', 'ViTAdapter']
+__all__ = ['AdaptedEncoderDecoder', 'DMHead', 'EncoderDecoder', 'EoMT', 'EoMTHead', 'MultiHeadEncoderDecoder', 'NamedHeads',
+           'PaddedCascadeEncoderDecoder', 'PaddedEncoderDecoder', 'SegDataPreProcessor', 'SegTTAModel', 'ViTAdapter']

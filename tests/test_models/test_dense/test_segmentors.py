@@ -116,6 +116,26 @@ def test_heads_must_ignore_the_same_label(as_list):
             MODELS.build(ConfigDict(**model, auxiliary_head=[HEAD, other] if as_list else other))
 
 
+def test_a_cascade_cuts_the_padding_off_too():
+    backbone = dict(type='nepa_mm.NEPAViT', **TINY, causal=False, out_type='padded_featmap')
+    ocr = {key: value for key, value in HEAD.items() if key not in ('num_convs', 'concat_input')}
+    ocr.update(type='OCRHead', ocr_channels=8)
+    cascade = dict(type='nepa_mm.PaddedCascadeEncoderDecoder', backbone=backbone, num_stages=2, test_cfg=dict(mode='whole'))
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(ConfigDict(**cascade, decode_head=[HEAD, ocr])).eval()
+        with pytest.raises(ConfigError, match=r'9 differs from decode_head.ignore_index=255.* \| decode_head.ignore_index'):
+            MODELS.build(ConfigDict(**cascade, decode_head=[HEAD, {**ocr, 'ignore_index': 9}]))
+    image = torch.randn(1, 3, 30, 25)
+    logits = model.encode_decode(image, [{}])
+    first, second = model.decode_head
+    features = model.extract_feat(image)
+    expected = nn.functional.interpolate(second(features, first(features)), (35, 28), mode='bilinear')[..., :30, :25]
+    torch.testing.assert_close(logits, expected)
+    label = torch.randint(0, 2, (1, 30, 25))
+    losses = model.loss(image, [sample(label)])
+    assert {name for name in losses if 'loss' in name} == {'decode_0.loss_ce', 'decode_1.loss_ce'}
+
+
 def wrapped(kind, out_channels):
     model = kind.__new__(kind)
     nn.Module.__init__(model)
