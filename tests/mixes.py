@@ -21,17 +21,17 @@ class Pair:
         group: Heading of its table.
         whole: The algorithm, or what else stands around the backbone.
         part: The backbone, or the head.
-        cfg: Config of the model; None for what is not tried.
+        cfg: Config of the model.
         data: Kind of batch, a name in ``tests/test_mixing.py``.
-        outcome: 'works', or why not: 'refused: ...' or 'fails: ...' with the error below, or 'not tried: ...' with no config.
-        error: What building it or training it a step says.
+        outcome: 'works', or 'refused: ...' and why.
+        error: What checking the config, building it or training it a step says then.
         scope: The host whose default scope it is built under.
         needs: Module without which it is skipped.
     """
     group: str
     whole: str
     part: str
-    cfg: dict | None
+    cfg: dict
     data: str = 'images'
     outcome: str = WORKS
     error: str = ''
@@ -65,10 +65,13 @@ HOST_VIT = dict(arch=ARCH, img_size=28, patch_size=7)
 BACKBONES = {
     'NEPAViT': NEPA_VIT,
     'VisionTransformer, by CausalVisionTransformer': dict(type='nepa_mm.CausalVisionTransformer', **HOST_VIT),
+    'VisionTransformer of CLIP and LLaVA, by CausalVisionTransformer': dict(
+        type='nepa_mm.CausalVisionTransformer', pre_norm=True, layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU')),
+        **HOST_VIT),
     'BEiTViT, by CausalBEiTViT': dict(type='nepa_mm.CausalBEiTViT', **HOST_VIT),
     'timm ViT, by CausalTIMMBackbone': timm_backbone('vit_tiny_patch16_224'),
     'timm ViT with registers': timm_backbone('vit_base_patch14_reg4_dinov2'),
-    'timm ViT without [CLS] (SigLIP)': timm_backbone('vit_base_patch16_siglip_224'),
+    'timm ViT without [CLS] (SigLIP, SigLIP 2)': timm_backbone('vit_base_patch16_siglip_224'),
     'timm ViT of CLIP': timm_backbone('vit_base_patch16_clip_224'),
     'timm DeiT III': timm_backbone('deit3_small_patch16_224'),
     'timm EVA-02': timm_backbone('eva02_tiny_patch14_224'),
@@ -77,6 +80,7 @@ BACKBONES = {
     "birder's ViT-5, ViT5": dict(type='nepa_mm.ViT5', **HOST_VIT),
 }
 LACKING = {
+    'ViTEVA02': (dict(type='mmpretrain.ViTEVA02', arch='tiny', img_size=28), "use timm's EVA-02, by CausalTIMMBackbone"),
     'VisionTransformer as it is': (dict(type='mmpretrain.VisionTransformer', **HOST_VIT), 'use CausalVisionTransformer'),
     'SwinTransformer': (dict(type='mmpretrain.SwinTransformer', arch='tiny'), 'windows and merged patches have no raster order'),
     'ResNet': (dict(type='mmpretrain.ResNet', depth=18), 'a convolution has no sequence of patches'),
@@ -88,6 +92,9 @@ REFUSED_TIMM = {
              num_heads=(1, )), 'takes no is_causal', 'no is_causal in timm'),
     'timm ResNet': (
         dict(type='nepa_mm.CausalTIMMBackbone', model_name='resnet18'), 'takes no is_causal', 'no is_causal in timm'),
+    'timm NaFlexViT': (
+        dict(type='nepa_mm.CausalTIMMBackbone', model_name='naflexvit_base_patch16_gap', embed_dim=D, depth=1, num_heads=2),
+        'takes no is_causal', 'no is_causal in timm'),
     'timm distilled DeiT': (
         timm_backbone('deit_tiny_distilled_patch16_224'), 'does more than', 'its head averages two tokens before NEPA sees any'),
     'timm hybrid ViT': (
@@ -101,6 +108,10 @@ PAIRS += [Pair(NEPA_OVER, 'NEPA with mask_ratio', name, over(BACKBONES[name], ma
 PAIRS += [
     Pair(NEPA_OVER, 'NEPA', name, over(cfg), outcome=f'refused: {why}', error='has no embed, which NEPA asks for')
     for name, (cfg, why) in LACKING.items()]
+PAIRS.append(Pair(
+    NEPA_OVER, 'NEPA', "HuggingFaceClassifier, mmpretrain's one wrapper of transformers' image models",
+    over(dict(type='mmpretrain.HuggingFaceClassifier', model_name='facebook/dinov3-vits16-pretrain-lvd1689m')),
+    outcome='refused: it gives scores of classes alone; timm has DINOv3 and SigLIP 2', error='gives scores of classes alone'))
 PAIRS += [
     Pair(NEPA_OVER, 'NEPA', name, over(cfg), outcome=f'refused: {why}', error=error)
     for name, (cfg, error, why) in REFUSED_TIMM.items()]
@@ -163,19 +174,59 @@ PAIRS += [Pair(NEPA_UNDER, cfg['type'], part, cfg, data) for part, data, cfg in 
         'DenseCL', features('featmap'), dict(type='DenseCLNeck', in_channels=D, hid_channels=8, out_channels=8), CONTRASTIVE,
         queue_len=8, feat_dim=8)),
 ]]
-PAIRS += [
-    Pair(NEPA_UNDER, 'MaskFeat', 'SimMIMNEPAViT', algorithm(
-        'MaskFeat', dict(type='nepa_mm.SimMIMNEPAViT', **{**TINY, 'img_size': 32, 'patch_size': 16}, out_type='raw'),
-        dict(type='LinearNeck', in_channels=D, out_channels=108, norm_cfg=None),
+TOKENS = dict(type='DALL-E', n_hid=4, n_blk_per_group=1, vocab_size=8)  # strides of 8 pixels
+VQ_KD = dict(
+    type='VQKD', num_embed=8, embed_dims=4, quantize_kmeans_init=False,
+    encoder_config=dict(arch=ARCH, img_size=28, patch_size=7, out_type='featmap', with_cls_token=True))
+CODES = dict(embed_dims=D, num_embed=8, loss=dict(type='CrossEntropyLoss'))
+LAYER = dict(layer_scale_init_value=0.1)
+PAIRS += [Pair(NEPA_UNDER, whole, f'{cfg["backbone"]["type"][8:]}{note}', cfg, data) for whole, note, data, cfg in [
+    ('MaskFeat', '', 'masks', algorithm(
+        'MaskFeat', dict(type='nepa_mm.MaskFeatNEPAViT', **TINY | dict(patch_size=2)),  # the generator makes 14 x 14 patches
+        dict(type='LinearNeck', in_channels=D, out_channels=27, norm_cfg=None),
         dict(type='MIMHead', loss=dict(type='PixelReconstructionLoss', criterion='L2')),
-        target_generator=dict(type='HOGGenerator', nbins=9, pool=8, gaussian_window=16)), 'masks',
-        'fails: it wants flat masks and a tensor where backbones give a tuple', 'does not fit|shape'),
-    Pair(NEPA_UNDER, 'BEiT v1, v2, CAE', 'NEPAViT', None,
-         outcome='not tried: they need a trained tokenizer and a backbone with masks of their own form'),
-    Pair(NEPA_UNDER, 'MILAN, MFF, MixMIM, iTPN', 'NEPAViT', None,
-         outcome='not tried: each masks or mixes tokens inside a backbone of its own'),
-    Pair(NEPA_UNDER, 'SparK', 'NEPAViT', None, outcome='not tried: its sparse convolutions are for convolutional backbones'),
-]
+        target_generator=dict(type='HOGGenerator', nbins=9, pool=2, gaussian_window=14))),
+    ('BEiT v1', ', with a stand-in for DALL-E', 'masks and tokens', algorithm(
+        'BEiT', dict(type='nepa_mm.BEiTNEPAViT', **TINY), None, dict(type='BEiTV1Head', **CODES), target_generator=TOKENS)),
+    ('BEiT v2', ', with a stand-in for VQ-KD', 'masks and views', algorithm(
+        'BEiT', dict(type='nepa_mm.BEiTNEPAViT', out_indices=[0, 2], **TINY),
+        dict(type='BEiTV2Neck', num_layers=1, early_layers=1, backbone_arch=dict(ARCH, depth=2), **LAYER),
+        dict(type='BEiTV2Head', **CODES), target_generator=VQ_KD)),
+    ('CAE', ', with a stand-in for DALL-E', 'masks and tokens', algorithm(
+        'CAE', dict(type='nepa_mm.CAENEPAViT', **TINY),
+        dict(type='CAENeck', num_classes=8, embed_dims=D, regressor_depth=1, decoder_depth=1, num_heads=2, mask_tokens_num=8,
+             **LAYER),
+        dict(type='CAEHead', loss=dict(type='CAELoss', lambd=2)), target_generator=TOKENS)),
+    ('MILAN', ', with a stand-in for CLIP', 'images', algorithm(
+        'MILAN', dict(type='nepa_mm.MILANNEPAViT', **TINY), dict(DECODER, type='MILANPretrainDecoder', predict_feature_dim=8),
+        dict(type='MIMHead', loss=dict(type='CosineSimilarityLoss')), target_generator=dict(type='StandInForCLIP'))),
+    ('MFF', '', 'images', algorithm(
+        'MFF', dict(type='nepa_mm.MFFNEPAViT', out_indices=[0, 2], **TINY), DECODER,
+        dict(type='MAEPretrainHead', norm_pix=True, patch_size=7, loss=dict(type='PixelReconstructionLoss', criterion='L2')))),
+]]
+PAIRS += [
+    Pair(NEPA_UNDER, name, 'NEPAViT', algorithm(name, NEPA_VIT, None, None), 'images', f'refused: {why}', f'{name} {error}')
+    for name, error, why in [
+        ('MixMIM', 'mixes two images', 'it mixes two images inside the windows of four stages; use MAE or SimMIM'),
+        ('iTPN', 'joins three stages', 'it joins three stages of HiViT, which begin with cells of 4 pixels; use MAE or MFF'),
+        ('SparK', 'is for convolutions', 'it makes convolutions sparse; a ViT leaves hidden patches out, as MAE does')]]
+PAIRS += [
+    Pair(NEPA_UNDER, name, 'NEPAViT', {'type': name, key: NEPA_VIT}, 'images', 'refused: it has no loss; mmpretrain only runs it',
+         f'{name} has no loss')
+    for name, key in [('CLIPZeroShot', 'vision_backbone'), ('Llava', 'vision_encoder')]]
+BERT = dict(
+    hidden_size=D, intermediate_size=32, num_attention_heads=2, num_hidden_layers=1, vocab_size=8, encoder_width=D,
+    max_position_embeddings=8, add_type_embeddings=False, add_cross_attention=True)
+PAIRS.append(Pair(NEPA_UNDER, 'BlipCaption, with `transformers`', 'NEPAViT, with a stand-in for words', dict(
+    type='BlipCaption', vision_encoder=features('raw'), tokenizer=dict(type='StandInForWords'), prompt='of ',
+    decoder_head=dict(type='SeqGenerationHead', decoder=dict(type='XBertLMHeadDecoder', med_config=BERT))),
+    'captions', needs='transformers'))
+PAIRS += [
+    Pair(NEPA_UNDER, name, 'NEPAViT', algorithm(name, NEPA_VIT, None, None), 'images',
+         'refused: it hides no patches; use the encoder made for it', f"not hide patches as {name} .* 'nepa_mm.{encoder}'")
+    for name, encoder in [
+        ('MAE', 'MAENEPAViT'), ('EVA', 'MAENEPAViT'), ('SimMIM', 'SimMIMNEPAViT'), ('BEiT', 'BEiTNEPAViT'), ('CAE', 'CAENEPAViT'),
+        ('MaskFeat', 'MaskFeatNEPAViT'), ('MILAN', 'MILANNEPAViT'), ('MFF', 'MFFNEPAViT')]]
 
 
 # Heads of mmpretrain
@@ -202,6 +253,8 @@ PAIRS += [Pair(HEADS, whole, part, classifier(backbone, head, **more), data) for
      dict(type='ArcFaceClsHead', num_classes=3, in_channels=D), {}),
     ('MultiLabelLinearClsHead', 'NEPAViT, mean of patches', 'scores', features('avg_featmap'),
      dict(type='MultiLabelLinearClsHead', num_classes=3, in_channels=D), {}),
+    ('LeViTClsHead, distillation=False', 'NEPAViT, mean of patches', 'labels', features('avg_featmap'),
+     dict(type='LeViTClsHead', num_classes=3, in_channels=D, distillation=False), {}),
     ('CSRAClsHead', 'NEPAViT, feature map', 'scores', features('featmap'),
      dict(type='CSRAClsHead', num_classes=3, in_channels=D, num_heads=1, lam=0.1), {}),
     ('LinearClsHead', 'CausalVisionTransformer, causal=False', 'labels',
@@ -212,12 +265,17 @@ PAIRS += [Pair(HEADS, whole, part, classifier(backbone, head, **more), data) for
      timm_backbone('eva02_tiny_patch14_224', causal=False, out_type='avg_featmap'), LINEAR, {}),
 ]]
 PAIRS += [
-    Pair(HEADS, 'LinearClsHead', 'TIMMBackbone of a ViT',
-         classifier(dict(timm_backbone('vit_tiny_patch16_224'), type='TIMMBackbone'), LINEAR), 'labels',
-         'fails: it gives all tokens; use CausalTIMMBackbone with out_type', 'size|shape|dimension'),
-    Pair(HEADS, 'DeiTClsHead, ConformerHead, LeViTClsHead', 'NEPAViT', None,
-         outcome='not tried: each takes two features of a backbone of its own'),
-]
+    Pair(HEADS, head, part, classifier(backbone, dict(LINEAR, type=head)), 'labels', f'refused: {why}', error)
+    for head, part, backbone, error, why in [
+        ('LinearClsHead', 'TIMMBackbone of a ViT', dict(timm_backbone('vit_tiny_patch16_224'), type='TIMMBackbone'),
+         'TIMMBackbone gives all tokens',
+         'TIMMBackbone gives all tokens; use CausalTIMMBackbone with causal=False and an out_type'),
+        ('LeViTClsHead', 'NEPAViT, mean of patches', features('avg_featmap'), "doesn't support training in distillation mode",
+         'mmpretrain does not train its distillation; set distillation=False'),
+        ('DeiTClsHead', 'NEPAViT, [CLS]', features('cls_token'), 'takes a distillation token',
+         'it takes a distillation token too, which mmpretrain does not train; use VisionTransformerClsHead'),
+        ('ConformerHead', 'NEPAViT, mean of patches', features('avg_featmap'), 'takes the convolutional',
+         'it takes the convolutional and the transformer branch of Conformer')]]
 
 
 # Heads of mmseg
@@ -258,7 +316,7 @@ SEG_HEADS = {
     'ANNHead': (seg_head('ANNHead', 2, dropout_ratio=0.1, project_channels=8, query_scales=(1, ), key_pool_scales=(1, 2)), None),
     'APCHead': (seg_head('APCHead', pool_scales=(1, 2)), None),
     'DAHead': (seg_head('DAHead', pam_channels=8), None),
-    'DMHead': (seg_head('DMHead', filter_sizes=(1, 3)), None),
+    'DMHead, as nepa_mm.DMHead': (seg_head('nepa_mm.DMHead', filter_sizes=(1, 3)), None),
     'DNLHead': (seg_head('DNLHead'), None),
     'EMAHead': (seg_head('EMAHead', ema_channels=8, num_bases=4, num_stages=2), None),
     'EncHead': (seg_head('EncHead', 2, num_codes=4), None),
@@ -287,11 +345,11 @@ SEGMENTATION = 'Heads of mmseg'
 
 
 def segmentor(name, head, neck, backbone):
-    """Two heads are a cascade."""
+    """Several heads are a cascade."""
     cfg = dict(type=name, backbone=backbone, decode_head=head, train_cfg=dict(), test_cfg=dict(mode='whole'),
                data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3, size=(64, 64)))
     if isinstance(head, list):
-        cfg.update(type='CascadeEncoderDecoder', num_stages=len(head))
+        cfg.update(num_stages=len(head))
     return cfg if neck is None else cfg | dict(neck=neck)
 
 
@@ -301,16 +359,14 @@ def segmentation_backbone(kind, **kwargs):
                 **kwargs)
 
 
-VIEWS = 'fails: it views its input, which must be contiguous; NEPAViT gives maps of whole patches as they lie'
 for name, (head, neck) in SEG_HEADS.items():
     indices = head['in_index'] if isinstance(head, dict) and isinstance(head.get('in_index'), list) else [0]
     taps = [0, 1, 2, 3] if neck is not None else [2, 3][-len(indices):]
-    PAIRS.append(Pair(SEGMENTATION, 'EncoderDecoder', name, segmentor(
-        'EncoderDecoder', head, neck, segmentation_backbone('featmap', out_indices=taps)), 'segmentation', scope='mmseg'))
-    if isinstance(head, dict):
-        PAIRS.append(Pair(SEGMENTATION, 'PaddedEncoderDecoder', name, segmentor(
-            'nepa_mm.PaddedEncoderDecoder', head, neck, segmentation_backbone('padded_featmap', out_indices=taps)),
-            'segmentation', VIEWS if name == 'DMHead' else WORKS, 'view size is not compatible', 'mmseg'))
+    whole = 'CascadeEncoderDecoder' if isinstance(head, list) else 'EncoderDecoder'
+    PAIRS += [
+        Pair(SEGMENTATION, written.removeprefix('nepa_mm.'), name, segmentor(
+            written, head, neck, segmentation_backbone(kind, out_indices=taps)), 'segmentation', scope='mmseg')
+        for written, kind in [(whole, 'featmap'), (f'nepa_mm.Padded{whole}', 'padded_featmap')]]
 PAIRS += [
     Pair(SEGMENTATION, 'EncoderDecoder', f'FCNHead over {name}', segmentor(
         'EncoderDecoder', SEG_HEADS['FCNHead'][0], None, backbone), 'segmentation', scope='mmseg')
@@ -318,14 +374,24 @@ PAIRS += [
         ('CausalVisionTransformer', dict(type='nepa_mm.CausalVisionTransformer', causal=False, out_type='featmap', **HOST_VIT)),
         ('CausalTIMMBackbone', timm_backbone('vit_tiny_patch16_224', dynamic_img_size=True, dynamic_img_pad=True, causal=False,
                                              out_type='featmap'))]]
+LRASPP = seg_head('LRASPPHead', in_channels=[D] * 3, in_index=[0, 0, 1], branch_channels=(8, 8), act_cfg=dict(type='ReLU'),
+                  input_transform='multiple_select')  # of maps of 128, 128 and 64 cells a side
+PAIRS.append(Pair(SEGMENTATION, 'EncoderDecoder', 'LRASPPHead on SimplePyramid', segmentor(
+    'EncoderDecoder', LRASPP, SEG_HEADS['UPerHead on SimplePyramid'][1], segmentation_backbone('featmap') | dict(patch_size=2)),
+    'segmentation', scope='mmseg'))
+PAIRS.append(Pair(SEGMENTATION, 'DepthEstimator', 'VPDDepthHead on Feature2Pyramid', segmentor(
+    'DepthEstimator', dict(type='VPDDepthHead', in_channels=[D] * 4, embed_dim=8, feature_dim=64, num_deconv_filters=[8] * 3),
+    PYRAMID, segmentation_backbone('featmap', out_indices=[0, 1, 2, 3])), 'depth', scope='mmseg'))
 PAIRS += [
-    Pair(SEGMENTATION, 'EncoderDecoder', name, segmentor(
-        'EncoderDecoder', head, neck, segmentation_backbone('featmap', out_indices=[0, 1, 2, 3])),
-         'segmentation', outcome, error, 'mmseg')
-    for name, head, neck, outcome, error in [
-        ('LRASPPHead',
-         seg_head('LRASPPHead', 3, branch_channels=(8, 8), act_cfg=dict(type='ReLU'), input_transform='multiple_select'), PYRAMID,
-         'fails: it pools windows of 49 x 49 cells; a crop of 512 pixels gives 37 x 37 patches', 'Output size is too small')]]
+    Pair(SEGMENTATION, 'EncoderDecoder', head, segmentor(
+        'EncoderDecoder', seg_head(head), None, segmentation_backbone('featmap')), 'segmentation', f'refused: {why}',
+        f'{head} {error}', 'mmseg')
+    for head, error, why in [
+        ('DMHead', 'views maps', 'it views maps in an order that tokens do not lie in; use nepa_mm.DMHead'),
+        ('PIDHead', 'takes the three branches', 'it takes the three branches of PIDNet, and edges'),
+        ('DDRHead', 'takes the two branches', 'it takes the two branches of DDRNet'),
+        ('SideAdapterCLIPHead', "names masks by CLIP's text",
+         "it names masks by CLIP's text, which only CLIP's image features are trained with")]]
 PAIRS += [
     Pair(SEGMENTATION, whole, 'DPTHead, with output_cls_token', segmentor(
         f'nepa_mm.{whole}',
@@ -378,7 +444,8 @@ POINT_REND = [seg_head('FPNHead', 4, feature_strides=[4, 8, 16, 32]),
               dict(seg_head('PointHead', 1, num_fcs=1, coarse_pred_each_layer=True), norm_cfg=None)]
 PAIRS += [
     Pair(SEGMENTATION, 'EncoderDecoder, with `nepa_mm.ops`', name, segmentor(
-        'EncoderDecoder', head, neck, segmentation_backbone('featmap', out_indices=taps)) | more, 'segmentation', scope='mmseg',
+        'CascadeEncoderDecoder' if isinstance(head, list) else 'EncoderDecoder', head, neck,
+        segmentation_backbone('featmap', out_indices=taps)) | more, 'segmentation', scope='mmseg',
         needs=needs)
     for name, head, neck, taps, more, needs in [
         ('CCHead', seg_head('CCHead'), None, [3], {}, 'mmcv.ops'),
@@ -401,11 +468,6 @@ PAIRS += [
         'nepa_mm.PaddedEncoderDecoder', head, None, segmentation_backbone('padded_featmap', out_indices=[3])), 'segmentation',
         scope='mmseg', needs='mmcv.ops')
     for head in (seg_head('CCHead'), seg_head('PSAHead', mask_size=(7, 7)))]
-PAIRS += [Pair(SEGMENTATION, 'EncoderDecoder', name, None, outcome=f'not tried: {why}') for name, why in [
-    ('PIDHead', 'takes branches of a backbone of its own'), ('DDRHead', 'takes branches of a backbone of its own'),
-    ('SideAdapterCLIPHead', 'takes CLIP beside the backbone'), ('VPDDepthHead', 'predicts depth')]]
-PAIRS.append(Pair(SEGMENTATION, 'PaddedEncoderDecoder', 'OCRHead after FCNHead', None, outcome='not tried: it is no cascade'))
-
 
 # Detectors of mmdet
 

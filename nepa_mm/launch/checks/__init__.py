@@ -12,12 +12,13 @@ from .data import check_data
 from .loop import check_loop
 from .machine import check_checkpoints, check_device
 from .metrics import check_best, check_metrics
+from .mixing import check_mixing
 from .numbers import check_frozen, check_numbers
 from .pipelines import check_channels, check_decoding, check_timm_pixels
 from .segmentation import check_segmentor
 
-SETTINGS = (check_numbers, check_frozen, check_loop, check_metrics, check_best, check_segmentor, check_timm_pixels,
-            check_decoding, check_channels)
+SETTINGS = (check_numbers, check_frozen, check_loop, check_metrics, check_best, check_mixing, check_segmentor,
+            check_timm_pixels, check_decoding, check_channels)
 MACHINE = (check_checkpoints, check_device)
 DATA = (check_data, )
 
