@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
@@ -290,6 +291,27 @@ def test_labels_that_do_not_count_and_maps_that_count_from_zero(options, expecte
         (tmp_path / folder / 'below').mkdir(parents=True)
         cv2.imwrite(str(tmp_path / folder / 'below/a.png'), np.array(content, np.uint8))
     assert count(tmp_path / 'maps', tmp_path / 'labels', 2, **options).tolist() == expected
+
+
+def test_label_maps_of_any_kind_and_size_are_counted_alike(tmp_path):
+    count = runpy.run_path(str(ROOT / 'tools/analysis_tools/compute_miou.py'))['confusion_matrix']
+    count.__globals__.update(PART=100, is_large=lambda path: path.name == 'large.tif')  # a row at a time
+    maps, labels = np.random.default_rng(0).integers(0, 4, (2, 2, 70, 60), np.uint8)
+    expected = np.zeros((4, 4), int)
+    np.add.at(expected, (labels, maps), 1)
+    for folder in ('maps', 'labels'):
+        (tmp_path / folder).mkdir()
+    for folder, images in dict(maps=maps, labels=labels).items():
+        tifffile.imwrite(tmp_path / folder / 'large.tif', images[0], tile=(16, 16), compression='zlib', bigtiff=True)
+    cv2.imwrite(str(tmp_path / 'maps/b.png'), maps[1])
+    tifffile.imwrite(tmp_path / 'labels/b.tiff', labels[1].astype(np.uint16))
+    assert count(tmp_path / 'maps', tmp_path / 'labels', 4, False).tolist() == expected.tolist()
+    cv2.imwrite(str(tmp_path / 'labels/b.bmp'), labels[1])
+    with pytest.raises(DataError, match=r'^2 label maps .*b.\* for it \| .*b.png'):
+        count(tmp_path / 'maps', tmp_path / 'labels', 4, False)
+    (tmp_path / 'labels/b.png').write_bytes(b'nothing')
+    with pytest.raises(DataError, match=r'it cannot be read as a label map'):
+        count(tmp_path / 'maps', tmp_path / 'labels', 4, False)
 
 
 def run_tool(monkeypatch, tool: str, *arguments) -> None:
