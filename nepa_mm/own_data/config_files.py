@@ -147,7 +147,7 @@ def parts_of(text: str) -> tuple[list[str], str]:
     return [text], ''
 
 
-def call(name: str, **arguments) -> str:
+def call(name: str, /, **arguments) -> str:
     """``name(key=value, ...)``; values that are :class:`Code` stand as they are."""
     return f'{name}({", ".join(f"{key}={code(value)}" for key, value in arguments.items())})'
 
