@@ -14,6 +14,7 @@ from nepa_mm.errors import ConfigError, first_line
 from .source import Source
 
 NAME = 'input'  # of the graph's input
+TRACED = 3  # images, which costs nothing: no number is computed
 
 
 class Graph(nn.Module):
@@ -72,14 +73,18 @@ class Graph(nn.Module):
         return [{'classification': 'logits', 'segmentation': 'seg_map' if self.argmax else 'seg_logits'}[self.task]]
 
     def forward(self, input: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.before_argmax(input)
+        return (outputs[0].argmax(dim=1), ) if self.argmax else outputs
+
+    def before_argmax(self, input: Tensor) -> tuple[Tensor, ...]:
+        """The same, with ``argmax`` too a segmentor's logits."""
         if self.normalize:
             input = (input.float() - self.mean) / self.std
         if self.task == 'features':
             return tuple(self.model.backbone(input))
         if self.task == 'classification':
             return (self.model(input), )
-        logits = self.model.encode_decode(input, [dict(img_shape=input.shape[2:])])  # mmseg reads the first alone
-        return (logits.argmax(dim=1) if self.argmax else logits, )
+        return (self.model.encode_decode(input, [dict(img_shape=input.shape[2:])]), )  # mmseg reads the first alone
 
     def images(self, batch: int, size: tuple[int, int]) -> Tensor:
         """Made-up images to trace and to check with."""
@@ -100,7 +105,7 @@ class Graph(nn.Module):
             size = size[0], size[1] + patch  # equal numbers could be taken for one
         try:
             with torch.no_grad():
-                images = self.images(min(2, self.max_batch), size)
+                images = self.images(min(TRACED, self.max_batch), size)
                 return torch.export.export(self, (images, ), dynamic_shapes={NAME: shapes}, strict=False)
         except ConfigError:
             raise
@@ -111,7 +116,8 @@ class Graph(nn.Module):
 
     @property
     def batches(self) -> list[int]:
-        return [batch for batch in (1, 2, 3) if batch <= self.max_batch]
+        """Numbers of images to check with: others than the traced one, where there may be that many."""
+        return [batch for batch in (1, 2) if batch <= self.max_batch]
 
     @property
     def decision(self) -> dict:
