@@ -99,8 +99,8 @@ def test_the_evidence_is_made_of_its_records_and_the_paper_s_figures():
         if not path.exists():  # not run yet, and its place is empty
             assert f'<!-- results of {name} -->\n<!-- end of results -->' in page, name
             continue
-        records = tool['records_in'](path)
-        assert tool['table_of'](experiment(), list(records.values())) in page, name
+        records = list(tool['results'].records_in(path).values())
+        assert tool['results'].table_of(experiment(), records, tool['COMPARED'].get(name, 'paper')) in page, name
 
 
 def test_the_ablations_have_the_figures_of_table_1():

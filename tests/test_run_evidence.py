@@ -89,6 +89,19 @@ def test_methods_differ_in_nothing_else(tmp_path, monkeypatch):
     assert encoders[1].pop('mask_ratio') == 0.75 and encoders[0] == encoders[1]
 
 
+def test_heads_train_the_parameters_that_stand_beside_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for row in TOOL['EXPERIMENTS']['heads']():
+        (training, key), = row.cells.values()
+        model, name = built(training, tmp_path), key.rpartition('/')[0]
+        parts = [model]
+        if name:  # of several heads
+            parts = [named[name] for named in (model.decode_head.heads, model.decode_head.necks) if name in named]
+        count = sum(value.numel() for part in parts for value in part.parameters() if value.requires_grad)
+        assert row.paper == f'{count:,}', row.name
+        assert not any(value.requires_grad for value in model.backbone.parameters()) or training.name == 'camvid_eomt'
+
+
 @pytest.fixture
 def work(tmp_path, monkeypatch):
     """A folder with ten classes of 20 images of noise, as CIFAR-10 lies."""

@@ -196,24 +196,45 @@ def table1de() -> list[Row]:
 
 # Dense prediction
 
+UNLABELLED = 'p8_1xb32-amp-coslr-1e_camvid-cifar10-64px.py'
+DENSE = Training('camvid_nepa', f'evidence/nepa_vit-micro-{UNLABELLED}')
+
+
 def camvid() -> list[Row]:
     """UPerNet on CamVid, Table 3."""
-    images = 'p8_1xb32-amp-coslr-1e_camvid-cifar10-64px.py'
     config = 'evidence/nepa_vit-micro-p8_upernet_1xb4-amp-400i_camvid-224x224.py'
 
     def trained(name: str, start: Training | None, *options: str) -> dict[str, tuple[Training, str]]:
         return {'mIoU': (Training(f'camvid_from_{name}', config, options=options, start=start), 'mIoU')}
 
-    nepa = f'evidence/nepa_vit-micro-{images}'
     return [
         Row('from scratch', '', trained('scratch', None, *RANDOM, 'model.backbone.layer_scale_init_value=0.1')),
         Row('MAE', f"{figure('3', 'MAE, B')} on ADE20K (MAE)", trained(
-            'mae', Training('camvid_mae', f'evidence/mae_nepa-vit-micro-{images}'))),
-        Row('**NEPA**', f"{figure('3', 'NEPA, B')} on ADE20K", trained('nepa', Training('camvid_nepa', nepa))),
-        Row('NEPA, pretrained for 4 epochs', '', trained('nepa_4e', Training('camvid_nepa_4e', nepa, options=FOUR_EPOCHS))),
+            'mae', Training('camvid_mae', f'evidence/mae_nepa-vit-micro-{UNLABELLED}'))),
+        Row('**NEPA**', f"{figure('3', 'NEPA, B')} on ADE20K", trained('nepa', DENSE)),
+        Row('NEPA, pretrained for 4 epochs', '', trained(
+            'nepa_4e', Training('camvid_nepa_4e', DENSE.config, options=FOUR_EPOCHS))),
         Row('NEPA, target without mean and contrast', '', trained(
-            'normalised', Training('camvid_normalised', nepa, options=('model.target=normalised',)))),
+            'normalised', Training('camvid_normalised', DENSE.config, options=('model.target=normalised',)))),
     ]
+
+
+def heads() -> list[Row]:
+    """Heads on the frozen backbone of NEPA, CamVid; beside them the parameters that they train."""
+    def trained(head: str, *options: str, name: str | None = None) -> Training:
+        config = f'evidence/nepa_vit-micro-p8_{head}_1xb4-amp-400i_camvid-224x224.py'
+        return Training(f'camvid_{name or head}', config, options=options, start=DENSE)
+
+    together, adapter, eomt = map(trained, ('linear-dpt-upernet', 'adapter-upernet', 'eomt'))
+    queries = trained('eomt', 'model.backbone.frozen_stages=4', name='eomt_frozen')
+    return [Row(name, parameters, {'mIoU': (training, key)}) for name, parameters, training, key in (
+        ('linear, last block', '715', together, 'linear/mIoU'),
+        ('linear, all four blocks', '2,827', together, 'linear4/mIoU'),
+        ('DPT', '488,091', together, 'dpt/mIoU'),
+        ('UPerNet', '328,411', together, 'upernet/mIoU'),
+        ('UPerNet on ViT-Adapter', '460,283', adapter, 'mIoU'),
+        ('EoMT, queries and masks alone', '32,972', queries, 'mIoU'),
+        ('EoMT, with the two blocks that the queries pass', '133,452', eomt, 'mIoU'))]
 
 
 # What came after NEPA, docs/beyond.md
@@ -248,7 +269,7 @@ def beyond() -> list[Row]:
 
 
 EXPERIMENTS = {function.__name__: function for function in (
-    pretraining, targets, table1a, longer, table1b, table1c, table1de, linear, epochs, sizes, camvid, beyond)}
+    pretraining, targets, table1a, longer, table1b, table1c, table1de, linear, epochs, sizes, camvid, heads, beyond)}
 
 
 def parse_args() -> argparse.Namespace:
@@ -276,7 +297,8 @@ from nepa_mm.analysis.runs.experiment_results import draw_curves, draw_points, d
 
 PICTURES = dict(
     table1a=draw_curves, table1b=draw_curves, table1c=draw_curves, epochs=draw_points, sizes=draw_points, beyond=draw_ranks)
-COMPARED = dict(beyond='arXiv 2610.02203')  # of an experiment whose figures are not the paper's
+# Title of the last column, where its figures are not the paper's
+COMPARED = dict(beyond='arXiv 2610.02203', heads='parameters trained')
 
 
 def main(args: argparse.Namespace) -> None:

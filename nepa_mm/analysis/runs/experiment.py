@@ -39,7 +39,9 @@ class Training:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: its name, what the paper reports, and by column the training and the number that it logged last."""
+    """A row of a table: its name, what the paper reports or what else stands last, and by column the training and the number
+    that it logged last.
+    """
     name: str
     paper: str
     cells: dict[str, tuple[Training, str]]

@@ -34,7 +34,7 @@ def record_of(training: Training, seed: int, folder: Path) -> dict:
         seed=seed,
         change=training.change,
         command=f'python tools/train.py {config} --work-dir {place} --cfg-options {" ".join(options)}',
-        results={key: last[key] for key in KEPT if key in last},
+        results={key: value for key, value in last.items() if key in KEPT or key.endswith('/mIoU')},
         wall_s=round(seconds),
         curve=curve[::-max(1, len(curve) // POINTS)][::-1])  # thinned from its end
 
