@@ -47,3 +47,10 @@ def no_scope_stays():
     """Tests of one file may share a default scope; others must not find it."""
     yield
     DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def no_server_stays():
+    yield
+    from forks import end_servers  # which imports what must come after nepa_mm.ops
+    end_servers()

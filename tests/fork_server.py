@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import traceback
+import weakref
 from functools import partial
 from importlib.util import find_spec
 
@@ -48,7 +49,7 @@ def wait_for_order() -> dict:
             os.read(ready, 1)  # until it has opened its streams: a terminal that nobody holds would be taken for one at its end
             os.close(ready)
         print(json.dumps(answer), flush=True)
-    sys.exit()
+    os._exit(0)
 
 
 def stop_at_arguments() -> None:
@@ -87,6 +88,7 @@ class ForkedChild(subprocess.Popen):
 def run_as_child(argv: list[str], env: dict[str, str] | None) -> None:
     """Be a command, in a process whose streams, folder and session ``Popen`` has made."""
     subprocess.Popen = ForkedChild.__base__
+    weakref.finalize._registry.clear()  # temporary folders, which the parent removes at its own end
     os.closerange(3, os.sysconf('SC_OPEN_MAX'))  # also what Popen waits at, as it would be by exec
     if env is not None:
         os.environ.clear()

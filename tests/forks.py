@@ -89,6 +89,13 @@ class Process:
         self.send_signal(signal.SIGKILL)
 
 
+def end_servers() -> None:
+    """So that their time counts as that of the tests."""
+    for server in Process.servers.values():
+        server.communicate()
+    Process.servers.clear()
+
+
 def done(*argv, folder: Path = ROOT, timeout: float = 300., **options) -> subprocess.CompletedProcess:
     """A command that has ended, whatever its exit code."""
     process = Process([*argv], folder, **options)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import forks
+import numpy as np
 import pytest
 from mmengine.config import Config
 from yapf.yapflib import yapf_api
@@ -94,6 +95,16 @@ def test_a_config_is_formatted_once_however_often_it_is_asked_for(monkeypatch):
         texts.append(Config(dict(model=dict(a=[1, 2], b=number))).pretty_text)
     assert len(made) == 3  # the last is kept alone
     assert texts == [f"model = dict(\n    a=[\n        1,\n        2,\n    ], b={number})\n" for number in numbers]
+
+
+def test_names_in_mmseg_s_pictures_stand_where_it_puts_them():
+    find = pytest.importorskip('mmseg.visualization').SegLocalVisualizer._get_center_loc
+    random = np.random.default_rng(0)
+    for height, width, share in ((1, 1, 1), (7, 5, 0.2), (5, 9, 0.5), (40, 30, 0.9), (3, 200, 0.01)):
+        mask = (random.random((height, width)) < share).astype(np.uint8)
+        mask[-1, -1] = 1
+        place = find(None, mask)
+        assert place.dtype == int and (place == find.__wrapped__(None, mask)).all()
 
 
 GUARDED = '''
