@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Process:
         imported: What is there: 'ours', all of ``nepa_mm`` and the hosts; 'mmdet', mmdet in their place; 'hosts', no more than
             mmengine.
     """
-    servers = {}
+    servers, asking = {}, threading.Lock()
 
     def __init__(self, argv: list, folder: Path = ROOT, env: dict[str, str] = {}, before: str = '', only_parse: bool = False,
                  fork_children: bool = False, terminal: str | None = None, imported: str = 'ours') -> None:
@@ -47,14 +48,15 @@ class Process:
 
     def ask(self, **order):
         """The answer of the server; each process that runs tests has its own."""
-        server = self.servers.get(self.imported)
-        if server is None or server.poll() is not None:
-            command = [sys.executable, '-W', 'ignore', Path(__file__).with_name('fork_server.py'), self.imported]
-            server = self.servers[self.imported] = subprocess.Popen(
-                command, env=ENV, text=True, start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL)
-        print(json.dumps(order), file=server.stdin, flush=True)
-        return json.loads(server.stdout.readline())
+        with self.asking:
+            server = self.servers.get(self.imported)
+            if server is None or server.poll() is not None:
+                command = [sys.executable, '-W', 'ignore', Path(__file__).with_name('fork_server.py'), self.imported]
+                server = self.servers[self.imported] = subprocess.Popen(
+                    command, env=ENV, text=True, start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL)
+            print(json.dumps(order), file=server.stdin, flush=True)
+            return json.loads(server.stdout.readline())
 
     def poll(self) -> int | None:
         """The exit code, minus the signal that killed it, or None as long as it runs."""

@@ -3,9 +3,13 @@ import json
 import runpy
 import shutil
 import statistics
+import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
+import forks
 import numpy as np
 import pytest
 import torch
@@ -13,6 +17,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 
 from nepa_mm.analysis.runs.experiment import Row, Training, configured, trainings_of
+from nepa_mm.launch import training_process
 from nepa_mm.launch.config_parts import value_at
 from tiny import ROOT
 
@@ -147,7 +152,19 @@ def tool(work, monkeypatch):
     return run
 
 
-def test_an_experiment_from_the_command_to_the_page(tool, work, capfd):
+@pytest.fixture
+def forked_trainings(monkeypatch):
+    """Trainings in processes that find their imports done."""
+    def run(command, env, stdout, stderr):
+        assert command[:3] == [sys.executable, '-W', 'ignore']
+        done = forks.done(*command[3:], folder=Path.cwd(), env=env)
+        stdout.write(done.stdout + done.stderr)
+        return done
+
+    monkeypatch.setattr(training_process, 'subprocess', SimpleNamespace(run=run, STDOUT=subprocess.STDOUT))
+
+
+def test_an_experiment_from_the_command_to_the_page(tool, work, forked_trainings, capfd):
     page = tool('--docs')
     out = capfd.readouterr()
     assert out.out.count('tools/train.py') == 4
