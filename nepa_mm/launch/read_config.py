@@ -29,7 +29,18 @@ def read_config(path: str, options: dict | None = None) -> Config:
         raise ConfigError(f'it does not fit the config: {first_line(error)}', '--cfg-options', SHOWS_PLACE) from error
     check_keys(cfg, options or ())
     read_every_suffix(cfg)
+    leave_scope_out(cfg)
     return cfg
+
+
+def leave_scope_out(cfg: Config) -> None:
+    """Let loaders collate in a config whose ``_base_`` is another package's, as ``'mmpretrain::...'``.
+
+    mmengine writes ``_scope_`` into each dict of that base that has a type, and gives it to the function as an argument.
+    """
+    for loader in loaders_of(cfg).values():
+        if isinstance(loader.get('collate_fn'), dict):
+            loader.collate_fn.pop('_scope_', None)
 
 
 def read_every_suffix(cfg: Config) -> None:

@@ -48,6 +48,13 @@ def test_keys_that_nothing_reads_are_named_with_the_nearest(options, key, neares
     assert (where, remedy) == (key, f'did you mean {nearest!r}?')
 
 
+def test_a_base_of_another_package_collates(tmp_path):
+    """mmengine hands the scope of such a base to the function (findings/mmengine_base_scope_collate.sh)."""
+    (tmp_path / 'config.py').write_text("_base_ = 'mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'")
+    loader = read_config(str(tmp_path / 'config.py')).train_dataloader
+    assert loader.collate_fn == dict(type='default_collate') and loader.dataset['_scope_'] == 'mmpretrain'
+
+
 def test_options_that_do_not_fit_are_named():
     assert refused(RUNTIME, {'vis_backends.3.type': 1})[1] == refused(RUNTIME, {'log_level.x': 1})[1] == '--cfg-options'
     assert refused(RUNTIME, {'model': 5})[:2] == ('5 is no dict', 'model')
