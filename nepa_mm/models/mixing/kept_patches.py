@@ -9,7 +9,6 @@ from mmpretrain.models.utils import build_2d_sincos_position_embedding
 from torch import Tensor, nn
 
 from nepa_mm.errors import ConfigError
-from nepa_mm.models.block import rotations_of_all
 from nepa_mm.models.nepa_vit import NEPAViT
 from nepa_mm.registry import MODELS
 
@@ -50,8 +49,7 @@ class KeptPatchesNEPAViT(NEPAViT):
         image_size = tuple(x.shape[-2:])
         cls_token, patches = self.add_position(self.embed(x), self.grid(image_size)).tensor_split([1], dim=1)
         patches = patches.gather(1, kept[..., None].expand(-1, -1, patches.shape[-1]))  # [B, K, D]
-        rotations = (None if table is None else rotations_of_all(table[kept], 1)
-                     for table in self.rope_tables(image_size, x.device))
+        rotations = (table if table is None else self.rotations(table[kept]) for table in self.rope_tables(image_size, x.device))
         return torch.cat([cls_token, patches], dim=1), *rotations
 
 
