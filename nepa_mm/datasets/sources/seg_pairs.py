@@ -35,23 +35,25 @@ class SegPairs(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """Facts about each image, in the order of the list."""
-        root, found = Path(self.data_root or ''), []
+        root, found = self.data_root or '', []
         lines = [line.split('\t') for line in Path(self.ann_file).read_text().splitlines()]
-        names_in = cache(lambda folder: set(os.listdir(folder)) if folder.is_dir() else set())
+        names_in = cache(lambda folder: set(os.listdir(folder or '.')) if os.path.isdir(folder or '.') else set())
 
-        def is_there(path: Path) -> bool:
+        def is_there(path: str) -> bool:
             """By one listing of each folder: asking for each file takes long on a network."""
-            return path.name in names_in(path.parent) or path.is_file()  # which a file system may spell in its own way
+            folder, name = os.path.split(path)
+            return name in names_in(folder) or os.path.isfile(path)  # which a file system may spell in its own way
 
         columns = 1 if self.test_mode and all(len(names) == 1 for names in lines) else 2
         for number, names in enumerate(lines, 1):
-            absent = [name for name in names if not is_there(root / name)]
+            paths = [os.path.join(root, name) for name in names]
+            absent = [name for name, path in zip(names, paths) if not is_there(path)]
             if len(names) != columns or absent:
-                raise DataError(f'line {number} of {self.ann_file!r} names {absent or names}, and not two files in {str(root)!r}',
+                raise DataError(f'line {number} of {self.ann_file!r} names {absent or names}, and not two files in {root!r}',
                                 'ann_file', 'write an image and its label map on each line, with a tab between')
-            paths = dict(zip(('img_path', 'seg_map_path'), (str(root / name) for name in names)))
-            for window in [{}] if self.window is None else self.windows(paths['img_path']):
-                found.append(dict(**paths, label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[],
+            facts = dict(zip(('img_path', 'seg_map_path'), paths))
+            for window in [{}] if self.window is None else self.windows(paths[0]):
+                found.append(dict(**facts, label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[],
                                   **window))
         return found
 
