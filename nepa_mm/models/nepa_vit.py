@@ -155,6 +155,8 @@ class NEPAViT(PretrainedBackbone):
 
     def reset_parameters(self) -> None:
         """Truncated normal (std 0.02) for matrices and tokens, zero for biases; norms and LayerScale keep their start."""
+        if self.patch_embed.weight.is_meta:  # shapes, for which torch would go through it all, ViT-L for a second
+            return
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d)):
                 trunc_normal_(module.weight, std=0.02)

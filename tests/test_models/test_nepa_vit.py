@@ -341,3 +341,10 @@ def test_init_cfg_loads_and_fine_tuning_s_norms_start_as_identity(tmp_path):
     for name, value in pretrained.state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
     assert (model.layers[0].attn.q_norm.weight == 1).all() and (model.fc_norm.weight == 1).all()
+
+
+def test_shapes_draw_no_values_until_they_have_memory():
+    with torch.device('meta'):
+        model = NEPAViT(**TINY)
+    model.to_empty(device='cpu').reset_parameters()
+    assert 0.01 < model.patch_embed.weight.std() < 0.03 and not model.patch_embed.bias.any()
