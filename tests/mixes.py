@@ -77,6 +77,9 @@ BACKBONES = {
     'timm EVA-02': timm_backbone('eva02_tiny_patch14_224'),
     'timm DINOv3': timm_backbone('vit_small_patch16_dinov3'),
     'timm Perception Encoder': timm_backbone('vit_pe_core_base_patch16_224'),
+    'timm NaFlexViT, by CausalNaFlexViT': dict(
+        type='nepa_mm.CausalNaFlexViT', model_name='naflexvit_base_patch16_gap', pos_embed_grid_size=(4, 4), patch_size=7,
+        embed_dim=D, depth=2, num_heads=2),
     "birder's ViT-5, ViT5": dict(type='nepa_mm.ViT5', **HOST_VIT),
 }
 LACKING = {
@@ -92,9 +95,6 @@ REFUSED_TIMM = {
              num_heads=(1, )), 'takes no is_causal', 'no is_causal in timm'),
     'timm ResNet': (
         dict(type='nepa_mm.CausalTIMMBackbone', model_name='resnet18'), 'takes no is_causal', 'no is_causal in timm'),
-    'timm NaFlexViT': (
-        dict(type='nepa_mm.CausalTIMMBackbone', model_name='naflexvit_base_patch16_gap', embed_dim=D, depth=1, num_heads=2),
-        'takes no is_causal', 'no is_causal in timm'),
     'timm distilled DeiT': (
         timm_backbone('deit_tiny_distilled_patch16_224'), 'does more than', 'its head averages two tokens before NEPA sees any'),
     'timm hybrid ViT': (

@@ -8,6 +8,7 @@ from .beyond.sigreg import SIGReg
 from .causal_backbone import CausalBackbone, check_causal
 from .dense.simple_pyramid import SimplePyramid
 from .fused_preprocessor import FusedSelfSupDataPreprocessor
+from .mixing.causal_naflex_vit import CausalNaFlexViT
 from .mixing.causal_timm_backbone import CausalTIMMBackbone
 from .mixing.causal_vits import CausalBEiTViT, CausalVisionTransformer
 from .mixing.kept_patches import CAENEPAViT, MAENEPAViT, MFFNEPAViT, MILANNEPAViT

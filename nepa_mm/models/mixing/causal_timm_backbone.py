@@ -6,6 +6,7 @@ from inspect import signature
 
 import torch
 from mmpretrain.models import TIMMBackbone
+from timm.models.naflexvit import NaFlexVit
 from torch import Tensor, nn
 
 from nepa_mm.errors import ConfigError, checked_choice
@@ -39,30 +40,50 @@ class CausalTIMMBackbone(TIMMBackbone):
         self.out_type = checked_choice('out_type', out_type, ('raw', 'cls_token', 'avg_featmap', 'featmap'))
         warn_of_blind_outputs(causal, out_type)
         model = self.timm_model
-        if 'is_causal' not in signature(getattr(model, 'forward_features', model.forward)).parameters:
-            raise ConfigError(f"the attention of timm's {type(model).__name__} takes no is_causal", self.describe,
-                              'choose a VisionTransformer or Eva of timm 1.0.26 or later, with features_only=False')
+        self.check_attention()
         if 'out_indices' in kwargs:  # which timm would take and leave unused
             raise ConfigError(f'{kwargs["out_indices"]!r} is not for CausalTIMMBackbone, which gives the last output alone',
                               'out_indices', 'leave it out')
         if isinstance(model.patch_drop, nn.Module) and not isinstance(model.patch_drop, nn.Identity):
             raise ConfigError('patch_drop_rate > 0 leaves out patches that NEPA predicts', self.describe, 'set it to 0')
         self.embed_dims, self.num_extra_tokens = model.embed_dim, min(1, model.num_prefix_tokens)
-        size, channels = tuple(model.patch_embed.img_size), model.in_chans
+        size, channels = self.default_size(), self.stem.in_chans
         self.check_same_pass(size, channels)
         if causal:
             check_causal(self, size, channels)
 
+    def check_attention(self) -> None:
+        """Refuse a model that cannot be made causal."""
+        model = self.timm_model
+        if isinstance(model, NaFlexVit) or 'is_causal' not in signature(
+                getattr(model, 'forward_features', model.forward)).parameters:
+            other = 'set nepa_mm.CausalNaFlexViT' if isinstance(model, NaFlexVit) else (
+                'choose a VisionTransformer or Eva of timm 1.0.26 or later, with features_only=False')
+            raise ConfigError(f"the attention of timm's {type(model).__name__} takes no is_causal", self.describe, other)
+
+    @property
+    def stem(self) -> nn.Module:
+        """The part of the timm model that makes tokens of images."""
+        return self.timm_model
+
+    def default_size(self) -> tuple[int, int]:
+        """Height and width of the images that the model is made for."""
+        return tuple(self.timm_model.patch_embed.img_size)
+
     def embed(self, x: Tensor) -> Tensor:
         """Images [B, C, H, W] -> input tokens [B, L, D]: the last token before the patches, if any, and the patch embeddings."""
-        z = self.timm_model.patch_embed(x)  # [B, N, D], or [B, h, w, D] for dynamic_img_size
-        z = z.reshape(z.shape[0], -1, self.embed_dims)
+        z = self.patches(x)
         return torch.cat([self.last_prefix_token().expand(z.shape[0], -1, -1), z], dim=1)
+
+    def patches(self, x: Tensor) -> Tensor:
+        """Images [B, C, H, W] -> patch embeddings [B, N, D] without positions."""
+        z = self.timm_model.patch_embed(x)  # [B, N, D], or [B, h, w, D] for dynamic_img_size
+        return z.reshape(z.shape[0], -1, self.embed_dims)
 
     def last_prefix_token(self) -> Tensor:
         """The parameter [1, 1, D] that stands just before the patches; [1, 0, D] if none does."""
         for name in ('reg_token', 'cls_token'):  # as timm orders them, from the patches back
-            token = getattr(self.timm_model, name, None)
+            token = getattr(self.stem, name, None)
             if token is not None:
                 return token[:, -1:]
         return next(self.parameters()).new_empty(1, 0, self.embed_dims)
@@ -70,22 +91,30 @@ class CausalTIMMBackbone(TIMMBackbone):
     def predict(self, z: Tensor, image_size: tuple[int, int]) -> Tensor:
         """Input tokens [B, L, D] of an image of H x W pixels -> what follows each, [B, L, D], after the final norm."""
         model = self.timm_model
-        patches = z[:, self.num_extra_tokens:]  # [B, N, D]
-        if model.dynamic_img_size:
-            patches = patches.unflatten(1, self.grid(image_size))  # [B, h, w, D]
-        x = model._pos_embed(patches)  # [B, P + N, D], in which timm puts its tokens before the patches
-        x, rope = x if isinstance(x, tuple) else (x, None)
+        x, rope, rope_mixed = self.placed(z[:, self.num_extra_tokens:], image_size)
         x = model.norm_pre(x)
         for i, block in enumerate(model.blocks):
-            rotation = {} if rope is None else dict(rope=rope[i] if model.rope_mixed else rope)
+            rotation = {} if rope is None else dict(rope=rope[i] if rope_mixed else rope)
             x = block(x, is_causal=self.causal, **rotation)
         # The norm is timm's norm or, where a head would pool, its fc_norm.
         x = model.forward_head(model.norm(x), pre_logits=True)
         return x[:, model.num_prefix_tokens - self.num_extra_tokens:]
 
+    def placed(self, patches: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, Tensor | None, bool]:
+        """Patch embeddings [B, N, D] -> all tokens with positions [B, P + N, D], RoPE's tables, and whether each block has its own."""
+        model = self.timm_model
+        if model.dynamic_img_size:
+            patches = patches.unflatten(1, self.grid(image_size))  # [B, h, w, D]
+        x = model._pos_embed(patches)  # in which timm puts its tokens before the patches
+        return (*x, model.rope_mixed) if isinstance(x, tuple) else (x, None, False)
+
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Images [B, C, H, W] -> one output of kind ``out_type``, in a tuple as everywhere in mm."""
-        return (self.format_output(self.timm_model(x, is_causal=self.causal), tuple(x.shape[-2:])), )
+        return (self.format_output(self.timm_pass(x), tuple(x.shape[-2:])), )
+
+    def timm_pass(self, x: Tensor) -> Tensor:
+        """Images [B, C, H, W] -> what timm's own pass makes of them, [B, P + N, D]."""
+        return self.timm_model(x, is_causal=self.causal)
 
     def format_output(self, x: Tensor, image_size: tuple[int, int]) -> Tensor:
         """Tokens [B, P + N, D] -> the form that ``out_type`` asks for."""
@@ -110,7 +139,7 @@ class CausalTIMMBackbone(TIMMBackbone):
             return num_layers - 1, num_layers
         if name.startswith('blocks.'):
             return int(name.split('.')[1]) + 1, num_layers
-        is_stem = name.startswith(('patch_embed', 'cls_token', 'reg_token', 'pos_embed', 'norm_pre', 'rope'))
+        is_stem = name.startswith(('patch_embed', 'embeds', 'cls_token', 'reg_token', 'pos_embed', 'norm_pre', 'rope'))
         return (0 if is_stem else num_layers - 1), num_layers
 
     def check_same_pass(self, size: tuple[int, int], channels: int) -> None:
@@ -120,7 +149,7 @@ class CausalTIMMBackbone(TIMMBackbone):
             return
         images = torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(0), device='cpu').to(weight)
         with evaluating(self), torch.no_grad():
-            whole, halves = self.timm_model(images, is_causal=self.causal), self.predict(self.embed(images), size)
+            whole, halves = self.timm_pass(images), self.predict(self.embed(images), size)
         if not whole.isfinite().all():
             raise ConfigError('outputs are not finite, so that nothing can be verified', self.describe,
                               "initialize the weights (without weight_init='skip')")
