@@ -31,7 +31,8 @@ class CausalNaFlexViT(CausalTIMMBackbone):
 
     def check_attention(self) -> None:
         if not isinstance(self.timm_model, NaFlexVit):
-            raise ConfigError(f'{type(self.timm_model).__name__} is no NaFlexVit', self.describe, 'set nepa_mm.CausalTIMMBackbone')
+            raise ConfigError(f'{type(self.timm_model).__name__} is no NaFlexVit', self.describe,
+                              'set nepa_mm.CausalTIMMBackbone')
 
     @property
     def stem(self) -> nn.Module:

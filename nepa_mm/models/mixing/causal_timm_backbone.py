@@ -101,7 +101,7 @@ class CausalTIMMBackbone(TIMMBackbone):
         return x[:, model.num_prefix_tokens - self.num_extra_tokens:]
 
     def placed(self, patches: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, Tensor | None, bool]:
-        """Patch embeddings [B, N, D] -> all tokens with positions [B, P + N, D], RoPE's tables, and whether blocks differ in them."""
+        """Patch embeddings [B, N, D] -> all tokens with positions [B, P + N, D], RoPE's tables, whether blocks differ in them."""
         model = self.timm_model
         if model.dynamic_img_size:
             patches = patches.unflatten(1, self.grid(image_size))  # [B, h, w, D]
