@@ -2,11 +2,10 @@
 import os
 import random
 import runpy
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from threading import Condition
 
 from nepa_mm.errors import DataError
 from nepa_mm.launch.training_process import train_to_the_end
@@ -54,7 +53,7 @@ def trainings_of(rows: list[Row]) -> list[Training]:
 
 
 def train_all(trainings: list[tuple[Training, int]], jobs: int, folder: Path) -> None:
-    """Run trainings, each of a seed, in chains: a pretraining, given or not, and what starts from it; ``jobs`` chains at a time.
+    """Run trainings, each of a seed, ``jobs`` at a time; what starts from a pretraining, given or not, as soon as that has ended.
 
     Raises:
         DataError: If there are no images to draw a list of labels from.
@@ -63,23 +62,41 @@ def train_all(trainings: list[tuple[Training, int]], jobs: int, folder: Path) ->
     chains = {}
     for training, seed in trainings:
         chains.setdefault((training.start or training, seed), []).append((training, seed))
-    ended = Event()
+    waiting = list(dict.fromkeys(pair for first, chain in chains.items() for pair in (first, *chain)))
+    ended, change = set(), Condition()
 
-    def run(chain: Iterable[tuple[Training, int]]) -> None:
-        for training, seed in chain:
-            if ended.is_set():
-                return
+    def ready() -> tuple[Training, int] | None:
+        return next((pair for pair in waiting if pair[0].start is None or (pair[0].start, pair[1]) in ended), None)
+
+    def stop() -> None:
+        with change:
+            waiting.clear()
+            change.notify_all()
+
+    def work() -> None:
+        while True:
+            with change:
+                change.wait_for(lambda: not waiting or ready())
+                if not waiting:
+                    return
+                pair = ready()
+                waiting.remove(pair)
             try:
-                train(training, seed, folder)
+                train(*pair, folder)
             except BaseException:
-                ended.set()
+                stop()
                 raise
+            with change:
+                ended.add(pair)
+                change.notify_all()
 
     with ThreadPoolExecutor(jobs) as pool:
+        runs = [pool.submit(work) for _ in range(jobs)]
         try:
-            list(pool.map(run, (dict.fromkeys([first, *chain]) for first, chain in chains.items())))
+            for run in runs:
+                run.result()
         except BaseException:  # Ctrl-C comes here
-            ended.set()
+            stop()
             raise
 
 

@@ -1,5 +1,6 @@
 from collections import Counter
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -101,3 +102,17 @@ def test_order_and_failure(monkeypatch):
     with pytest.raises(SystemExit) as raised:
         train_all(pairs, 1, Path('out'))
     assert raised.value.code == 3 and ran == ['start0']
+
+
+def test_what_starts_from_one_pretraining_runs_at_once(monkeypatch):
+    start, both = Training('start', 'a.py'), Barrier(2)
+    ran = []
+
+    def run(training, seed, folder):
+        if training.start:
+            both.wait(timeout=30)  # for the other one
+        ran.append(training.name)
+
+    monkeypatch.setattr('nepa_mm.analysis.runs.experiment.train', run)
+    train_all([(Training(name, 'b.py', start=start), 0) for name in 'xy'], 3, Path('out'))
+    assert ran[0] == 'start' and sorted(ran[1:]) == ['x', 'y']
