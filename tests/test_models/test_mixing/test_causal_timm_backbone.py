@@ -5,7 +5,7 @@ from mmpretrain.models import TIMMBackbone
 
 from nepa_mm import NEPA
 from nepa_mm.errors import ConfigError
-from nepa_mm.models import CausalTIMMBackbone
+from nepa_mm.models import CausalNaFlexViT, CausalTIMMBackbone
 from tiny import evaluated, randomize
 
 SIZES = dict(img_size=32, patch_size=8, embed_dim=16, depth=2, num_heads=2)
@@ -20,6 +20,15 @@ CASES = {
     'dinov3': dict(model_name='vit_small_patch16_dinov3', dynamic_img_size=True),
     'rope-mixed': dict(model_name='vit_small_patch16_rope_mixed_224'),
     'pe-core': dict(model_name='vit_pe_core_base_patch16_224'),
+    **{f'naflex-{name}': dict(case, img_size=None, pos_embed_grid_size=(4, 4)) for name, case in {
+        'registers': dict(model_name='naflexvit_base_patch16_gap'),
+        'factorized': dict(model_name='naflexvit_base_patch16_parfac_gap'),
+        'one-register': dict(model_name='naflexvit_so150m2_patch16_reg1_gap'),
+        'pooled-by-attention': dict(model_name='naflexvit_base_patch16_map'),  # which is of the head
+        'convolution-cls': dict(model_name='naflexvit_base_patch16_gap', embed_proj_type='conv', class_token=True),
+        'rope': dict(model_name='naflexvit_base_patch16_gap', rope_type='axial', pos_embed='none'),
+        'rope-mixed': dict(model_name='naflexvit_base_patch16_gap', rope_type='mixed'),
+    }.items()},
 }
 
 
@@ -28,13 +37,18 @@ def case(request):
     return CASES[request.param]
 
 
+def adapted(case, **kwargs):
+    kind = CausalNaFlexViT if case['model_name'].startswith('naflex') else CausalTIMMBackbone
+    return kind(**{**SIZES, **case}, **kwargs)
+
+
 def built(case, **kwargs):
-    return evaluated(randomize(CausalTIMMBackbone(**SIZES, **case, **kwargs), std=0.3))
+    return evaluated(randomize(adapted(case, **kwargs), std=0.3))
 
 
 def test_without_causality_it_is_the_parent(case):
-    model, images = built(case, causal=False), torch.randn(2, 3, 32, 32)
-    plain = evaluated(TIMMBackbone(**SIZES, **case))
+    model, images = built(case, causal=False), torch.randn(2, 3, 32, 40 if 'naflex' in case['model_name'] else 32)
+    plain = evaluated(TIMMBackbone(**{**SIZES, **case}))
     plain.load_state_dict(model.state_dict(), strict=True)
     assert torch.equal(model(images)[0], plain(images)[0])
 
@@ -46,9 +60,13 @@ def test_embed_and_predict_are_timm_s_pass_from_the_last_token_before_the_patche
     z = model.embed(images)
     assert z.shape == (2, 16 + min(1, extra), 16) and model.num_extra_tokens == min(1, extra)
     torch.testing.assert_close(model.predict(z, (32, 32)), model(images)[0][:, max(0, extra - 1):], atol=1e-5, rtol=0)
-    assert torch.equal(z[:, -16:].flatten(), model.timm_model.patch_embed(images).flatten())  # no position
+    if hasattr(model.timm_model, 'patch_embed'):
+        assert torch.equal(z[:, -16:].flatten(), model.timm_model.patch_embed(images).flatten())  # no position
+    rolled = model.embed(images.roll(-8, dims=3))[:, -16:].unflatten(1, (4, 4))  # patches one column to the left
+    torch.testing.assert_close(rolled, z[:, -16:].unflatten(1, (4, 4)).roll(-1, 2), atol=1e-6, rtol=0)
     if extra:
-        assert torch.equal(z[0, :1], (model.timm_model.cls_token if extra == 1 else model.timm_model.reg_token)[0, -1:])
+        token = model.stem.cls_token if getattr(model.stem, 'reg_token', None) is None else model.stem.reg_token
+        assert torch.equal(z[0, :1], token[0, -1:])
 
 
 def test_later_patches_change_no_earlier_output(case):
@@ -76,10 +94,10 @@ def test_loss_is_nepa_s_and_reaches_every_parameter(case):
     assert not images.grad[:, :, 24:, 24:].any() and images.grad[:, :, :24].any()
 
 
-@pytest.mark.parametrize('name', ['vit-registers', 'eva02', 'dinov3'])
+@pytest.mark.parametrize('name', ['vit-registers', 'eva02', 'dinov3', *(name for name in CASES if name.startswith('naflex'))])
 def test_other_sizes(name):
     model, images = built(CASES[name]), torch.randn(2, 3, 24, 40)
-    expected = model(images)[0][:, model.timm_model.num_prefix_tokens - 1:]
+    expected = model(images)[0][:, max(0, model.timm_model.num_prefix_tokens - 1):]
     torch.testing.assert_close(model.predict(model.embed(images), (24, 40)), expected, atol=1e-5, rtol=0)
 
 
@@ -119,6 +137,9 @@ def test_depths_for_layer_wise_decay():
     assert {depths[f'timm_model.{name}'] for name in stem} == {(0, 4)}
     assert depths['timm_model.blocks.0.attn.qkv.weight'] == (1, 4) and depths['timm_model.blocks.1.norm1.weight'] == (2, 4)
     assert depths['timm_model.norm.weight'] == (3, 4) == model.get_layer_depth('head.fc.weight', 'backbone.')
+    model = built(CASES['naflex-registers'])
+    depths = {name: model.get_layer_depth(f'backbone.{name}', 'backbone.') for name, _ in model.named_parameters()}
+    assert depths['timm_model.embeds.proj.weight'] == (0, 4) and depths['timm_model.blocks.1.norm1.weight'] == (2, 4)
 
 
 @pytest.mark.parametrize('kwargs, message', [
@@ -136,6 +157,13 @@ def test_other_models_are_refused_in_one_line(kwargs, message):
     with pytest.raises(ConfigError, match=message) as error:
         CausalTIMMBackbone(**kwargs)
     assert '\n' not in str(error.value)
+
+
+def test_each_adapter_names_the_other():
+    with pytest.raises(ConfigError, match='VisionTransformer is no NaFlexVit .* set nepa_mm.CausalTIMMBackbone'):
+        CausalNaFlexViT(**SIZES, **CASES['vit'])
+    with pytest.raises(ConfigError, match="timm's NaFlexVit takes no is_causal .* set nepa_mm.CausalNaFlexViT"):
+        CausalTIMMBackbone(**{**SIZES, **CASES['naflex-registers']})
 
 
 def test_a_model_that_says_it_is_causal_and_is_not(monkeypatch):
