@@ -293,10 +293,11 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from nepa_mm.analysis.runs import experiment_results as results
-from nepa_mm.analysis.runs.experiment_results import draw_curves, draw_points, draw_ranks
 
 PICTURES = dict(
-    table1a=draw_curves, table1b=draw_curves, table1c=draw_curves, epochs=draw_points, sizes=draw_points, beyond=draw_ranks)
+    **dict.fromkeys(('table1a', 'table1b', 'table1c'), results.draw_curves),
+    **dict.fromkeys(('epochs', 'sizes'), results.draw_points),
+    beyond=results.draw_ranks)
 # Title of the last column, where its figures are not the paper's
 COMPARED = dict(beyond='arXiv 2610.02203', heads='parameters trained')
 
