@@ -6,29 +6,9 @@ from collections.abc import Callable
 
 from nepa_mm.errors import ConfigError
 from nepa_mm.hosts.operators import say_operators
-from nepa_mm.ops.boxes import nms
-from nepa_mm.ops.deform_attention import ms_deform_attn_backward, ms_deform_attn_forward
-from nepa_mm.ops.deform_conv import (
-    deform_conv_backward_input,
-    deform_conv_backward_parameters,
-    deform_conv_forward,
-    modulated_deform_conv_backward,
-    modulated_deform_conv_forward,
-)
-from nepa_mm.ops.focal_loss import (
-    sigmoid_focal_loss_backward,
-    sigmoid_focal_loss_forward,
-    softmax_focal_loss_backward,
-    softmax_focal_loss_forward,
-)
-from nepa_mm.ops.pooling import roi_align_backward, roi_align_forward, roi_pool_backward, roi_pool_forward
-from nepa_mm.ops.psa_mask import psamask_backward, psamask_forward
+from nepa_mm.ops import boxes, deform_attention, deform_conv, focal_loss, pooling, psa_mask
 
-__all__ = [
-    'deform_conv_backward_input', 'deform_conv_backward_parameters', 'deform_conv_forward', 'modulated_deform_conv_backward',
-    'modulated_deform_conv_forward', 'ms_deform_attn_backward', 'ms_deform_attn_forward', 'nms', 'psamask_backward',
-    'psamask_forward', 'roi_align_backward', 'roi_align_forward', 'roi_pool_backward', 'roi_pool_forward',
-    'sigmoid_focal_loss_backward', 'sigmoid_focal_loss_forward', 'softmax_focal_loss_backward', 'softmax_focal_loss_forward']
+MODULES = (boxes, deform_attention, deform_conv, focal_loss, pooling, psa_mask)
 
 
 def get_compiler_version() -> str:
@@ -43,6 +23,9 @@ def __getattr__(name: str) -> Callable:
     """mmcv looks for each compiled function as it is imported; one that is not here raises a ConfigError when it is called."""
     if name.startswith('_'):
         raise AttributeError(name)
+    for module in MODULES:
+        if hasattr(module, name):
+            return getattr(module, name)
 
     def refuse(*args, **kwargs):
         raise ConfigError(f'{name!r} is not compiled in this mmcv, and nothing stands in for it', 'mmcv.ops',
