@@ -8,7 +8,7 @@ from torch import Tensor
 from nepa_mm.errors import ConfigError
 from nepa_mm.registry import METRICS
 
-from .tallies import field_of
+from .tallies import confusion, field_of
 
 
 @METRICS.register_module()
@@ -49,10 +49,8 @@ class ExactIoUMetric(IoUMetric):
     @staticmethod
     def intersect_and_union(pred_label: Tensor, label: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, ...]:
         """Pixels [num_classes] of intersection, union, prediction and label, of two maps [H, W]."""
-        predicted, label = pred_label.flatten().long(), label.flatten().long()  # a model of one output gives floats
-        known = label != ignore_index
-        intersection = count(label, known & (predicted == label), num_classes)
-        predicted, label = count(predicted, known, num_classes), count(label, known, num_classes)
+        matrix = torch.from_numpy(confusion(pred_label, label, num_classes, ignore_index))
+        intersection, label, predicted = (area[:-1] for area in (matrix.diagonal(), matrix.sum(1), matrix.sum(0)))
         return intersection, predicted + label - intersection, predicted, label
 
     @staticmethod
@@ -73,9 +71,3 @@ class ExactIoUMetric(IoUMetric):
             f'{len(lacking)} of {len(there)} classes are in no label and in no prediction, so nothing is known about them: '
             f'{", ".join(lacking[:10])}{", ..." * (len(lacking) > 10)}. Means are over the others; one of 100 is given as nan')
         return {name: np.nan if name != 'aAcc' and value == 100 else value for name, value in metrics.items()}
-
-
-def count(labels: Tensor, known: Tensor, num_classes: int) -> Tensor:
-    """How many of the labels [N] that are known are of each class, int64 [num_classes] on the CPU; others do not count."""
-    labels = torch.where(known & (labels >= 0) & (labels < num_classes), labels, num_classes)
-    return torch.bincount(labels, minlength=num_classes + 1)[:num_classes].cpu()
