@@ -14,8 +14,7 @@ from nepa_mm.variants import variant_of
 
 from .fitting.birder_keys import KNOWN, birder_to_ours, is_vit5
 from .fitting.fit import untraced_settings
-from .fitting.prefixes import blocks_of
-from .model_config import model_config
+from .model_config import model_config, shown_arguments
 from .preprocessing import Preprocessing
 from .record import KEY, config_text, published_name, record
 
@@ -41,11 +40,10 @@ def facts_in_file(checkpoint: dict) -> dict:
 def from_birder(state_dict: Mapping[str, Tensor], facts: dict, address: str) -> tuple[dict[str, Tensor], dict]:
     """Weights by our names, and ``meta`` with the config of the model that they are of.
 
+    CheckpointError if neither NEPAViT nor ViT5 computes what this model does.
+
     Args:
         facts: As of :func:`facts_in_file`; what they leave open is birder's usual, and a warning says so.
-
-    Raises:
-        CheckpointError: If neither NEPAViT nor ViT5 computes what this model does.
     """
     settings = facts.get('config') or {}
     for key, usual in DEFAULTS.items():
@@ -85,31 +83,16 @@ def backbone_of(weights: Mapping[str, Tensor], settings: dict, size: tuple[int, 
         size: Height and width of its images.
         classifies: Whether there is a classifier, whose attention goes in both directions.
     """
-    patch, first, vit5 = weights['backbone.patch_embed.weight'], 'backbone.layers.0', is_vit5(weights)
-    width, side = patch.shape[0], patch.shape[-1]
-    with_cls, positions = 'backbone.cls_token' in weights, weights.get('backbone.pos_embed')
-    gated = f'{first}.mlp.fc1_g.weight' in weights
-    q_norm = f'{first}.attn.q_norm.weight' in weights
-    heads = width // len(weights[f'{first}.attn.q_norm.weight']) if q_norm else settings.get(
-        'num_heads', HEADS.get(width, width // math.gcd(width, 64)))
+    vit5, width = is_vit5(weights), len(weights['backbone.patch_embed.weight'])
+    arguments = shown_arguments(weights, settings.get('num_heads', HEADS.get(width)))
     if size is None:
-        size = (16 if positions is None else math.isqrt(positions.shape[1])) * side
-        size = (size, size)
-    arguments = dict(
-        arch=dict(embed_dims=width, num_layers=len(blocks_of(weights)), num_heads=heads,
-                  feedforward_channels=len(weights[f'{first}.mlp.fc1_x.weight' if gated else f'{first}.mlp.fc1.weight'])),
+        positions = weights.get('backbone.pos_embed')
+        size = ((16 if positions is None else math.isqrt(positions.shape[1])) * arguments['patch_size'], ) * 2
+    arguments.update(
         img_size=size,
-        patch_size=side,
-        in_channels=patch.shape[1],
         causal=not classifies,
-        out_type='raw' if not classifies else 'cls_token' if with_cls else 'avg_featmap',  # whose fc_norm birder lacks
-        with_cls_token=with_cls,
-        use_abs_pos_embed=positions is not None,
-        qk_norm=None if not q_norm else 'affine_bias' if f'{first}.attn.q_norm.bias' in weights else 'affine',
-        qkv_bias=f'{first}.attn.qkv.bias' in weights,
-        layer_scale_init_value=1e-5 if f'{first}.ls1.gamma' in weights else None,
-        gated_mlp=gated,
-        act='silu' if gated else 'gelu',
+        out_type='raw' if not classifies else 'cls_token' if arguments['with_cls_token'] else 'avg_featmap',  # without fc_norm
+        act='silu' if arguments['gated_mlp'] else 'gelu',
         norm_eps=settings.get('norm_layer_eps', 1e-6))
     if vit5:
         arguments.update(type='nepa_mm.ViT5', num_registers=weights['backbone.registers'].shape[1],
@@ -117,7 +100,8 @@ def backbone_of(weights: Mapping[str, Tensor], settings: dict, size: tuple[int, 
                          register_theta=settings.get('rope_reg_temperature', 100.))
     else:
         arguments['rope'] = None
-    shown = {} if q_norm or 'num_heads' in settings else dict(num_heads=heads)
+    is_known = arguments['qk_norm'] or 'num_heads' in settings
+    assumed = {} if is_known else dict(num_heads=arguments['arch']['num_heads'])
     rope = ('theta', 'register_theta') if vit5 else ('rope', )
-    shown |= {key: arguments[key] for key in ('causal', 'act', 'norm_eps', *rope)}
-    return arguments, [f'{key}={value!r}' for key, value in shown.items()]
+    assumed |= {key: arguments[key] for key in ('causal', 'act', 'norm_eps', *rope)}
+    return arguments, [f'{key}={value!r}' for key, value in assumed.items()]
