@@ -27,11 +27,7 @@ def facts_in(meta) -> dict:
 
 
 def check_kind(meta: dict | None, ema: bool) -> None:
-    """Refuse to take the one set of weights that a checkpoint holds for the other.
-
-    Raises:
-        CheckpointError: If the average is asked for and these are not known to be it, or the raw weights and these are not.
-    """
+    """CheckpointError if the average is asked for and these weights are not known to be it, or the raw ones and these are not."""
     is_average = facts_in(meta).get('weights') == 'ema'
     if ema and not is_average:
         raise CheckpointError('it holds no averaged weights; it was trained without EMAHook, or these are its raw ones alone',
@@ -127,33 +123,29 @@ def settings_in(text: str) -> tuple[dict, bool]:
     for statement in statements:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name):
             try:
-                settings[statement.targets[0].id] = plain_data(statement.value)
+                value = ast.literal_eval(Literals().visit(statement.value))
+                repr(value)  # which a number of thousands of digits has not
+                settings[statement.targets[0].id] = value
             except (ValueError, TypeError, RecursionError, MemoryError):
                 pass
     return settings, len(settings) == len(statements)
 
 
-def plain_data(node: ast.expr):
-    """The value of a literal, which may write dicts as ``dict(key=value)``, or ``dict({11: 255})`` where a key is no name."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args[1:]:
-        if any(keyword.arg is None for keyword in node.keywords):
-            raise ValueError('** in a dict')
-        if not all(isinstance(argument, ast.Dict) for argument in node.args):
-            raise ValueError('dict of what is no literal dict')
-        first = plain_data(node.args[0]) if node.args else {}
-        return {**first, **{keyword.arg: plain_data(keyword.value) for keyword in node.keywords}}
-    if isinstance(node, ast.Dict):
-        if None in node.keys:
-            raise ValueError('** in a dict')
-        return {plain_data(key): plain_data(value) for key, value in zip(node.keys, node.values)}
-    if isinstance(node, (ast.List, ast.Tuple)):
-        kind = list if isinstance(node, ast.List) else tuple
-        return kind(plain_data(element) for element in node.elts)
-    if isinstance(node, ast.Name) and node.id in ('inf', 'nan'):
-        return float(node.id)
-    if ast.unparse(node) in ("float('inf')", "float('-inf')", "float('nan')"):
-        return float(node.args[0].value)
-    return ast.literal_eval(node)
+class Literals(ast.NodeTransformer):
+    """Literals for what configs write as calls: ``dict(key=value)``, ``dict({11: 255})``, and numbers without bounds."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(float(node.id)) if node.id in ('inf', 'nan') else node
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        match self.generic_visit(node):
+            case ast.Call(ast.Name('float'), [ast.Constant('inf' | '-inf' | 'nan' as number)], []):
+                return ast.Constant(float(number))
+            case ast.Call(ast.Name('dict'), [] | [ast.Dict()], named) if all(each.arg for each in named):
+                first = node.args[0] if node.args else ast.Dict([], [])
+                keys = [*first.keys, *(ast.Constant(each.arg) for each in named)]
+                return ast.Dict(keys, [*first.values, *(each.value for each in named)])
+        return node
 
 
 def model_in(meta: dict | None) -> dict | None:
