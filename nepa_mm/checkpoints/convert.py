@@ -1,7 +1,8 @@
 """Files of weights from one format to another: the authors' release, ours, ours for publication.
 
 Safetensors are converted tensor by tensor, in the memory of the largest. Each conversion gives back one line that says what was
-done.
+done. A CheckpointError says that the checkpoint, or the weights asked for, are not there or not whole, a ConfigError that what
+is to be written is there already, or cannot be.
 """
 import json
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
@@ -27,7 +29,7 @@ from .release.released_files import find_released, meta_of
 from .storage.durable import check_whole
 from .storage.files import about, existing_file, is_safetensors, read_checkpoint, sha256
 from .storage.names import path_of
-from .storage.pth_files import key_of, untouched_of, write_frame, write_pth
+from .storage.pth_files import key_of, untouched, write_frame, write_pth
 from .storage.safetensors_files import ComputedTensors, LazyTensors, write_safetensors
 from .storage.sharded_files import dtype_of, is_sharded, lazy_sharded, place_of, read_manifest, read_tensor
 
@@ -57,10 +59,6 @@ def hf_to_mm(src: str, dst: Path, ema: bool = False) -> str:
         src: A folder, a file of weights, or the id of a Hugging Face repository; ``hf:`` may stand before it.
         dst: File to write, ``.pth`` or ``.safetensors``.
         ema: Take the averaged weights, ``pytorch_model_ema.bin``.
-
-    Raises:
-        CheckpointError: If there is no such checkpoint, or it is no NEPA model.
-        ConfigError: If ``dst`` exists or cannot be written.
     """
     check_suffix(dst)
     refuse_existing(dst)
@@ -85,14 +83,12 @@ def hf_to_mm(src: str, dst: Path, ema: bool = False) -> str:
 def mm_to_hf(src: str, dst: Path, ema: bool = False) -> str:
     """Convert a checkpoint of ours to a folder that the authors' classes load strictly.
 
+    CheckpointError if a weight, a setting or a step of the test pipeline has no place in the release.
+
     Args:
         src: A checkpoint of a training, converted or published.
         dst: Folder to write: ``config.json``, ``model.safetensors``, ``preprocessor_config.json``.
         ema: Take the averaged weights of a training.
-
-    Raises:
-        CheckpointError: If a weight, a setting or a step of the test pipeline has no place in the release.
-        ConfigError: If ``dst`` has a checkpoint already, or cannot be written.
     """
     refuse_existing(dst / 'model.safetensors')
     with about(src):
@@ -134,8 +130,7 @@ def released_size(config: dict) -> tuple[int, int] | None:
 def image_settings(config: dict, image_size: int, dst: Path) -> dict | None:
     """``preprocessor_config.json`` to write for a config; None to write none, as ours does not say it, or yours is there.
 
-    Raises:
-        CheckpointError: If yours says otherwise than the config, or the config has steps that the file has no place for.
+    CheckpointError if yours says otherwise than the config, or the config has steps that the file has no place for.
     """
     yours = read_file(dst)
     try:
@@ -157,10 +152,6 @@ def publish(src: str, dst: Path, ema: bool = False) -> str:
     Args:
         dst: ``NAME.safetensors`` or ``NAME.pth``; the first eight digits of the digest go before the suffix.
         ema: Take the averaged weights.
-
-    Raises:
-        CheckpointError: If the weights asked for are not there.
-        ConfigError: If the file exists or cannot be written.
     """
     dst = dst if dst.suffix in WRITTEN else dst.with_name(f'{dst.name}.safetensors')
     with about(src):
@@ -184,10 +175,6 @@ def gather(src: str, dst: Path, ema: bool = False) -> str:
     Args:
         dst: ``NAME.pth``, with all that a training goes on from, or ``NAME.safetensors``, with the weights alone.
         ema: Of these, take the averaged ones.
-
-    Raises:
-        CheckpointError: If there is no such folder, or a byte of it is not what was written.
-        ConfigError: If the file exists or cannot be written.
     """
     check_suffix(dst)
     refuse_existing(dst)
@@ -204,7 +191,7 @@ def gather(src: str, dst: Path, ema: bool = False) -> str:
     frame, entries, _ = read_manifest(folder)
     makers = {}
     for entry in entries:
-        place = untouched_of(entry.shape, dtype_of(entry))
+        place = untouched(torch.empty(entry.shape, dtype=dtype_of(entry), device='meta'))
         place_of(frame, entry.keys)[entry.keys[-1]] = place
         makers[key_of(place)] = partial(read_tensor, folder, entry)
     with new_file(dst) as temporary:

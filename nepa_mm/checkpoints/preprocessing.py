@@ -41,21 +41,16 @@ class Preprocessing:
     def pipeline(self, bands: int | None = None) -> list[dict]:
         """Steps of a test pipeline, for a model whose data preprocessor normalises.
 
-        Args:
-            bands: Channels of images that are not RGB; those of ``mean``, if these are not three. Their ratio is always kept.
+        ``bands`` are the channels of images that are not RGB; those of ``mean``, if these are not three. Their ratio is kept.
         """
         pillow = dict(backend='pillow', interpolation=self.interpolation)
         bands = bands or (None if len(self.mean) == 3 else len(self.mean))
-        if bands is not None:
-            scale = self.resize if isinstance(self.resize, int) else self.resize and min(self.resize)
-            return [dict(type='nepa_mm.LoadImage', channels=bands),
-                    *([dict(type='nepa_mm.ResizeEdge', scale=scale, edge='short', **pillow)] if scale else []),
-                    *([dict(type='CenterCrop', crop_size=self.crop[::-1])] if self.crop else []), dict(type='PackInputs')]
-        steps = [dict(type='nepa_mm.LoadImage')]
-        if isinstance(self.resize, int):
-            steps.append(dict(type='ResizeEdge', scale=self.resize, edge='short', **pillow))
-        elif self.resize:
+        steps = [dict(type='nepa_mm.LoadImage') if bands is None else dict(type='nepa_mm.LoadImage', channels=bands)]
+        if isinstance(self.resize, tuple) and bands is None:
             steps.append(dict(type='Resize', scale=self.resize[::-1], **pillow))
+        elif self.resize:
+            edge = self.resize if isinstance(self.resize, int) else min(self.resize)
+            steps.append(dict(type='ResizeEdge' if bands is None else 'nepa_mm.ResizeEdge', scale=edge, edge='short', **pillow))
         if self.crop:
             steps.append(dict(type='CenterCrop', crop_size=self.crop[::-1]))
         return [*steps, dict(type='PackInputs')]
@@ -67,8 +62,7 @@ class Preprocessing:
 def preprocessing_of(config: dict) -> Preprocessing | None:
     """What a config says of its test images; None if it says nothing of their pixels, or has no test pipeline.
 
-    Raises:
-        CheckpointError: If it contradicts itself, or has a step that no :class:`Preprocessing` describes.
+    CheckpointError if it contradicts itself, or has a step that no :class:`Preprocessing` describes.
     """
     pixels, pipeline = pixels_of(config), pipeline_in(config, 'test_dataloader')
     if pixels is None or pipeline is None:

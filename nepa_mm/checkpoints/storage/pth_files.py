@@ -58,16 +58,11 @@ def bytes_of(key: int, tensor: Tensor, makers: Mapping[int, Callable[[], Tensor]
     return tensor_bytes(torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage()))
 
 
-def untouched(tensor: Tensor) -> Tensor:
+def untouched(like: Tensor) -> Tensor:
     """One of its shape and kind, in pages of its own that take no memory before they are written to."""
-    return untouched_of(tensor.shape, tensor.dtype)
-
-
-def untouched_of(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """The same by shape and kind."""
-    size = torch.Size(shape).numel() * dtype.itemsize
-    return torch.frombuffer(mmap(-1, size), dtype=torch.uint8).view(dtype).view(shape) if size else torch.empty(
-        shape, dtype=dtype)
+    if not like.nbytes:
+        return torch.empty(like.shape, dtype=like.dtype)
+    return torch.frombuffer(mmap(-1, like.nbytes), dtype=torch.uint8).view(like.dtype).view(like.shape)
 
 
 def write_part(archive: ZipFile, name: str, content: bytes | memoryview) -> None:
