@@ -30,14 +30,8 @@ def get_retriever(address: str, **overrides) -> ImageToImageRetriever:
     """Build mmpretrain's retriever over the model of a checkpoint, for ``mmpretrain.ImageRetrievalInferencer``.
 
     ``ImageRetrievalInferencer(get_retriever('hf:...'), prototype='photos/')('dog.jpg', topk=3)`` finds the three images below
-    ``photos/`` that are most like ``dog.jpg``, by the cosine of their :class:`FeatureVector`.
-
-    Args:
-        address: As for :func:`get_model`: a checkpoint of pretraining or classification.
-        **overrides: Arguments of :class:`NEPAViT` instead of the checkpoint's.
-
-    Raises:
-        CheckpointError: As :func:`get_model` does.
+    ``photos/`` that are most like ``dog.jpg``, by the cosine of their :class:`FeatureVector`. Arguments and errors are those of
+    :func:`get_model`, of a checkpoint of pretraining or classification.
     """
     return retriever_of(get_model(address, **overrides))
 

@@ -22,11 +22,9 @@ from .unfinished import Rows, Unfinished, say_done
 
 
 def inference_of(args: argparse.Namespace, on_gpu: int = ON_GPU) -> Inference:
-    """The model that the arguments name, and how its images come to it; one of several processes has joined the others.
+    """The model that the arguments of ``add_inference`` name, and how its images come to it.
 
-    Args:
-        args: Those of :func:`nepa_mm.arguments.add_inference`.
-        on_gpu: Images at once on a GPU, unless the arguments say.
+    One of several processes has then joined the others. On a GPU so many images go at once, unless the arguments say.
     """
     model = model_of(args)
     load, prepare = loader_of(model), preparation_of(model)

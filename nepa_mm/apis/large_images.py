@@ -31,10 +31,8 @@ PICTURE = 2048  # longest side of a picture, in pixels
 
 
 def require_windows(model: BaseModel) -> None:
-    """Refuse a model whose labels of the windows of an image are not those of the whole image.
-
-    Raises:
-        ConfigError: If it has no slide mode, or its test pipeline does more than to load, normalise and pack.
+    """ConfigError for a model whose labels of the windows of an image are not those of the whole image: one without slide
+    mode, or whose test pipeline does more than to load, normalise and pack.
     """
     test_cfg = getattr(model, 'test_cfg', None) or {}
     if not isinstance(model, EncoderDecoder) or test_cfg.get('mode') != 'slide':
@@ -50,14 +48,9 @@ def require_windows(model: BaseModel) -> None:
 
 
 class LargeImages:
-    """Images of which windows are read, and their labels.
+    """Images of which windows are read, and their labels; ``always`` so, whatever their size.
 
-    Args:
-        inference: The model, and how images come to it.
-        always: All images are read so, whatever their size.
-
-    Raises:
-        ConfigError: If all are to be, and the model does not allow it.
+    ConfigError if all are to be, and the model does not allow it.
     """
 
     def __init__(self, inference: Inference, always: bool) -> None:
@@ -79,15 +72,12 @@ class LargeImages:
 
     def label(self, path: Path, label_map: Path | None, say: Callable[[Path, np.ndarray], None],
               draw: Callable[[Path, np.ndarray, np.ndarray], None]) -> int:
-        """Label an image. What is wrong with it costs a line; 1 then, to count.
+        """Label an image. What is wrong with it costs a line; 1 then, to count. ConfigError for want of memory.
 
         Args:
             label_map: The file to write its labels to, a tiled TIFF, which is there when all is done; None writes nothing.
             say: Called with the path, and how many pixels each class has [256].
             draw: If there is a label map: called with the path, and both scaled down: the image, RGB [h, w, 3], and its labels.
-
-        Raises:
-            ConfigError: If windows take more memory than the device has.
         """
         try:
             pixels = self.open(path)

@@ -28,14 +28,9 @@ SECONDS, BYTES = 30, 2**24  # a piece is written after so long, or when it has s
 
 
 class Unfinished:
-    """A folder that is written to until all is done.
+    """A folder that is written to until all is done: new, empty, or one that a command left with its record.
 
-    Args:
-        folder: New, empty, or one that a command left with its record.
-        facts: What the output depends on, by name.
-
-    Raises:
-        ConfigError: If the folder is of a command that something else was asked of.
+    The facts are what the output depends on, by name. ConfigError if the folder is of a command that something else was asked of.
     """
 
     def __init__(self, folder: Path, facts: dict[str, str]) -> None:

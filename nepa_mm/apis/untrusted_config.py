@@ -30,8 +30,7 @@ WRAPPERS = ('mmpretrain.models.classifiers.hugging', 'mmpretrain.models.classifi
 def importing_nothing() -> Iterator[None]:
     """While a model is built, let mmengine look names up and import none: a padding or a norm may be a name as well.
 
-    Raises:
-        CheckpointError: If a name stands for a package beside the hosts.
+    A name that stands for a package beside the hosts ends in a CheckpointError.
     """
     def import_host(name: str) -> ModuleType:
         if name.split('.')[0] not in HOSTS:
@@ -62,12 +61,9 @@ def scope_of(config: dict) -> str:
 
 
 def check_types(config, known: set[str], key: str = 'model', required: bool = True) -> None:
-    """Every ``type`` that a checkpoint names must be registered: mmengine would import any other name and call what it finds.
+    """Refuse a ``type`` that is not registered: mmengine would import any other name and call what it finds.
 
     Losses and heads read files that they are given, as class weights; those that run code are refused.
-
-    Raises:
-        CheckpointError: For another one.
     """
     if isinstance(config, dict):
         kind = config.get('type')

@@ -37,11 +37,7 @@ from .storage.names import SCHEMES
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location=None) -> dict:
-    """Load a file: a runner's checkpoint, published weights, or released ones, which get our names.
-
-    Raises:
-        CheckpointError: If there is no such file, or it is no checkpoint.
-    """
+    """Load a file: a runner's checkpoint, published weights, or released ones, which get our names."""
     with about(filename):
         return opened(read_checkpoint(filename, map_location), filename)
 
@@ -105,11 +101,7 @@ def load_from_pavi(filename: str, map_location=None) -> dict:
 
 @CheckpointLoader.register_scheme(prefixes='hf:', force=True)
 def load_from_hf(filename: str, map_location=None, ema: bool = False) -> dict:
-    """Load ``hf:FOLDER``, ``hf:FILE``, ``hf:ORG/NAME`` or ``hf:ORG/NAME@REVISION``, renamed to our parameters.
-
-    Raises:
-        CheckpointError: If there is none, or it is no NEPA model.
-    """
+    """Load ``hf:FOLDER``, ``hf:FILE``, ``hf:ORG/NAME`` or ``hf:ORG/NAME@REVISION``, renamed to our parameters."""
     with about(filename):
         released = find_released(filename, ema)
         state_dict = checked(opened(read_checkpoint(released.weights, map_location), filename))
@@ -119,11 +111,7 @@ def load_from_hf(filename: str, map_location=None, ema: bool = False) -> dict:
 
 @CheckpointLoader.register_scheme(prefixes=SCHEMES, force=True)
 def load_from_raw_or_ema(filename: str, map_location=None) -> dict:
-    """Load ``raw:PATH`` or ``ema:PATH``; the result holds the weights asked for as its only ``state_dict``.
-
-    Raises:
-        CheckpointError: If the weights asked for are not there.
-    """
+    """Load ``raw:PATH`` or ``ema:PATH``; the result holds what is asked for, if it is there, as its only ``state_dict``."""
     kind, path = filename.split(':', 1)
     if path.startswith('hf:'):
         return load_from_hf(path, map_location, ema=kind == 'ema')

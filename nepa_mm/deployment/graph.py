@@ -93,11 +93,7 @@ class Graph(nn.Module):
         return torch.randn(batch, self.in_channels, *size, device=self.device)
 
     def trace(self, size: tuple[int, int], dynamic_shape: bool) -> ExportedProgram:
-        """The graph for up to ``max_batch`` images, of H x W pixels or of any whole number of patches.
-
-        Raises:
-            ConfigError: If the model cannot be traced so.
-        """
+        """The graph for up to ``max_batch`` images, of H x W pixels or of any whole number of patches; else ConfigError."""
         shapes = {0: Dim('batch', min=1, max=self.max_batch)} if self.max_batch > 1 else {}
         if dynamic_shape:
             patch = self.patch_size
@@ -135,11 +131,7 @@ class Graph(nn.Module):
 
     @property
     def patch_size(self) -> int:
-        """Side of a patch in pixels, of which a side of an image of dynamic size is a multiple.
-
-        Raises:
-            ConfigError: If the backbone has no patches, or images of one size alone.
-        """
+        """Side of a patch in pixels, of which a side of an image of dynamic size is a multiple; ConfigError if there is none."""
         size = getattr(self.model.backbone, 'patch_size', None)
         if not isinstance(size, int):
             raise ConfigError(f'it is for NEPAViT, whose images may have any size, not for {type(self.model.backbone).__name__}',

@@ -10,11 +10,7 @@ from nepa_mm.errors import ConfigError
 
 
 class FeatureMetric(BaseMetric):
-    """A metric whose results are tuples, one for each image, that begin with its feature.
-
-    Raises:
-        ConfigError: For data samples without feature, or features that are not finite.
-    """
+    """A metric whose results are tuples, one for each image, that begin with its feature; ConfigError if one is not finite."""
 
     def feature_of(self, sample: dict) -> np.ndarray:
         """The feature [D] of a data sample, as an array: a pickled tensor would carry the whole batch of which it is a row."""

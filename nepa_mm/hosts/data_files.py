@@ -12,8 +12,7 @@ PlainLoader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 class PlainYamlHandler(YamlHandler):
     """mmengine's, of configs and lists of images, without the tags by which its loader makes any object and calls any function.
 
-    Raises:
-        ConfigError: For such a tag.
+    Such a tag ends in a ConfigError.
     """
 
     def load_from_fileobj(self, file, **kwargs):

@@ -33,8 +33,7 @@ class LastFinder(MetaPathFinder):
 def stand_in() -> None:
     """From here on ``mmcv.ops`` can be imported. Nothing changes where it could be before.
 
-    Raises:
-        ConfigError: If mmseg's or mmdet's models were imported without operators.
+    ConfigError if mmseg's or mmdet's models were imported without operators.
     """
     if any(isinstance(finder, LastFinder) for finder in sys.meta_path) or 'mmcv.ops' in sys.modules:
         return

@@ -9,12 +9,7 @@ from nepa_mm.errors import ConfigError
 class AnyChannels:
     """First base of a data preprocessor that is made of mmengine's ``ImgDataPreprocessor``.
 
-    Args:
-        mean: Of each channel, as many as there are.
-        std: Likewise.
-
-    Raises:
-        ConfigError: If they are not as many, or if more channels than three are to change places.
+    ConfigError if mean and std are not of as many channels, or if more channels than three are to change places.
     """
 
     def __init__(self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, *args, **kwargs) -> None:

@@ -10,13 +10,10 @@ from nepa_mm.errors import ConfigError
 
 
 def compiled_in_training(method: Callable) -> Callable:
-    """Compile a module's method where the module's ``compiled`` is set, in training alone.
+    """Compile a module's method where the module's ``compiled`` is set, in training alone; ConfigError if there is no compiler.
 
     In place: modules, parameters and their names stay as they are, and all modules of a class share what was compiled once.
     Evaluation meets images of other sizes and would wait for the compiler at each; it computes what it does without.
-
-    Raises:
-        ConfigError: At the first call, if there is no compiler.
     """
 
     @wraps(method)

@@ -16,13 +16,11 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def fit_model(model: nn.Module, state_dict: dict[str, Tensor]) -> Fit:
-    """Change a state dict, in place, so that it loads into a model with one of our backbones.
+    """Change a state dict, in place, so that it loads into a model with one of our backbones; a :class:`Fit` says what was done.
 
     Parts outside the backbone (``head``, ``decode_head``, ...) may be absent from the checkpoint or from the model, and a layer
-    may have another number of classes; the result names them.
-
-    Returns:
-        What was done; ``available`` is 0 for a model without a backbone of ours, which is left to its own hooks.
+    may have another number of classes; the result names them. Of a model without a backbone of ours, which is left to its own
+    hooks, ``available`` is 0.
 
     Raises:
         CheckpointError: If the backbone does not fit, a part is there in pieces, or nothing at all belongs to the model.
@@ -85,11 +83,7 @@ def fit_parts(own: dict[str, Tensor], state_dict: dict[str, Tensor], prefixes: t
 
 
 def require_all(fit: Fit, purpose: str, exactly: bool = False) -> None:
-    """Refuse weights that leave anything to chance; or, ``exactly``, that are not those of this very model.
-
-    Raises:
-        CheckpointError: If something would be created; changed or ignored.
-    """
+    """CheckpointError for weights that leave anything to chance; or, ``exactly``, that are not those of this very model."""
     created = fit.created + fit.new_parts
     if created:
         raise CheckpointError(f'{purpose} needs every weight, and these would be created: {", ".join(created)}', fit.source,

@@ -51,8 +51,7 @@ class PretrainedBackbone(BaseModule):
 def part_of(state_dict: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The parameters that begin with a prefix, without it; all of them if it only says what may stand before a backbone.
 
-    Raises:
-        CheckpointError: If none begins with another prefix.
+    CheckpointError if none begins with another prefix.
     """
     names = [name for name in state_dict if prefix and name.startswith(prefix)]
     if not names:

@@ -35,16 +35,12 @@ class RoPE2D(nn.Module):
         self.rescale, self.jitter, self.shift = rescale, jitter, shift
 
     def forward(self, grid: tuple[int, int], extent: tuple[float, float], device: torch.device, moves: bool = True) -> Tensor:
-        """Table for a grid of patches.
+        """Table [rows * columns, 2 * head_dim] for a grid of patches, float32: sines, then cosines, as timm has them.
 
         Args:
             grid: Rows and columns of patches.
             extent: Height and width of the real image in patches; less than ``grid`` where the last patch is padded.
-            device: Where to make it.
             moves: False leaves coordinates in place while training, too, for what is frozen.
-
-        Returns:
-            [rows * columns, 2 * head_dim], float32: sines, then cosines, as timm has them.
         """
         centres = [(torch.arange(n, device=device, dtype=torch.float32) + 0.5) / size * 2 - 1
                    for n, size in zip(grid, extent)]

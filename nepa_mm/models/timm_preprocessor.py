@@ -25,7 +25,6 @@ class TimmDataPreprocessor(ClsDataPreprocessor):
     Args:
         timm_mean: Of each channel of RGB, of pixels in [0, 1]: that of the ``TimmTransform``.
         timm_std: Likewise.
-        **kwargs: Those of ``ClsDataPreprocessor``.
     """
 
     def __init__(self, timm_mean: Sequence[float] = (0.5, ) * 3, timm_std: Sequence[float] = (0.5, ) * 3, **kwargs) -> None:

@@ -6,12 +6,9 @@ from .gradients import wide
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices [K] of the boxes that stay, by falling score.
+    """Indices [K] of the boxes that stay, by falling score, of boxes [N, 4] as x1, y1, x2, y2.
 
-    Args:
-        boxes: [N, 4] as x1, y1, x2, y2.
-        scores: [N].
-        offset: A box is x2 - x1 + offset wide.
+    A box is x2 - x1 + offset wide.
     """
     boxes = wide(boxes)
     return torchvision.ops.nms(boxes + boxes.new_tensor([0, 0, offset, offset]), scores.to(boxes.dtype), iou_threshold)

@@ -17,11 +17,7 @@ MAX = 0  # mmcv's pool_mode
 
 def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor, pool_mode: int,
                       **arguments) -> None:
-    """Mean of bilinear samples (arXiv 1703.06870).
-
-    Raises:
-        ConfigError: For their maximum, which torchvision lacks.
-    """
+    """Mean of bilinear samples (arXiv 1703.06870); ConfigError for their maximum, which torchvision lacks."""
     if pool_mode == MAX:
         raise ConfigError("RoIAlign has no pool_mode='max' without mmcv's compiled operators", 'pool_mode', "set it to 'avg'")
     output.copy_(means(wide(input), rois, **arguments))

@@ -49,13 +49,10 @@ def birder_to_ours(state_dict: Mapping[str, Tensor], patches: int | None = None)
     """The parameters of a ViT of birder by our names, ``backbone.*`` and ``head.*``.
 
     birder adds a position to [CLS] of its plain ViTs, too. Here it becomes part of [CLS], which comes to the same: no
-    prediction is compared with the first token.
+    prediction is compared with the first token. CheckpointError for what neither NEPAViT nor ViT5 has.
 
     Args:
         patches: Positions that are patches'; None for all of a square number, else all but one.
-
-    Raises:
-        CheckpointError: For a parameter, or what the parameters show, that neither NEPAViT nor ViT5 has.
     """
     prefix = prefix_of(BIRDER, state_dict)
     bare = {name.removeprefix(prefix): value for name, value in state_dict.items()}

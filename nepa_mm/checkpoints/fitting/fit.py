@@ -81,8 +81,7 @@ def origin_of(state_dict: dict) -> Origin:
 def untraced_settings(arguments: dict) -> dict:
     """What makes another model of the same weights and leaves no trace in their names and shapes.
 
-    Args:
-        arguments: Of a :class:`NEPAViT`, none left to its default.
+    Of the arguments of a :class:`NEPAViT`, none left to its default.
     """
     theta = None if arguments['rope'] is None else arguments['rope'].get('theta', 100.)
     return dict(num_heads=arguments['arch']['num_heads'], qk_norm=arguments['qk_norm'] is not None, act=arguments['act'],
@@ -171,11 +170,7 @@ def check_settings(backbone: nn.Module, weights: dict[str, Tensor], settings: di
 
 
 def fit_state_dict(backbone: nn.Module, state_dict: dict[str, Tensor], prefix: str, metadata: dict, *_) -> None:
-    """Hook before a :class:`NEPAViT` loads: fit the part of a state dict that is the backbone's, in place.
-
-    Raises:
-        CheckpointError: As :func:`fit_backbone`.
-    """
+    """Hook before a :class:`NEPAViT` loads: :func:`fit_backbone` on the part of a state dict that is the backbone's, in place."""
     origin = metadata.get(KEY)
     weights = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
     if not weights and origin is None:  # PyTorch's own business: a head that is loaded alone

@@ -24,8 +24,7 @@ def prefix_of(pattern: re.Pattern, names: Iterable[str]) -> str | None:
 def our_parts(names: Iterable[str]) -> dict[str, list[str]]:
     """Which tensors of a checkpoint make up each parameter of ours, ``backbone.*``, ``head.*``, ...; others keep their names.
 
-    Raises:
-        CheckpointError: For a released checkpoint with a parameter that no released model has.
+    CheckpointError for a released checkpoint with a parameter that no released model has.
     """
     names = list(names)
     if prefix_of(RELEASED, names) is not None:

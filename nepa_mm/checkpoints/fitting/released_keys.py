@@ -65,11 +65,7 @@ def released_parts(names: Iterable[str]) -> dict[str, tuple[str, int | None]]:
 
 
 def released_state_dict(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our parameters by their released names.
-
-    Raises:
-        CheckpointError: For a parameter that has no place in the released format.
-    """
+    """Our parameters by their released names; CheckpointError for one that has no place in the released format."""
     return {name: third_of(ours, *place) for name, place in released_parts(ours).items()}
 
 

@@ -35,14 +35,10 @@ IN_BLOCK = {
 
 
 def extract_state_dict(checkpoint: dict, key: str | None = None) -> dict[str, Tensor]:
-    """The encoder that a checkpoint holds, without the prefixes of what wrapped it.
+    """The encoder that a checkpoint holds, without the prefixes of what wrapped it; CheckpointError if there is none.
 
     Args:
-        checkpoint: What the file holds: an encoder, or a dict with one under one of ``KEYS``.
         key: Where the encoder is; None takes the first of ``KEYS`` that there is, or the checkpoint itself if there is none.
-
-    Raises:
-        CheckpointError: If there is nothing under ``key``, or what is there does not map names to tensors.
     """
     if key is not None and key not in checkpoint:
         raise CheckpointError(f'{key!r} is not in the checkpoint', 'key', f'choose from {list(checkpoint)[:10]}')
@@ -57,8 +53,7 @@ def extract_state_dict(checkpoint: dict, key: str | None = None) -> dict[str, Te
 def timm_to_mmpretrain(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the parameters of an encoder for mmpretrain's ``VisionTransformer`` or ``BEiTViT``; leave out ``DROPPED``.
 
-    Raises:
-        CheckpointError: For a parameter that these backbones do not have, or if there is no block at all.
+    CheckpointError for a parameter that these backbones do not have, or if there is no block at all.
     """
     kept = [name for name in state_dict if not name.startswith(DROPPED)]
     names, unknown = renamed(kept, ('blocks.', 'layers.'), OUTSIDE_BLOCKS, IN_BLOCK)
@@ -72,13 +67,10 @@ def timm_to_mmpretrain(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def resize_relative_positions(state_dict: dict[str, Tensor], grid: int) -> dict[str, Tensor]:
-    """Resize BEiT's tables of relative positions, renamed already, for ``grid`` x ``grid`` patches.
+    """Resize BEiT's tables of relative positions, renamed already, for ``grid`` x ``grid`` patches; CheckpointError without any.
 
     mmpretrain would do so as it loads, but calls ``scipy.interpolate.interp2d``, which SciPy 1.14 removed. timm interpolates
     at the same points, linearly. The index of a block goes: the backbone makes it for its own size.
-
-    Raises:
-        CheckpointError: If there is no such table.
     """
     result = {name: value for name, value in state_dict.items() if not name.endswith('attn.relative_position_index')}
     tables = [name for name in result if name.endswith('relative_position_bias_table')]

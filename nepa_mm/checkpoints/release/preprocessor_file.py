@@ -25,9 +25,6 @@ def to_file(config: dict, image_size: int) -> dict | None:
     Without a test pipeline, as of pretraining and of a segmentor's backbone, it is as the release's, which do not say either
     how a test image is cut: ``size`` is the input's, and ``do_center_crop`` null.
 
-    Args:
-        config: With ``model``, and the loaders if there are any.
-
     Raises:
         CheckpointError: If the file has no place for a step or for BGR, or the config contradicts itself.
     """
@@ -65,14 +62,12 @@ def from_file(file: dict, release: Callable[[int], Preprocessing], image_size: i
     """What a file says.
 
     As the release's file is read by its own training script: where it leaves ``do_center_crop`` open and ``size`` is a square,
-    that is the size of the input, and how a test image is cut to it is the script's.
+    that is the size of the input, and how a test image is cut to it is the script's. CheckpointError if the file is of another
+    kind, says what is not supported, or another size than ``config.json``.
 
     Args:
         release: The script's, for an input of so many pixels a side.
-        image_size: What ``config.json`` says, which has to be the same; None without one.
-
-    Raises:
-        CheckpointError: If it is of another kind, says what is not supported, or another size than ``config.json``.
+        image_size: What ``config.json`` says; None without one.
     """
     kind = file.get('image_processor_type') or file.get('feature_extractor_type')
     if kind not in PROCESSORS:
@@ -143,11 +138,9 @@ def read_file(folder: Path) -> dict | None:
 
 def images_of(address: str, file: dict | None, release: Callable[[int], Preprocessing], image_size: int,
               is_sure: bool) -> Preprocessing:
-    """What a folder's file says; without one the release's, and a warning says so.
+    """What a folder's file says, as :func:`from_file`; without one the release's, and a warning says so.
 
-    Args:
-        release: The release's, for an input of so many pixels a side.
-        is_sure: Whether ``config.json`` says that size.
+    ``is_sure`` says whether ``config.json`` has the size.
     """
     if file is not None:
         return from_file(file, release, image_size if is_sure else None)

@@ -30,8 +30,7 @@ ACTIVATIONS = {'swish': 'silu', 'gelu_new': 'gelu_tanh', 'gelu_pytorch_tanh': 'g
 def backbone_kwargs(config: dict) -> dict:
     """Arguments of :class:`NEPAViT` for a released config.
 
-    Raises:
-        CheckpointError: If a setting is of another kind than theirs, or one that no release uses and this backbone lacks.
+    CheckpointError if a setting is of another kind than theirs, or one that no release uses and this backbone lacks.
     """
     for keys, what, fits in KINDS:
         for key in keys:
@@ -84,7 +83,7 @@ def classes_of(config: dict, num_classes: int | None) -> list[str] | None:
 
 def released_config(model: dict, num_classes: int | None, classes: list[str] | None = None, source: dict | None = None,
                     image_size: int | tuple[int, int] | None = None) -> dict:
-    """``config.json`` from which the authors' classes build a model of ours.
+    """``config.json`` from which the authors' classes build a model of ours; CheckpointError if it has no place for a setting.
 
     Args:
         model: The ``model`` of a config; of a segmentor, its backbone is what the release can hold.
@@ -92,9 +91,6 @@ def released_config(model: dict, num_classes: int | None, classes: list[str] | N
         classes: Their names, where known.
         source: The ``config.json`` that the model comes from, if any; what describes no model of ours is kept.
         image_size: Of its images; default: the backbone's ``img_size``.
-
-    Raises:
-        CheckpointError: If the release has no place for a setting.
     """
     backbone = complete_arguments(model['backbone'])
     classifies = num_classes is not None

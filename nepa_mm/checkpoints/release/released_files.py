@@ -95,8 +95,7 @@ def download(repository: str, ema: bool) -> Path:
 def meta_of(released: Released, weights: Mapping[str, Tensor], **facts) -> dict:
     """``meta`` as checkpoints of ours have it: the config of the model, names of classes, the record.
 
-    Args:
-        released: Where the weights come from; without a ``config.json`` their shapes are asked, and a warning says so.
+    Without a ``config.json`` the shapes of the weights are asked, and a warning says so.
     """
     if released.config is None:
         backbone, settings = inferred_backbone(weights, f'hf:{released.address} has no config.json'), {}

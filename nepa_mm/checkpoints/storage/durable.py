@@ -101,8 +101,7 @@ def remove_temporaries(folder: Path) -> None:
 def check_whole(path: Path) -> None:
     """Compare every part of a checkpoint with its check sum (CRC-32), which ``torch.load`` does not.
 
-    Raises:
-        CheckpointError: If a byte of the weights differs, or a file is cut, empty, unreadable or no such file.
+    CheckpointError if a byte of the weights differs, or a file is cut, empty, unreadable or no such file.
     """
     if path.is_dir():
         if not (path / MANIFEST).is_file():
@@ -163,13 +162,8 @@ def is_whole(archive: ZipFile, entry: ZipInfo) -> bool:
 def newest_whole(folders: list[Path], warn: Callable[[str], None], since: float = 0.) -> Path | None:
     """The newest checkpoint of a run's folders whose every byte is as written; each newer one that is not is named to ``warn``.
 
-    Those that were written before ``since``, in seconds since the epoch, are passed over.
-
-    Returns:
-        None if the folders hold no checkpoint at all.
-
-    Raises:
-        CheckpointError: If none is whole; names each and what is wrong with it.
+    Those that were written before ``since``, in seconds since the epoch, are passed over. None if the folders hold no checkpoint
+    at all; if none is whole, a CheckpointError names each and what is wrong with it.
     """
     wrong = []
     for path in checkpoints_in(*folders):

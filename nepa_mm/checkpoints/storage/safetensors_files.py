@@ -34,11 +34,7 @@ class ComputedTensors(Mapping):
 
 
 class LazyTensors(ComputedTensors):
-    """Tensors of safetensors files by name, each read when it is asked for.
-
-    Args:
-        path: A ``.safetensors`` file, or the index of several.
-    """
+    """Tensors by name of a ``.safetensors`` file, or of those of an index, each read when it is asked for."""
 
     def __init__(self, path: Path) -> None:
         super().__init__({})
@@ -81,10 +77,7 @@ def shards(index: Path) -> list[Path]:
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """Write tensors one by one; ``safetensors.torch.save_file`` would want all of them in memory.
 
-    Each is asked for twice, for its kind and for its bytes.
-
-    Raises:
-        CheckpointError: For a tensor that the format has no place for.
+    Each is asked for twice, for its kind and for its bytes. CheckpointError for one that the format has no place for.
     """
     kinds = {}
     for name in tensors:

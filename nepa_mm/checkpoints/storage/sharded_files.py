@@ -43,8 +43,7 @@ class Entry(NamedTuple):
 def read_manifest(folder: Path) -> tuple[dict, list[Entry], dict[str, tuple[int, int]]]:
     """The checkpoint with None in place of what is in pieces, the tensors in pieces, and size and CRC-32 of each file.
 
-    Raises:
-        CheckpointError: If the manifest does not say where each byte of each tensor is.
+    CheckpointError if the manifest does not say where each byte of each tensor is.
     """
     with allowed():
         checkpoint = plain(torch.load(folder / MANIFEST, map_location='cpu', weights_only=True))
@@ -114,14 +113,10 @@ def read_tensor(folder: Path, entry: Entry, rows: range | None = None) -> Tensor
 
 
 def read_sharded(folder: Path, map_location=None) -> dict:
-    """The checkpoint, as a file of it would hold it.
+    """The checkpoint, as a file of it would hold it; CheckpointError if a part is missing, or would run code.
 
     Args:
-        folder: The checkpoint.
         map_location: A device; or a function of a folder and an :class:`Entry` that reads of the tensor what is needed.
-
-    Raises:
-        CheckpointError: If a part is missing, or would run code.
     """
     if not callable(map_location):
         device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'

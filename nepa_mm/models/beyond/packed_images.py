@@ -38,9 +38,6 @@ class PackedNEPAViT(NEPAViT):
     Weights are those of :class:`NEPAViT`, both ways, and so is what it makes of a batch [B, C, H, W]. While training, RoPE draws
     its factors for each image, as it would alone.
 
-    Args:
-        **kwargs: Of :class:`NEPAViT`.
-
     Raises:
         ConfigError: For ``compile``, as each batch has other lengths, and for ``drop_path_rate``, which would drop a block for
             all images together.

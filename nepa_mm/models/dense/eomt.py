@@ -40,7 +40,6 @@ class EoMTHead(Mask2FormerHead):
             Mask2FormerHead.
         align_corners: Of mmseg's heads; False.
         ignore_index: Label that counts for no class.
-        init_cfg: As in mmengine.
 
     Raises:
         ConfigError: Where mmdet, whose losses these are, cannot be imported.

@@ -26,7 +26,6 @@ class NamedHeads(BaseModule):
     Args:
         heads: Config of a decode head by its name; ``neck`` in it is the config of a neck before this head alone. Where the
             backbone gives pairs of feature map and [CLS], DPTHead gets the pairs, and the others the maps.
-        init_cfg: As in mmengine.
         **shared: Arguments of every head that does not say otherwise, such as ``num_classes`` and ``loss_decode``.
 
     Raises:

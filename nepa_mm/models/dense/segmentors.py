@@ -23,7 +23,6 @@ class PaddedEncoderDecoder(EncoderDecoder):
 
     Args:
         backbone: Config of a :class:`NEPAViT` with ``out_type='padded_featmap'``.
-        **kwargs: Those of ``EncoderDecoder``.
 
     Raises:
         ConfigError: For another ``out_type``, whose feature maps cover the image alone, or heads that ignore different labels.
@@ -77,7 +76,6 @@ class PaddedCascadeEncoderDecoder(PaddedEncoderDecoder, CascadeEncoderDecoder):
     Args:
         num_stages: Number of heads.
         decode_head: Their configs, a list.
-        **kwargs: Of :class:`PaddedEncoderDecoder`.
     """
 
 

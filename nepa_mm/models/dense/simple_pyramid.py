@@ -26,7 +26,6 @@ class SimplePyramid(BaseModule):
         out_channels: Channels C of every scale.
         scales: Factors of the resolution: 4, 2, 1 or 0.5 each.
         num_outs: Number of maps; each beyond the scales has every second cell of the one before, for ViTDet's region proposals.
-        init_cfg: As in mmengine.
 
     Raises:
         ConfigError: For another factor, or fewer maps than scales.

@@ -40,7 +40,6 @@ class ViTAdapter(BaseModule):
         prior_channels: Of the first convolutions; 64 in the paper.
         in_channels: Of the images.
         norm_cfg: Normalisation of the convolutions and of the maps.
-        init_cfg: As in mmengine.
 
     Raises:
         ConfigError: Where mmcv's deformable attention cannot be had.

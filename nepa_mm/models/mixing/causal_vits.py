@@ -70,7 +70,6 @@ class CausalVisionTransformer(CausalHost, VisionTransformer):
     Args:
         causal: Each token sees itself and those before it, as a backbone under a head too; False: the parent to the last bit.
         out_type: As of the parent; 'raw', its default here, has no parameters that pretraining leaves out.
-        **kwargs: Of the parent.
 
     Raises:
         ConfigError: If patches overlap (``patch_cfg``).

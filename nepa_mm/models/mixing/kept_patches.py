@@ -59,7 +59,6 @@ class MAENEPAViT(KeptPatchesNEPAViT):
 
     Args:
         mask_ratio: Share of the patches that the encoder does not see.
-        **kwargs: Of :class:`KeptPatchesNEPAViT`.
 
     Raises:
         ConfigError: For a ratio out of range.
@@ -84,10 +83,9 @@ class MAENEPAViT(KeptPatchesNEPAViT):
         return kept, (ids_restore >= kept.shape[1]).float(), ids_restore
 
     def forward(self, x: Tensor, mask: bool | None = True) -> tuple[Tensor, ...]:
-        """Encode the patches that are left.
+        """Encode the patches of images [B, C, H, W] that are left.
 
         Args:
-            x: Images [B, C, H, W].
             mask: Whether to hide patches; if not, the outputs are those of :class:`NEPAViT`.
 
         Returns:
@@ -108,7 +106,6 @@ class MFFNEPAViT(MAENEPAViT):
 
     Args:
         out_indices: Two or more blocks whose outputs are summed, the last one among them.
-        **kwargs: Of :class:`MAENEPAViT`.
 
     Raises:
         ConfigError: For other blocks.
@@ -142,10 +139,9 @@ class MILANNEPAViT(MAENEPAViT):
     """:class:`MAENEPAViT` that more often keeps what CLIP attends to, as mmpretrain's ``MILAN`` asks (arXiv 2208.06049)."""
 
     def forward(self, x: Tensor, importance: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode the patches that are left.
+        """Encode the patches of images [B, C, H, W] that are left.
 
         Args:
-            x: Images [B, C, H, W].
             importance: Weights [B, T] by which patches are drawn; None hides none, and the outputs are those of :class:`NEPAViT`.
 
         Returns:
@@ -168,7 +164,6 @@ class CAENEPAViT(KeptPatchesNEPAViT):
 
     Args:
         img_size: Of all images in pretraining, in pixels.
-        **kwargs: Of :class:`KeptPatchesNEPAViT`.
 
     Raises:
         ConfigError: For ``use_abs_pos_embed``, whose place the positions take.
@@ -188,15 +183,11 @@ class CAENEPAViT(KeptPatchesNEPAViT):
         return z
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
-        """Encode the patches that are left.
+        """Images [B, C, H, W] -> [CLS] and the patches that are left, in raster order, after the final norm [B, 1 + K, D].
 
         Args:
-            x: Images [B, C, H, W].
             mask: [B, T], True where a patch is hidden, as many in each image; None hides none, and the outputs are those of
                 :class:`NEPAViT`.
-
-        Returns:
-            [CLS] and the kept patches in raster order [B, 1 + K, D], after the final norm.
 
         Raises:
             ConfigError: For masks that hide different numbers of patches.

@@ -23,7 +23,6 @@ class SimMIMNEPAViT(NEPAViT):
     Args:
         causal: Attention in both directions by default: a hidden patch is filled in from all around it.
         out_type: 'featmap', which SimMIM's decoder takes; other kinds are for images without a mask.
-        **kwargs: Of :class:`NEPAViT`.
     """
 
     def __init__(self, causal: bool = False, out_type: str = 'featmap', **kwargs) -> None:
@@ -32,14 +31,10 @@ class SimMIMNEPAViT(NEPAViT):
         trunc_normal_(self.mask_token, std=0.02)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode images.
+        """Images [B, C, H, W] -> one output of kind ``out_type`` for each of ``out_indices``; feature maps are [B, D, h, w].
 
         Args:
-            x: Images [B, C, H, W].
             mask: [B, h, w], 1 where a patch is hidden; None hides none, and the outputs are those of :class:`NEPAViT`.
-
-        Returns:
-            One output of kind ``out_type`` for each of ``out_indices``; feature maps are [B, D, h, w].
 
         Raises:
             ConfigError: For a mask of other patches than the image has.
@@ -66,7 +61,6 @@ class BEiTNEPAViT(SimMIMNEPAViT):
 
     Args:
         out_type: 'raw', with [CLS], which the heads leave out.
-        **kwargs: Of :class:`SimMIMNEPAViT`.
     """
     shared_rel_pos_bias = None  # which BEiT v2's neck asks for; positions are rotations here
 

@@ -19,7 +19,6 @@ class SupervisedNEPA(NEPA):
 
     Args:
         cls_head: Config or module of a head that takes features [B, D], e.g. ``LinearClsHead``.
-        **kwargs: Of :class:`NEPA`.
     """
 
     def __init__(self, cls_head: dict | nn.Module, **kwargs) -> None:

@@ -74,10 +74,6 @@ class RowColumnRoPE(nn.Module):
 
     The angle of frequency i is ``coordinate / theta ** (4 * i / head_dim)``. Each stands twice in a row, first all of the rows,
     then all of the columns, though what is rotated together lies half a head apart.
-
-    Args:
-        head_dim: Width of one attention head, a multiple of 4.
-        theta: Ratio of the longest to the shortest period.
     """
 
     def __init__(self, head_dim: int, theta: float) -> None:
