@@ -162,7 +162,7 @@ def of_timm(step: dict) -> dict:
     if odd or timm['crop_mode'] == 'border' or timm['interpolation'] not in FILTERS:
         refuse(step, f'has {odd[0] if odd else "crop_mode=" + repr(timm["crop_mode"])}={timm.get(odd[0]) if odd else ""!r}')
     size = sides(timm['input_size'])
-    resize = tuple(int(side // (timm['crop_pct'] or 0.875)) for side in size)
+    resize = tuple(int(side / (timm['crop_pct'] or 0.875)) for side in size)
     if timm['crop_mode'] != 'squash':
         if size[0] != size[1]:
             refuse(step, f'keeps the ratio and crops to {size}')

@@ -85,6 +85,7 @@ WAYS = {
               dict(size=dict(height=36, width=36), resample=3, crop_size=dict(height=35, width=35), image_std=[.5] * 3), 35),
     "timm's defaults": ([timm(input_size=35)], {},
                         dict(size=dict(shortest_edge=40), resample=2, image_mean=[.485, .456, .406], do_center_crop=True), 35),
+    'four fifths': ([timm(input_size=28, crop_pct=0.8)], {}, dict(size=dict(shortest_edge=35)), 28),  # 28 // 0.8 is 34
     'crop alone': ([dict(type='CenterCrop', crop_size=14)], dict(IMAGENET, to_rgb=True),
                    dict(do_resize=False, crop_size=dict(height=14, width=14), do_center_crop=True), 14),
     'as they are': ([], dict(IMAGENET, to_rgb=True),  # of the training's size
