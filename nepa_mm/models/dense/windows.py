@@ -44,7 +44,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
     def add_logits(self, inputs: Tensor, batch_img_metas: list[dict], places: list[tuple[slice, slice]], logits: Tensor) -> None:
         """Add the logits of windows at some places, all of one size, to those of the whole images, in place."""
         windows = torch.cat([inputs[:, :, rows, columns] for rows, columns in places])  # [windows * B, 3, h, w]
-        metas = [dict(meta, img_shape=windows.shape[2:]) for meta in batch_img_metas] * len(places)
+        size = windows.shape[2:]  # mmseg's heads resize their logits to img_shape, those of masks to pad_shape
+        metas = [dict(meta, img_shape=size, pad_shape=size) for meta in batch_img_metas] * len(places)
         found = self.encode_decode(windows, metas).split(len(inputs))
         for (rows, columns), window in zip(places, found):
             logits[:, :, rows, columns] += window

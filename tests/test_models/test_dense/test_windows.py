@@ -60,6 +60,20 @@ def test_predictions_of_one_output_and_of_a_batch():
         assert torch.equal(ours.pred_sem_seg.data, theirs.pred_sem_seg.data)
 
 
+@torch.no_grad()
+def test_a_head_of_masks_gives_logits_of_a_window():
+    """mmseg's Mask2FormerHead resizes them to ``pad_shape``, which was that of the whole image."""
+    model, inputs = segmentor('nepa_mm.EncoderDecoder'), torch.randn(2, 3, 45, 61)
+    padded = [dict(meta, pad_shape=(64, 64)) for meta in metas((45, 61), 2)]
+    expected, head = model.inference(inputs, padded), model.decode_head
+
+    def predict(features, batch_img_metas, test_cfg):
+        return head.predict_by_feat(head(features), [dict(img_shape=batch_img_metas[0]['pad_shape'])])
+
+    head.predict = predict
+    assert torch.equal(model.inference(inputs, padded), expected)
+
+
 @pytest.mark.parametrize('side, window, stride, expected', [
     (28, 28, 20, [(0, 28)]), (20, 28, 20, [(0, 20)]), (48, 28, 20, [(0, 28), (20, 48)]),
     (49, 28, 20, [(0, 28), (20, 48), (21, 49)]),
