@@ -108,14 +108,14 @@ def image_size(model: BaseModel, size: Sequence[int] | None = None, config: dict
     if hasattr(backbone, 'stored_grid'):  # NEPAViT
         own = tuple(cells * backbone.patch_size for cells in backbone.stored_grid)
     else:
-        own = tuple(backbone.timm_model.patch_embed.img_size if hasattr(backbone, 'timm_model') else backbone.img_size)
+        own = backbone.default_size() if hasattr(backbone, 'timm_model') else tuple(backbone.img_size)
     if size is None:
         size = input_size(config or getattr(model, '_config', {})) or own
     height, width = size * 2 if len(size) == 1 else size if len(size) == 2 else (0, 0)
     if min(height, width) < 1:
         raise ConfigError(f'{" ".join(map(str, size))} is no size', 'size',
                           'give a height and a width in pixels, or one of them for a square')
-    is_fixed = hasattr(backbone, 'timm_model') and not backbone.timm_model.dynamic_img_size
+    is_fixed = not getattr(getattr(backbone, 'timm_model', None), 'dynamic_img_size', True)
     if is_fixed and (height, width) != own:
         raise ConfigError(f'{height} {width}: this backbone takes one size alone (dynamic_img_size=False)', 'size',
                           f'give {own[0]} {own[1]}')

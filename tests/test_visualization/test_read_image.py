@@ -7,7 +7,9 @@ import torch
 from PIL import Image
 
 from nepa_mm.errors import DataError
-from nepa_mm.visualization.read_image import cropped, pixels_of, read_image
+from nepa_mm.models import NEPA, CausalNaFlexViT
+from nepa_mm.visualization.patch_maps import PatchMaps
+from nepa_mm.visualization.read_image import cropped, image_size, pixels_of, read_image
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 
@@ -108,3 +110,11 @@ def test_pixels_are_the_middle_of_each_image():
     pixels = pixels_of([two_halves((80, 20)), Image.new('RGB', (7, 9), BLUE)], (20, 30))
     assert pixels.shape == (2, 3, 20, 30) and pixels.dtype == torch.uint8
     assert pixels[0, :, 10, 3].tolist() == list(RED) and pixels[0, :, 10, 27].tolist() == list(BLUE)
+
+
+def test_a_naflexvit_takes_any_size():
+    backbone = CausalNaFlexViT(
+        model_name='naflexvit_base_patch16_gap', patch_size=8, embed_dim=16, depth=1, num_heads=2, pos_embed_grid_size=(4, 5))
+    model = NEPA(backbone)
+    assert image_size(model) == (32, 40) and image_size(model, [24, 48]) == (24, 48)
+    assert PatchMaps(model, torch.zeros(1, 3, 24, 48, dtype=torch.uint8)).grid == (3, 6)
