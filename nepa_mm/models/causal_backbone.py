@@ -88,9 +88,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     """All modules in evaluation mode for a while, then each in its own."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    yield
-    for module, mode in modes:
-        module.training = mode
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def warn_of_blind_outputs(causal: bool, out_type: str) -> None:
