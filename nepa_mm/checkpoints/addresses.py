@@ -81,9 +81,7 @@ def load_from_model_zoo(filename: str, map_location=None) -> dict:
         else:
             checkpoint = load_from_local(os.path.join(mmengine_loaders._get_mmengine_home(), places[name]), map_location)
         if zoo == 'mmcls':  # as mmengine, the backbone alone
-            backbone = {name.removeprefix('backbone.'): value for name, value in checkpoint['state_dict'].items()
-                        if name.startswith('backbone.')}
-            checkpoint = dict(state_dict=backbone)
+            return mmengine_loaders._process_mmcls_checkpoint(checkpoint)
         return checkpoint
 
 

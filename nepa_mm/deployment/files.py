@@ -4,8 +4,7 @@ import importlib
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -88,9 +87,12 @@ def export_onnx(source: Source, graph: Graph, path: Path, size: tuple[int, int],
                           "pip install 'nepa_mm[export]'")
     from .onnx_model import finish  # which needs onnx
     program, facts = graph.trace(size, dynamic_shape), metadata(source, graph, size, dynamic_shape)
-    with quiet('onnxscript', 'torch.onnx'):
+    logging.disable(logging.WARNING)  # of what onnxscript and torch.onnx say of their own work
+    try:
         program = torch.onnx.export(
             program, dynamo=True, opset_version=opset, verbose=False, input_names=[NAME], output_names=graph.output_names)
+    finally:
+        logging.disable(logging.NOTSET)
 
     def save(file: Path) -> None:
         program.save(file)
@@ -194,16 +196,3 @@ def onnx_session(file: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:
     session = importlib.import_module('onnxruntime').InferenceSession(file, providers=['CPUExecutionProvider'])
     return lambda images: tuple(torch.from_numpy(output).to(images.device)
                                 for output in session.run(None, {NAME: images.cpu().numpy()}))
-
-
-@contextmanager
-def quiet(*loggers: str) -> Iterator[None]:
-    """Without what these loggers say of their own work, but for errors."""
-    levels = {name: logging.getLogger(name).level for name in loggers}
-    try:
-        for name in loggers:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
