@@ -57,7 +57,9 @@ def extract_features(model: nn.Module, data_batch: dict, pool: str) -> tuple[Ten
     if images.ndim != 4:
         raise ConfigError(f'images of shape {tuple(images.shape)}, not [B, 3, H, W]', 'val_dataloader',
                           "give it collate_fn=dict(type='default_collate') and images of one size")
-    return pool_features(model.extract_feat(images), pool, getattr(model.backbone, 'num_extra_tokens', 0)), data['data_samples']
+    timm_model = getattr(model.backbone, 'timm_model', None)  # whose outputs begin with registers too
+    extra = timm_model.num_prefix_tokens if timm_model else getattr(model.backbone, 'num_extra_tokens', 0)
+    return pool_features(model.extract_feat(images), pool, extra), data['data_samples']
 
 
 def pool_features(output: Tensor | tuple, pool: str, num_extra_tokens: int) -> Tensor:

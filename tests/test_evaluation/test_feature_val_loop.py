@@ -13,7 +13,8 @@ from nepa_mm import NEPA, NEPAViT
 from nepa_mm.errors import ConfigError
 from nepa_mm.evaluation import FeatureValLoop, knn_predict
 from nepa_mm.evaluation.feature_val_loop import extract_features, pool_features
-from tiny import ROOT
+from nepa_mm.models import CausalTIMMBackbone
+from tiny import ROOT, randomize
 
 CONFIG = '''
 default_scope = 'mmpretrain'
@@ -150,3 +151,13 @@ train_cfg.update(max_epochs=1)
     forks.run_together(2, ROOT / 'tools/train.py', config, '--launcher', 'pytorch', '--work-dir', tmp_path / 'two')
     assert logged(tmp_path / 'two') == logged(tmp_path / 'one') == {
         'knn/top1_k1': 100., 'knn/top1_k1_origin': 100., 'knn/top1_k3': 50., 'knn/top1_k3_origin': 50.}
+
+
+def test_registers_of_a_timm_model_are_no_patches():
+    model = NEPA(CausalTIMMBackbone(
+        'vit_base_patch14_reg4_dinov2', img_size=28, patch_size=7, embed_dim=16, depth=1, num_heads=2, dynamic_img_size=True))
+    randomize(model.eval(), 0.3)
+    images = torch.randn(2, 3, 28, 28)
+    found, _ = extract_features(model, dict(inputs=images, data_samples=None), 'avg')
+    model.backbone.out_type = 'avg_featmap'
+    torch.testing.assert_close(found, model.backbone(images)[0])
