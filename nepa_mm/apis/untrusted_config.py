@@ -15,6 +15,7 @@ from unittest.mock import patch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, TRANSFORMS, Registry, registry
 
+from nepa_mm.checkpoints.preprocessing import pipeline_in
 from nepa_mm.errors import CheckpointError
 
 SCOPES = ('mmpretrain', 'mmseg', 'nepa_mm')
@@ -109,10 +110,8 @@ def registered(*roots: Registry) -> set[str]:
 
 def pipeline_of(config: dict) -> dict:
     """The test pipeline of a config, where the inferencers of the hosts look for it; without what is not registered."""
-    loader = config.get('test_dataloader')
-    dataset = loader.get('dataset') if isinstance(loader, dict) else None
-    pipeline = dataset.get('pipeline') if isinstance(dataset, dict) else None
-    if not isinstance(pipeline, list):
+    pipeline = pipeline_in(config, 'test_dataloader')
+    if pipeline is None:
         return {}
     try:
         for i, transform in enumerate(pipeline):

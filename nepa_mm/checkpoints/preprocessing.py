@@ -95,12 +95,12 @@ def pixels_of(config: dict) -> dict | None:
 
 def pipeline_in(config: dict, loader: str) -> list[dict] | None:
     """The pipeline of a loader's dataset, or of the first that it wraps; None if it has none."""
-    dataset = (config.get(loader) or {}).get('dataset')
-    while isinstance(dataset, dict):
-        if isinstance(dataset.get('pipeline'), (list, tuple)):
-            return [step for step in dataset['pipeline'] if isinstance(step, dict)]
-        inner = dataset.get('dataset') or dataset.get('datasets')
-        dataset = inner[0] if isinstance(inner, (list, tuple)) and inner else inner
+    part = config.get(loader)
+    while isinstance(part, dict):
+        if isinstance(part.get('pipeline'), (list, tuple)):
+            return [step for step in part['pipeline'] if isinstance(step, dict)]
+        inner = part.get('dataset') or part.get('datasets')
+        part = inner[0] if isinstance(inner, (list, tuple)) and inner else inner
     return None
 
 
