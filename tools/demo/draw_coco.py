@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from draw_shapes import COLOURS, SHAPES, draw_scene
+from draw_shapes import COLOURS, SHAPES, draw_once, draw_scene
 from rich.progress import track
 
 SIZE = (112, 144)
@@ -59,16 +59,11 @@ def main() -> None:
     if find_spec('pycocotools') is None:
         parser.error('pycocotools is not installed, which writes masks as COCO does: pip install pycocotools')
 
-    settings = {key: value for key, value in vars(args).items() if key != 'out'}
-    done = args.out / 'settings.json'  # written last
-    if done.is_file():
-        if json.loads(done.read_text()) != settings:
-            parser.error(f'{args.out} holds another data set ({done.read_text()}); remove it or choose another folder')
-        print(f'{args.out} is complete already')
-        return
-    draw_split(args.out, 'train2017', args.train, args.seed)
-    draw_split(args.out, 'val2017', args.val, args.seed)
-    done.write_text(json.dumps(settings))
+    def draw() -> None:
+        draw_split(args.out, 'train2017', args.train, args.seed)
+        draw_split(args.out, 'val2017', args.val, args.seed)
+
+    draw_once(parser, args, draw)
 
 
 if __name__ == '__main__':

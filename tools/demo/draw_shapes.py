@@ -9,6 +9,7 @@ import argparse
 import colorsys
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,19 @@ def draw_segmentation(out: Path, seed: int, counts: dict[str, int]) -> None:
             labels.save(out / 'annotations' / split / f'{i:05d}.png')
 
 
+def draw_once(parser: argparse.ArgumentParser, args: argparse.Namespace, draw: Callable[[], None]) -> None:
+    """Draw what the arguments say into ``args.out``, unless it is there; an error if another data set is."""
+    settings = {key: value for key, value in vars(args).items() if key != 'out'}
+    done = args.out / 'settings.json'  # written last
+    if done.is_file():
+        if json.loads(done.read_text()) != settings:
+            parser.error(f'{args.out} holds another data set ({done.read_text()}); remove it or choose another folder')
+        print(f'{args.out} is complete already')
+        return
+    draw()
+    done.write_text(json.dumps(settings))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, help='folder to make')
@@ -125,16 +139,11 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
 
-    settings = {key: value for key, value in vars(args).items() if key != 'out'}
-    done = args.out / 'settings.json'  # written last
-    if done.is_file():
-        if json.loads(done.read_text()) != settings:
-            parser.error(f'{args.out} holds another data set ({done.read_text()}); remove it or choose another folder')
-        print(f'{args.out} is complete already')
-        return
-    draw_classification(args.out / 'imagenet', args.seed, dict(train=args.train, val=args.val))
-    draw_segmentation(args.out / 'ADEChallengeData2016', args.seed, dict(training=args.seg_train, validation=args.seg_val))
-    done.write_text(json.dumps(settings))
+    def draw() -> None:
+        draw_classification(args.out / 'imagenet', args.seed, dict(train=args.train, val=args.val))
+        draw_segmentation(args.out / 'ADEChallengeData2016', args.seed, dict(training=args.seg_train, validation=args.seg_val))
+
+    draw_once(parser, args, draw)
 
 
 if __name__ == '__main__':

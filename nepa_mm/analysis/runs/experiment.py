@@ -2,10 +2,9 @@
 import os
 import random
 import runpy
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Condition
 
 from nepa_mm.errors import DataError
 from nepa_mm.launch.training_process import train_to_the_end
@@ -63,41 +62,16 @@ def train_all(trainings: list[tuple[Training, int]], jobs: int, folder: Path) ->
     for training, seed in trainings:
         chains.setdefault((training.start or training, seed), []).append((training, seed))
     waiting = list(dict.fromkeys(pair for first, chain in chains.items() for pair in (first, *chain)))
-    ended, change = set(), Condition()
-
-    def ready() -> tuple[Training, int] | None:
-        return next((pair for pair in waiting if pair[0].start is None or (pair[0].start, pair[1]) in ended), None)
-
-    def stop() -> None:
-        with change:
-            waiting.clear()
-            change.notify_all()
-
-    def work() -> None:
-        while True:
-            with change:
-                change.wait_for(lambda: not waiting or ready())
-                if not waiting:
-                    return
-                pair = ready()
+    ended, running = set(), {}
+    with ThreadPoolExecutor(jobs) as pool:  # whose end waits for those that run
+        while waiting or running:
+            ready = [pair for pair in waiting if pair[0].start is None or (pair[0].start, pair[1]) in ended]
+            for pair in ready[:jobs - len(running)]:
                 waiting.remove(pair)
-            try:
-                train(*pair, folder)
-            except BaseException:
-                stop()
-                raise
-            with change:
-                ended.add(pair)
-                change.notify_all()
-
-    with ThreadPoolExecutor(jobs) as pool:
-        runs = [pool.submit(work) for _ in range(jobs)]
-        try:
-            for run in runs:
+                running[pool.submit(train, *pair, folder)] = pair
+            for run in wait(running, return_when=FIRST_COMPLETED).done:
                 run.result()
-        except BaseException:  # Ctrl-C comes here
-            stop()
-            raise
+                ended.add(running.pop(run))
 
 
 def train(training: Training, seed: int, folder: Path) -> None:

@@ -65,13 +65,12 @@ def x_of(run: RunLog, steps: np.ndarray, in_epochs: bool) -> np.ndarray:
 
 def running_mean(values: np.ndarray, count: int) -> np.ndarray:
     """Mean of each value with its neighbours, ``count`` in all where there are as many; what is no number does not count."""
-    before = (count - 1) // 2
-    weights = np.isfinite(values).astype(float)
-    sums, counts = (np.cumsum(np.concatenate([[0.], part])) for part in (np.where(weights > 0, values, 0.), weights))
-    start = np.clip(np.arange(len(values)) - before, 0, None)
-    end = np.clip(np.arange(len(values)) - before + count, None, len(values))
+    def sums(numbers: np.ndarray) -> np.ndarray:
+        return np.convolve(numbers, np.ones(count))[count // 2:][:len(numbers)]
+
+    known = np.isfinite(values)
     with np.errstate(invalid='ignore'):
-        return (sums[end] - sums[start]) / (counts[end] - counts[start])
+        return sums(np.where(known, values, 0.)) / sums(known)
 
 
 def draw_smoothed(axis: Axes, x: np.ndarray, y: np.ndarray, colour, smooth: int) -> None:
