@@ -17,7 +17,6 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,7 +54,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.utils import progress as host_progress
 from timm.data import ImageDataset, create_loader
 
-from nepa_mm.analysis.cost.turns import plain_loop, synchronize
+from nepa_mm.analysis.cost.turns import take_turns
 from nepa_mm.apis.get_retriever import retriever_of
 from nepa_mm.apis.images import load_image, loader_of, preparation_of
 from nepa_mm.apis.load_model import device_of
@@ -132,16 +131,9 @@ def growth(seen: list[tuple[int, float, float]]) -> dict[str, float]:
 def seconds() -> float:
     """Of the processor, of this process and of workers that have ended; on a GPU of the clock."""
     if torch.cuda.is_available():
-        synchronize()
         return time.perf_counter()
     both = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return sum(each.ru_utime + each.ru_stime for each in both)
-
-
-def timed(run: Callable, *args) -> float:
-    begin = seconds()
-    run(*args)
-    return seconds() - begin
 
 
 def like_timm(model: ImageClassifier, data: Path, count: int, batch_size: int, workers: int, device: torch.device) -> None:
@@ -182,14 +174,9 @@ def measure_timm(paths: list[Path], args: argparse.Namespace) -> dict[str, dict]
         model = classifier(STUB if is_stub else arch, args.device)
         count, batch = (min(len(paths), 4 * args.turn_images), args.batch_size) if is_stub else turns_of(arch, len(paths), args)
         run = inference(model, batch, args.workers)
-        sides = dict(ours=(ours, run, paths[:count]),
-                     timm=(like_timm, model, args.data, count, batch, args.workers, args.device))
-        times = {name: [] for name in sides}
-        for turn in range(args.turns + 1):
-            for name in sorted(sides, reverse=turn % 2 == 1):  # each is the first in half of the turns
-                took = timed(*sides[name])
-                if turn:  # the first is to warm up
-                    times[name].append(took)
+        times = take_turns(dict(
+            ours=partial(ours, run, paths[:count]),
+            timm=partial(like_timm, model, args.data, count, batch, args.workers, args.device)), args.turns, seconds)
         result[arch] = dict(images=count, batch_size=batch, ours=statistics.median(times['ours']) / count,
                             timm=statistics.median(times['timm']) / count, ours_of_timm=ratios(times['ours'], times['timm']))
     return result
@@ -202,13 +189,9 @@ def measure_faster(paths: list[Path], args: argparse.Namespace) -> dict[str, dic
     for arch in args.archs:
         count, batch = turns_of(arch, len(paths), args)
         torch.manual_seed(0)
-        models = {name: inference(classifier(arch, args.device), batch, 1, **way) for name, way in WAYS.items()}
-        times = {name: [] for name in models}
-        for turn in range(args.turns + 1):
-            for name, run in models.items():
-                took = plain_loop(partial(ours, run, paths[:count]), clock)(1)
-                if turn:  # the first is to compile
-                    times[name].append(took)
+        runs = {name: partial(ours, inference(classifier(arch, args.device), batch, 1, **way), paths[:count])
+                for name, way in WAYS.items()}
+        times = take_turns(runs, args.turns, clock)  # the first compiles
         result[arch] = dict(images=count, batch_size=batch, **{name: dict(
             images_per_s=count / statistics.median(each), faster=ratios(times['float32'], each)) for name, each in times.items()})
     return result

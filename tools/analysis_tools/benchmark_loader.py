@@ -78,7 +78,6 @@ from torchvision import transforms
 from nepa_mm.datasets import LoadImage, PackPixels, PackTimm, TimmTransform, collate_and_hold
 from nepa_mm.datasets.erased_patches import ErasedPatches
 from nepa_mm.datasets.transforms import load_image
-from nepa_mm.datasets.transforms.load_image import side_by_side
 from nepa_mm.models import TimmDataPreprocessor
 from nepa_mm.seeding import seed_all
 
@@ -121,28 +120,36 @@ def pipelines() -> dict:
     return {**result, **loaders(steps[1:])}
 
 
-def measure_pipelines(paths: list[str], repeats: int) -> tuple[dict[str, list[float]], dict[str, dict[str, float]]]:
-    """Microseconds of CPU an image in each repeat, and how far pixels are from the authors'."""
-    each = pipelines()
-    names = list(each)
-    times = {name: [] for name in each}
-    differences = {name: [] for name in each if name != 'authors'}
+def compare(ways: dict[str, Callable], samples: list, repeats: int, pixels: Callable[[str, object], torch.Tensor]
+            ) -> tuple[dict[str, list[float]], dict[str, dict[str, float]]]:
+    """Microseconds of CPU a sample in each repeat, of ways that take turns at each sample under the same random numbers.
+
+    Args:
+        pixels: Of a way's name and what it gives, numbers in steps of 255. How far those of the others are from those of the
+            first comes second, the largest difference and the mean.
+    """
+    names = list(ways)
+    times, off = {name: [0.] * repeats for name in names}, {name: [] for name in names[1:]}
     for repeat in range(-1, repeats):  # the first is to warm up, and compares
-        total = dict.fromkeys(each, 0.)
-        for i, path in enumerate(paths):
-            images = {}
+        for i, sample in enumerate(samples):
+            made = {}
             for name in names[i % len(names):] + names[:i % len(names)]:
-                torch.manual_seed(1000 * repeat + i)
+                seed_all('benchmark', repeat, i)
                 begin = time.thread_time()
-                images[name] = each[name](path)
-                total[name] += time.thread_time() - begin
-            for name, found in differences.items() if repeat < 0 else ():
-                exact = images['authors'].add(1).mul(127.5).round()
-                found.append((images[name].flip(0) - exact).abs())
-        for name in each if repeat >= 0 else ():
-            times[name].append(total[name] / len(paths) * 1e6)
-    off = {name: torch.stack(found) for name, found in differences.items()}
-    return times, {name: dict(max=d.max().item(), mean=d.mean().item()) for name, d in off.items()}
+                made[name] = ways[name](sample)
+                times[name][repeat] += (time.thread_time() - begin) / len(samples) * 1e6 if repeat >= 0 else 0
+            for name, found in off.items() if repeat < 0 else ():
+                difference = (pixels(name, made[name]) - pixels(names[0], made[names[0]])).abs()
+                found.append((difference.max().item(), difference.mean().item()))
+    return times, {name: dict(max=max(most), mean=statistics.mean(mean)) for name, (most, mean) in (
+        (name, zip(*found)) for name, found in off.items())}
+
+
+def measure_pipelines(paths: list[str], repeats: int) -> tuple[dict, dict]:
+    def pixels(name: str, image: torch.Tensor) -> torch.Tensor:
+        return image.add(1).mul(127.5).round() if name == 'authors' else image.flip(0).float()
+
+    return compare(pipelines(), paths, repeats, pixels)
 
 
 def fine_tuning(split: str) -> dict[str, Callable[[str], dict]]:
@@ -168,49 +175,35 @@ def fine_tuning(split: str) -> dict[str, Callable[[str], dict]]:
 
 
 def measure_fine_tuning(paths: list[str], repeats: int, split: str) -> tuple[dict, dict]:
-    """As :func:`measure_pipelines`; differences are those of the model's inputs, in steps of 255."""
-    each, preprocessor = fine_tuning(split), TimmDataPreprocessor()
-    names = list(each)
-    times, off = {name: [0.] * repeats for name in names}, {name: [] for name in names[1:]}
-    for repeat in range(-1, repeats):  # the first is to warm up, and compares
-        for i, path in enumerate(paths):
-            floats = {}
-            for name in names[i % len(names):] + names[:i % len(names)]:
-                seed_all('benchmark', repeat, i)
-                begin = time.thread_time()
-                sample = each[name](path)
-                times[name][repeat] += (time.thread_time() - begin) / len(paths) * 1e6 if repeat >= 0 else 0
-                if repeat < 0:
-                    floats[name] = preprocessor(collate_and_hold([sample]))['inputs'][0]
-            for name, found in off.items() if repeat < 0 else ():
-                difference = (floats[name] - floats['timm']).abs() * 127.5
-                found.append((difference.max().item(), difference.mean().item()))
-    return times, {name: dict(zip(('max', 'mean'), np.max(found, axis=0).tolist())) for name, found in off.items()}
+    """Differences are those of the model's inputs."""
+    preprocessor = TimmDataPreprocessor()
+
+    def pixels(name: str, sample: dict) -> torch.Tensor:
+        return preprocessor(collate_and_hold([sample]))['inputs'][0] * 127.5
+
+    return compare(fine_tuning(split), paths, repeats, pixels)
 
 
 def measure_segmentation(pairs: list[dict[str, str]], repeats: int) -> tuple[dict, dict]:
-    """As :func:`measure_pipelines`; differences are those from before, in pixels of the image and of the label map together."""
+    """Differences are those of the image and of the label map together."""
     steps = Config.fromfile(ADE).train_pipeline
     mmsegs = [dict(step, type=step.type.removeprefix('nepa_mm.')) for step in steps[2:]]
     loaders = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', reduce_zero_label=True)]
-    each = {'before': Compose([*steps[:2], *mmsegs]), 'mmseg': Compose([*loaders, *mmsegs]), 'ade20k_512.py': Compose(steps)}
-    names, count = list(each), COUNT // 5
-    times, off = {name: [0.] * repeats for name in names}, {name: [] for name in names[1:]}
-    for repeat in range(-1, repeats):  # the first is to warm up, and compares
-        for i in range(count):
-            made = {}
-            for name in names[i % len(names):] + names[:i % len(names)]:
-                seed_all('benchmark', repeat, i)
-                info = dict(pairs[i % len(pairs)], seg_fields=[], reduce_zero_label=True, label_map=None)
-                with mock.patch.object(load_image, 'side_by_side', (lambda img: img) if name == 'before' else side_by_side):
-                    begin = time.thread_time()
-                    sample = each[name](info)
-                    times[name][repeat] += (time.thread_time() - begin) / count * 1e6 if repeat >= 0 else 0
-                made[name] = torch.cat([sample['inputs'], sample['data_samples'].gt_sem_seg.data]).float()
-            for name, found in off.items() if repeat < 0 else ():
-                difference = (made[name] - made['before']).abs()
-                found.append((difference.max().item(), difference.mean().item()))
-    return times, {name: dict(zip(('max', 'mean'), np.max(found, axis=0).tolist())) for name, found in off.items()}
+
+    def of(pipeline: list[dict]) -> Callable[[dict], dict]:
+        built = Compose(pipeline)
+        return lambda pair: built(dict(pair, seg_fields=[], reduce_zero_label=True, label_map=None))
+
+    def before(pair: dict) -> dict:
+        with mock.patch.object(load_image, 'side_by_side', lambda img: img):
+            return as_before(pair)
+
+    def pixels(name: str, sample: dict) -> torch.Tensor:
+        return torch.cat([sample['inputs'], sample['data_samples'].gt_sem_seg.data]).float()
+
+    as_before = of([*steps[:2], *mmsegs])
+    ways = {'before': before, 'mmseg': of([*loaders, *mmsegs]), 'ade20k_512.py': of(steps)}
+    return compare(ways, [pairs[i % len(pairs)] for i in range(COUNT // 5)], repeats, pixels)
 
 
 class Packed(Dataset):

@@ -10,6 +10,7 @@ content, the largest sum of all tensors alive at a time, with the weights; --onl
 import argparse
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -50,7 +51,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from nepa_mm.analysis.cost.counted_step import PeakTracker, without_content
 from nepa_mm.analysis.cost.training_step import give_memory, shape_of_model, without_checkpoints
-from nepa_mm.analysis.cost.turns import synchronize
+from nepa_mm.analysis.cost.turns import take_turns
 
 
 def slide(model: nn.Module, image: Tensor, windows: int | None) -> Tensor:
@@ -106,20 +107,6 @@ def compare(model: nn.Module, image: Tensor, ways: list[int]) -> dict[str, dict[
     return result
 
 
-def timed(model: nn.Module, image: Tensor, ways: list[int | None], turns: int) -> dict[str, list[float]]:
-    """Seconds of each way in each turn."""
-    clock = time.perf_counter if image.is_cuda else time.process_time
-    times = {name_of_way(windows): [] for windows in ways}
-    for turn in range(turns):
-        for windows in ways if turn % 2 == 0 else ways[::-1]:
-            synchronize()
-            begin = clock()
-            slide(model, image, windows)
-            synchronize()
-            times[name_of_way(windows)].append(clock() - begin)
-    return times
-
-
 def main(args: argparse.Namespace) -> None:
     on_gpu = torch.cuda.is_available()
     cfg, size, ways = without_checkpoints(args.cfg), tuple(args.size[::-1]), [None, *args.windows]
@@ -134,7 +121,8 @@ def main(args: argparse.Namespace) -> None:
     if 'time' in args.only:
         for name, found in compare(model, image, args.windows).items():
             rows[name].update(found)
-        times = timed(model, image, ways, args.turns)
+        clock = time.perf_counter if on_gpu else time.process_time
+        times = take_turns({name_of_way(windows): partial(slide, model, image, windows) for windows in ways}, args.turns, clock)
         for name, each in times.items():
             rows[name].update(seconds=statistics.median(each), faster=ratios(times['mmseg'], each))
     show(f'{Path(args.config).stem}, {args.size[0]} x {args.size[1]}', rows)

@@ -117,6 +117,17 @@ def plain_loop(step: Callable, clock: Callable[[], float]) -> Clock:
     return run
 
 
+def take_turns(ways: dict[str, Callable[[], object]], turns: int, clock: Callable[[], float]) -> dict[str, list[float]]:
+    """Seconds of each way in each turn, after one that is not timed, to warm up; every second turn goes the other way round."""
+    seconds = {name: [] for name in ways}
+    for turn in range(turns + 1):
+        for name in list(ways)[::(-1)**turn]:
+            took = plain_loop(ways[name], clock)(1)
+            if turn:
+                seconds[name].append(took)
+    return seconds
+
+
 def timed_config(args: argparse.Namespace, folder: str) -> Config:
     """The config of a command, of ``--batch-size`` images a step, without what reads or writes files beside the training."""
     args.work_dir = folder

@@ -8,7 +8,7 @@ from mmengine.optim import OptimWrapper
 
 from nepa_mm.analysis.cost.time_by_part import time_by_part
 from nepa_mm.analysis.cost.training_step import TrainingStep
-from nepa_mm.analysis.cost.turns import Finished, ReadyBatches, TurnsHook, plain_loop
+from nepa_mm.analysis.cost.turns import Finished, ReadyBatches, TurnsHook, plain_loop, take_turns
 
 
 def iterations(hook: TurnsHook) -> int:
@@ -99,3 +99,16 @@ def test_time_by_part_adds_up_and_leaves_no_trace():
 
 def test_a_plain_loop_takes_the_steps_it_is_asked_for():
     assert plain_loop(lambda: next(TICKS), TICKS)(7) == 7
+
+
+def test_ways_take_turns_of_which_the_first_warms_up():
+    seen = []
+
+    def way(name, ticks):
+        def run():
+            seen.append(name)
+            TICKS.time += ticks
+        return run
+
+    assert take_turns(dict(a=way('a', 2), b=way('b', 3)), 2, TICKS) == dict(a=[2, 2], b=[3, 3])
+    assert ''.join(seen) == 'abbaab'
