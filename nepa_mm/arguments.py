@@ -36,6 +36,15 @@ def require_config(path: str | Path) -> None:
         raise ConfigError('there is no such config file', str(path), 'give the path of a config')
 
 
+def require_least(args: argparse.Namespace, least: int, *names: str) -> None:
+    """Refuse options, each a number or a list of some, with less; None is not asked for."""
+    for name in names:
+        value = getattr(args, name)
+        for number in value if isinstance(value, (list, tuple)) else [value]:
+            if number is not None and number < least:
+                raise ConfigError(f'{number} is less than {least}', f'--{name.replace("_", "-")}', f'give {least} or more')
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Arguments that mm users know from both tools, for :func:`load_config`."""
     parser.add_argument('config', help='config file')
@@ -90,10 +99,8 @@ def add_ranking(parser: argparse.ArgumentParser, topk: int, ranked: str) -> None
 
 def check_numbers(args: argparse.Namespace) -> None:
     """Refuse batches and workers that cannot be."""
-    if args.batch_size is not None and args.batch_size < 1:
-        raise ConfigError(f'{args.batch_size} is no number of images', '--batch-size', 'give 1 or more')
-    if args.workers is not None and args.workers < 0:
-        raise ConfigError(f'{args.workers} is no number of processes', '--workers', 'give 0 or more')
+    require_least(args, 1, 'batch_size')
+    require_least(args, 0, 'workers')
 
 
 def check_topk(topk: int, count: int, of: str) -> None:

@@ -44,7 +44,8 @@ def test_help_and_usage_import_nothing_slow(tool):
 @pytest.mark.parametrize('tool, arguments, code, said', [
     ('train.py', ('gone.py', ), 2, 'there is no such config file | gone.py | give the path of a config'),
     ('test.py', ('gone.py', 'a.pth'), 2, 'there is no such config file | gone.py | give the path of a config'),
-    ('analysis_tools/dry_run.py', (CONFIG, '--gpus', '0'), 2, '0 is out of range | --gpus'),
+    ('analysis_tools/dry_run.py', (CONFIG, '--gpus', '0'), 2, '0 is less than 1 | --gpus'),
+    ('analysis_tools/measure_reliability.py', (CONFIG, '--repeats', '0'), 2, '0 is less than 1 | --repeats | give 1 or more'),
     ('analysis_tools/plot_run.py', ('a', '--out', 'a.txt'), 2, 'it is of no format known here | a.txt | end it in .png'),
     ('inference/classify_images.py', ('gone.jpg', 'a.pth'), 3, 'there is no such file | gone.jpg | give an image, a folder'),
     ('inference/extract_features.py', ('docs', 'a.pth', '--out', 'a.csv'), 2, 'a.csv | end it in .npz'),
@@ -53,7 +54,7 @@ def test_help_and_usage_import_nothing_slow(tool):
     ('visualization/vis_nepa.py', ('README.md', 'a.pth', '--layers', 'x'), 2, 'x is none of what can be chosen | --layers'),
     ('visualization/explore_nepa.py', ('README.md', '-o', 'a.html'), 2, 'no checkpoint is among README.md | arguments'),
     ('deployment/export_onnx.py', ('a.pth', '--output-file', 'a.pt2'), 2, 'a.pt2 | end it in .onnx'),
-    ('misc/verify_dataset.py', ('docs', '--workers', '0'), 2, '0 is no number of processes | --workers')])
+    ('misc/verify_dataset.py', ('docs', '--workers', '0'), 2, '0 is less than 1 | --workers')])
 def test_so_do_values_that_cannot_be(tool, arguments, code, said):
     ended, imported, _, printed = run(f'tools/{tool}', *arguments)
     assert ended == code and said in printed.splitlines()[-1] and not imported & SLOW

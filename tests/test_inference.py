@@ -307,7 +307,7 @@ def test_a_data_preprocessor_beside_the_model_is_the_model_s_as_in_training(fold
      'model.head.num_classes: of a checkpoint alone model.backbone.* can be set | --cfg-options'),
     ('classify_images', ['{0}/nowhere.py', '--checkpoint', '{0}/classifier.pth'], 2, 'there is no such config file | '),
     ('classify_images', ['{0}/classifier.py', '--checkpoint', '{0}/nowhere.pth'], 4, 'there is no such checkpoint | '),
-    ('classify_images', ['{0}/classifier.pth', '--batch-size', '0'], 2, '0 is no number of images | --batch-size'),
+    ('classify_images', ['{0}/classifier.pth', '--batch-size', '0'], 2, '0 is less than 1 | --batch-size'),
     ('classify_images', ['{0}/classifier.pth', '--out', '{0}'], 2, 'it exists and would be written over'),
     ('classify_images', ['{0}/classifier.pth', '--out', '{0}/bare.pth/c.json'], 2, 'it cannot be written (File exists: '),
     ('segment_images', ['{0}/segmentor.pth', '--out-dir', '{0}/bare.pth/new/s'], 2, 'it cannot be written (Not a directory: '),

@@ -44,7 +44,7 @@ def test_bad_input_ends_in_one_line(runs, tmp_path, monkeypatch, capsys):
         (runs / 'a/run', '--out', 'x.jpg'): (2, 'it is of no format known here | x.jpg | end it in .png, .pdf, .svg'),
         (runs / 'a/run', runs / 'a/run', '--out', 'x.png'): (2, 'a run is named twice'),
         (runs / 'a/run', '--out', 'x.png', '--labels', 'a', 'b'): (2, 'a b are not one name for each of 1 runs | --labels'),
-        (runs / 'a/run', '--out', 'x.png', '--smooth', '0'): (2, '0 is no number of points | --smooth'),
+        (runs / 'a/run', '--out', 'x.png', '--smooth', '0'): (2, '0 is less than 1 | --smooth'),
         (runs / 'a/run', '--out', 'x.png', '--x', 'epoch'): (2, 'epoch: run counts iterations'),
     }
     for arguments, (code, message) in cases.items():

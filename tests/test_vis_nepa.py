@@ -122,7 +122,7 @@ def test_a_checkpoint_without_a_config_is_seen_with_what_its_shapes_show(address
     (VIS, ['photos/0.png', 'hf:hub', '--layers', '3'], 2, '3 is not there: this model has 3 | layers | choose from -3 to 2'),
     (VIS, ['photos/0.png', 'hf:hub', '--heads', 'mean', '1'], 2, "mean 1 is none of what can be chosen | --heads | "
                                                                  "give 'all', 'mean' or a list"),
-    (VIS, ['photos/0.png', 'hf:hub', '--columns', '0'], 2, '0 is below 1 | --columns'),
+    (VIS, ['photos/0.png', 'hf:hub', '--columns', '0'], 2, '0 is less than 1 | --columns'),
     (VIS, ['photos/0.png', 'hf:hub', '--size', '6'], 2, 'an image of 6x6 pixels is smaller than one patch (7) | patch_size'),
     (VIS, ['photos/0.png', 'hf:hub', '--size', '1', '2', '3'], 2, '1 2 3 is no size | size'),
     (VIS, ['photos/0.png', 'hf:hub', '--device', 'cuda:99'], 2, 'cuda:99 cannot be used here ('),
@@ -132,7 +132,7 @@ def test_a_checkpoint_without_a_config_is_seen_with_what_its_shapes_show(address
     (VIS, ['broken.jpg', 'hf:hub'], 3, 'it cannot be read as an image (UnidentifiedImageError'),
     (VIS, ['gone.jpg', 'hf:hub'], 3, 'there is no such file | gone.jpg'),
     (VIS, ['photos/0.png', 'gone.pth'], 4, 'gone.pth'),
-    (CONTINUE, ['photos', 'hf:hub', '--rows', '0'], 2, '0 is below 1 | --rows'),
+    (CONTINUE, ['photos', 'hf:hub', '--rows', '0'], 2, '0 is less than 1 | --rows'),
     (CONTINUE, ['photos', 'hf:hub', '--rows', '4'], 2, '4 of 4 rows of patches | rows | give 1 to 3'),
     (CONTINUE, ['photos/0.png', 'hf:hub'], 2, 'an image is not continued by its own patches, and there is no other | --bank'),
     (CONTINUE, ['photos/0.png'] * 17 + ['hf:hub'], 2, '17 images are too many for one figure | arguments | name at most 16'),

@@ -14,6 +14,7 @@ import csv
 import json
 from pathlib import Path
 
+from nepa_mm.arguments import require_least
 from nepa_mm.errors import CheckpointError, ConfigError, run_command
 from nepa_mm.launch.training_process import logged, train_to_the_end
 
@@ -44,8 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, help='DIR; default: work_dirs/<config name>_from_<pretraining folder>')
     parser.add_argument('--cfg-options', nargs='+', default=[], help='override settings of the config, as for tools/train.py')
     args = parser.parse_args()
-    if args.gpus < 1:
-        parser.error(f'--gpus {args.gpus}: give 1 or more')
+    require_least(args, 1, 'gpus')
     from nepa_mm.launch.read_config import read_config  # 0.2 s, which --help does without
     if 'Accuracy' not in str(read_config(str(args.config)).get('val_evaluator')):
         raise ConfigError(f"no val_evaluator=dict(type='Accuracy') in {args.config}", 'val_evaluator',

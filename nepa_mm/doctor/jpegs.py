@@ -41,18 +41,3 @@ def crops_by_nvimagecodec() -> str:
         raise Unfit('it does not work; images are decoded as a whole', how)
     assert abs(found.astype(int) - expected[2:5, 1:5]).max() <= 2, 'its pixels are wrong'
     return f'works ({codec().__version__})'
-
-
-def by_turbojpeg() -> str:
-    """mmcv's backend of that name, for ``imdecode_backend='turbojpeg'``."""
-    import mmcv
-    how = "pip install 'PyTurboJPEG<2', and apt install libturbojpeg"
-    if find_spec('turbojpeg') is None:
-        raise Absent('PyTurboJPEG is not installed; nothing here needs it', how)
-    content, expected = jpeg()
-    try:
-        found = mmcv.imfrombytes(content, channel_order='rgb', backend='turbojpeg')
-    except Exception as error:
-        raise Unfit(f'fails ({type(error).__name__}: {error}); nothing here needs it', how) from error
-    assert abs(found.astype(int) - expected).max() <= 2, 'its pixels are wrong'
-    return 'works'

@@ -218,8 +218,7 @@ def made_up_batch(size: int, index: int) -> tuple:
 
 
 for _name, _needs, _run in (('JPEG by torchvision', ('torchvision', 'numpy'), jpegs.by_torchvision),
-                            ('crops of JPEGs by nvImageCodec', ('nepa_mm', ), jpegs.crops_by_nvimagecodec),
-                            ('JPEG by turbojpeg', ('mmcv', ), jpegs.by_turbojpeg)):
+                            ('crops of JPEGs by nvImageCodec', ('nepa_mm', ), jpegs.crops_by_nvimagecodec)):
     tried(_name, needs=_needs)(_run)
 
 

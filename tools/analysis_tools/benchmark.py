@@ -32,7 +32,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nepa_mm.analysis.figures import add_json, ratios
-from nepa_mm.arguments import Options, require_config
+from nepa_mm.arguments import Options, require_config, require_least
 from nepa_mm.errors import ConfigError, run_command
 
 PEERS = ('hf-reference', 'stable-pretraining', 'mmpretrain-mae')
@@ -65,11 +65,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by some launchers')
     args = parser.parse_args(argv)
-    for name in ('iterations', 'repeats', 'warmup', 'batch_size', 'img_size', 'points'):
-        values = getattr(args, name)
-        for value in values if isinstance(values, list) else [1 if values is None else values]:
-            if value < 1:
-                raise ConfigError(f'{value} is less than 1', f'--{name.replace("_", "-")}', 'give 1 or more')
+    require_least(args, 1, 'iterations', 'repeats', 'warmup', 'batch_size', 'img_size', 'points')
     require_config(args.config)
     return args
 

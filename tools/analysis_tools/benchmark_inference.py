@@ -22,6 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nepa_mm.analysis.figures import add_json, markdown, ratios, spread
+from nepa_mm.arguments import require_least
 from nepa_mm.errors import run_command
 from nepa_mm.find_images import find_images
 
@@ -39,6 +40,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='default: cuda where there is one')
     add_json(parser)
     args = parser.parse_args()
+    require_least(args, 1, 'images', 'turns', 'turn_images', 'batch_size')
+    require_least(args, 0, 'workers')
     args.paths = find_images([args.data])
     return args
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 from nepa_mm.analysis.figures import add_json, markdown, ratios, spread
+from nepa_mm.arguments import require_least
 from nepa_mm.errors import ConfigError, run_command
 
 PARTS = ['memory', 'time']
@@ -30,8 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--only', nargs='+', choices=PARTS, default=PARTS, help='what to measure')
     add_json(parser)
     args = parser.parse_args()
-    if min(*args.windows, *args.size, args.turns) < 1:
-        parser.error('--windows, --size and --turns take 1 or more')
+    require_least(args, 1, 'windows', 'size', 'turns')
     from nepa_mm.launch.read_config import read_config  # 0.2 s, which --help does without
     args.cfg = read_config(args.config)
     if (args.cfg.get('model') or {}).get('test_cfg', {}).get('mode') != 'slide':

@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nepa_mm.analysis.figures import add_json, markdown, ratios, spread
+from nepa_mm.arguments import require_least
 from nepa_mm.errors import ConfigError, one_line_errors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,8 +59,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--repeats', type=int, default=5, help='turns; default: 5')
     add_json(parser)
     args = parser.parse_args()
-    if args.repeats < 1:
-        raise ConfigError(f'{args.repeats} is less than 1', '--repeats', 'give 1 or more')
+    require_least(args, 1, 'repeats')
     return args
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nepa_mm.analysis.figures import add_json, markdown
+from nepa_mm.arguments import require_least
 from nepa_mm.errors import ConfigError, run_command
 from nepa_mm.launch.training_process import logged
 
@@ -25,7 +26,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--change', nargs='+', required=True, metavar='KEY=VALUE', help='settings of the second run')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings of all runs')
     add_json(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    require_least(args, 1, 'steps')
+    return args
 
 
 args = run_command(parse_args)  # before the imports, which take seconds

@@ -16,6 +16,7 @@ import json
 import sys
 from pathlib import Path
 
+from nepa_mm.arguments import require_least
 from nepa_mm.errors import DataError, first_line, run_command
 
 
@@ -31,8 +32,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if not args.predictions.is_dir():
         parser.error(f'{args.predictions} is no folder')
-    if args.num_classes < 1:
-        parser.error(f'--num-classes {args.num_classes} is no number of classes')
+    require_least(args, 1, 'num_classes')
     return args
 
 
@@ -67,13 +67,14 @@ def confusion_matrix(predictions: Path, labels: Path, num_classes: int, zero_is_
             if not from_zero:  # written as in the data set's own files
                 said -= zero_is_none
             known = (their >= 0) & (their < num_classes) & (their != ignore_index)
-            wrong = set(said[known].tolist()) - set(range(num_classes))
+            said, their = said[known], their[known]
+            wrong = np.unique(said[(said < 0) | (said >= num_classes)]).tolist()
             if wrong:
                 shift = zero_is_none and not from_zero
-                raise DataError(f'it predicts {[value + shift for value in sorted(wrong)[:5]]}, which are no classes with '
+                raise DataError(f'it predicts {[value + shift for value in wrong[:5]]}, which are no classes with '
                                 f'--num-classes {num_classes}{" --reduce-zero-label" * zero_is_none}', str(path),
                                 'give those of the test')
-            np.add.at(matrix, (their[known], said[known]), 1)
+            matrix += np.bincount(their * num_classes + said, minlength=num_classes**2).reshape(matrix.shape)
     return matrix
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nepa_mm.analysis.cost.device_peaks import DEVICES, peak_of
 from nepa_mm.analysis.figures import add_json
-from nepa_mm.arguments import Options
+from nepa_mm.arguments import Options, require_least
 from nepa_mm.errors import ConfigError, run_command
 
 IMAGENET = 1_281_167
@@ -31,11 +31,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
     add_json(parser)
     args = parser.parse_args()
-    for name, wrong in (('gpus', args.gpus < 1), ('gpus-of-machine', args.gpus_of_machine < 1), ('mfu', not 0 < args.mfu <= 1),
-                        ('images', args.images < 1)):
-        if wrong:
-            raise ConfigError(f'{getattr(args, name.replace("-", "_"))} is out of range', f'--{name}',
-                              'GPUs and images are at least 1, MFU is in (0, 1]')
+    require_least(args, 1, 'gpus', 'gpus_of_machine', 'images')
+    if not 0 < args.mfu <= 1:
+        raise ConfigError(f'{args.mfu} is not in (0, 1]', '--mfu', 'give a share, such as 0.4')
     from nepa_mm.launch.checks import SETTINGS, check_config  # 0.2 s, which --help does without
     from nepa_mm.launch.read_config import read_config
     args.cfg = read_config(args.config, args.cfg_options)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nepa_mm.analysis.figures import add_json, markdown
+from nepa_mm.arguments import require_least
 from nepa_mm.errors import ProcessError, run_command
 
 TOOL = Path(__file__).parents[1] / 'inference/segment_images.py'
@@ -42,8 +43,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--crop', type=int, default=512, help='side of a window, in pixels; default: %(default)s')
     add_json(parser)
     args = parser.parse_args()
-    if min(*args.sizes, args.classes - 1, args.crop // 16) < 1:
-        parser.error('--sizes take 1 or more, --classes 2, --crop 16')
+    require_least(args, 1, 'sizes')
+    require_least(args, 2, 'classes')
+    require_least(args, 16, 'crop')
     return args
 
 

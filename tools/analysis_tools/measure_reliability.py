@@ -16,7 +16,7 @@ from statistics import median
 from unittest import mock
 
 from nepa_mm.analysis.figures import add_json, ratios
-from nepa_mm.arguments import Options, require_config
+from nepa_mm.arguments import Options, require_config, require_least
 from nepa_mm.errors import run_command
 
 
@@ -32,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE', help='settings of the config')
     parser.set_defaults(work_dir=None, launcher='none', local_rank=0)
     args = parser.parse_args()
+    require_least(args, 1, 'batch_size', 'steps', 'repeats', 'warmup')
     require_config(args.config)
     return args
 

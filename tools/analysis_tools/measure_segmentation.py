@@ -14,6 +14,7 @@ from inspect import signature
 from pathlib import Path
 
 from nepa_mm.analysis.figures import add_json, markdown
+from nepa_mm.arguments import require_least
 from nepa_mm.errors import ConfigError, run_command
 
 
@@ -35,6 +36,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.batch_size < 2:
         parser.error(f'--batch-size {args.batch_size}: pooling to 1 x 1 and batch norm need 2 images at least')
+    require_least(args, 1, 'iterations')
     args.cfgs = [segmentation_config(path) for path in args.configs]
     return args
 

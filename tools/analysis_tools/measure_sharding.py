@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 from nepa_mm.analysis.figures import add_json
-from nepa_mm.arguments import Options, require_config
+from nepa_mm.arguments import Options, require_config, require_least
 from nepa_mm.errors import ProcessError, run_command
 
 WAYS = ('DDP', 'FSDP1', 'FSDP2', 'FSDP2, bfloat16', 'FSDP2, no reshard')
@@ -38,6 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--way', help=argparse.SUPPRESS)  # of a process that this command started
     parser.add_argument('--out', type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    require_least(args, 1, 'processes', 'batch_size', 'steps', 'turns')
     require_config(args.config)
     return args
 

@@ -9,6 +9,7 @@ curve. Rates per layer are in runs that trained with layer-wise decay and ``nepa
 import argparse
 from pathlib import Path
 
+from nepa_mm.arguments import require_least
 from nepa_mm.errors import ConfigError, run_command
 from nepa_mm.new_files import require_new
 
@@ -39,8 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--x', choices=['epoch', 'step'], help='unit of the x axis; default: epochs where all runs have them')
     args = parser.parse_args()
     require_new(args.out, suffixes=FORMATS, overwrite=True)
-    if args.smooth < 1:
-        raise ConfigError(f'{args.smooth} is no number of points', '--smooth', 'give 1, which is no smoothing, or more')
+    require_least(args, 1, 'smooth')
     args.labels = names_of(args.work_dirs, args.labels)
     return args
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from nepa_mm.analysis.runs.experiment import Row, Training
 from nepa_mm.analysis.runs.paper_figures import figure
+from nepa_mm.arguments import require_least
 from nepa_mm.errors import run_command
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
@@ -281,8 +282,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--docs', action='store_true', help='write the results into docs/evidence and their page, too')
     parser.add_argument('--keep-records', action='store_true', help='train nothing of which docs/evidence has a record')
     args = parser.parse_args()
-    if min(args.seeds, args.jobs) < 1:
-        parser.error(f'--seeds {args.seeds} --jobs {args.jobs}: give 1 or more of each')
+    require_least(args, 1, 'seeds', 'jobs')
     return args
 
 

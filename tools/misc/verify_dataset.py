@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from nepa_mm.analysis.figures import add_json
-from nepa_mm.arguments import Options
+from nepa_mm.arguments import Options, require_least
 from nepa_mm.errors import ConfigError, DataError, ProcessError, run_command
 
 
@@ -27,8 +27,7 @@ def parse_args() -> argparse.Namespace:
     add_json(parser)
     parser.add_argument('--cfg-options', nargs='+', action=Options, help='override settings of the config')
     args = parser.parse_args()
-    if args.workers < 1:
-        raise ConfigError(f'{args.workers} is no number of processes', '--workers', 'give 1 or more')
+    require_least(args, 1, 'workers')
     if not Path(args.source).exists():
         raise DataError('it is neither a folder nor a config', args.source, 'give one')
     if not Path(args.source).is_dir():

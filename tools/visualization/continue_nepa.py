@@ -10,7 +10,7 @@ embedding has the largest cosine with the prediction: no pixel is generated. doc
 import argparse
 from pathlib import Path
 
-from nepa_mm.arguments import INPUT_HELP, add_drawing, add_inputs
+from nepa_mm.arguments import INPUT_HELP, add_drawing, add_inputs, require_least
 from nepa_mm.errors import ConfigError, run_command
 from nepa_mm.find_images import find_images
 from nepa_mm.new_files import require_new
@@ -31,9 +31,7 @@ def parse_args() -> argparse.Namespace:
                         'continued by patches of its own')
     parser.add_argument('--dpi', type=int, default=120, help='dots per inch of a picture of pixels')
     args = parser.parse_args()
-    for name in ('rows', 'dpi'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ConfigError(f'{getattr(args, name)} is below 1', f'--{name}', 'give 1 or more')
+    require_least(args, 1, 'rows', 'dpi')
     require_new(args.out, suffixes=FORMATS, overwrite=args.overwrite)
     args.paths = find_images(args.inputs)
     if len(args.paths) > MOST:

@@ -9,7 +9,7 @@ it predicts with the embedding of every patch. docs/visualization.md says how to
 import argparse
 from pathlib import Path
 
-from nepa_mm.arguments import add_drawing, add_inputs, parsed_choice, parsed_query
+from nepa_mm.arguments import add_drawing, add_inputs, parsed_choice, parsed_query, require_least
 from nepa_mm.errors import ConfigError, run_command
 from nepa_mm.find_images import find_images
 from nepa_mm.new_files import require_new
@@ -34,9 +34,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     args.queries = args.queries and [parsed_query(text) for text in args.queries]
     args.layers, args.heads = parsed_choice('--layers', args.layers), parsed_choice('--heads', args.heads)
-    for name in ('columns', 'dpi'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ConfigError(f'{getattr(args, name)} is below 1', f'--{name}', 'give 1 or more')
+    require_least(args, 1, 'columns', 'dpi')
     require_new(args.out, suffixes=FORMATS, overwrite=args.overwrite)
     args.paths = find_images(args.inputs)
     if len(args.paths) > MOST:

@@ -101,7 +101,7 @@ class ProgressHook(Hook):
             return
         if ProgressHook.on_terminal is not None:  # of a run in this process that ended in an error
             ProgressHook.on_terminal.stop()
-        self.progress = Progress(f'{runner.experiment_name} in {runner.work_dir}', 
+        self.progress = Progress(f'{runner.experiment_name} in {runner.work_dir}',
                                  first_log=next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), None))
         terminal = sys.stdout
         self.live = Live(console=console, auto_refresh=False, vertical_overflow='crop')
