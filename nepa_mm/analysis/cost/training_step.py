@@ -167,10 +167,8 @@ def inference_cost(cfg: Config) -> tuple[int, int]:
     without masks or decoders; a segmentor one window's logits, without the auxiliary head.
     """
     cfg = without_checkpoints(cfg)
-    model = shape_of_model(cfg)
-    parameters, side = size(model), cfg.model.data_preprocessor.get('size') or cfg.model.backbone.img_size
-    with without_content() as mode, torch.no_grad():
-        give_memory(model)
-        model.train(False)
-        image = mode.from_tensor(torch.empty(1, 3, *((side, side) if isinstance(side, int) else side)))
-        return work(lambda: model(image, mode='tensor')) // 2, parameters
+    model = shape_of_model(cfg).train(False)
+    side = cfg.model.data_preprocessor.get('size') or cfg.model.backbone.img_size
+    image = torch.empty(1, 3, *((side, side) if isinstance(side, int) else side), device='meta')
+    with torch.no_grad():  # shapes alone: an image and a pass forward need no memory that is counted
+        return work(lambda: model(image, mode='tensor')) // 2, size(model)
