@@ -119,11 +119,13 @@ def run_to_the_end(argv: list[str], before: str = '', only_parse: bool = False) 
     os._exit(code)
 
 
+gc.disable()  # while there is no garbage
 with contextlib.redirect_stdout(sys.stderr):  # which some print to
     for name in dict(ours=[*OURS, *THEIRS, *(OF_MMSEG if find_spec('mmseg') else [])], hosts=HOSTS, mmdet=OF_MMDET)[sys.argv[1]]:
         importlib.import_module(name)
 assert threading.active_count() == 1, 'a thread would not be there after a fork'
 gc.freeze()  # memory that is not looked at is not copied
+gc.enable()
 order = wait_for_order()
 os.setsid()
 os.chdir(order['folder'])
