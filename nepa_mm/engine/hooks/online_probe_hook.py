@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from nepa_mm.errors import ConfigError, DataError
+from nepa_mm.models import PackedNEPA
 from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.registry import HOOKS
 
@@ -28,7 +29,7 @@ class OnlineProbeHook(Hook):
         weight_decay: Weight decay of its AdamW.
 
     Raises:
-        ConfigError: For fewer than two classes, or a model that is no :class:`NEPA`.
+        ConfigError: For fewer than two classes, or a model that is no :class:`NEPA`, or a :class:`PackedNEPA`.
         DataError: For images without a label, or with one out of range.
     """
 
@@ -40,7 +41,8 @@ class OnlineProbeHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Make the classifier, or go on with that of the checkpoint, and look at what the loss is given."""
         model = unwrapped(runner.model)
-        if not hasattr(model, 'head') or not hasattr(model.backbone, 'predict'):
+        # The loss of PackedNEPA is given one image at a time
+        if isinstance(model, PackedNEPA) or not hasattr(model, 'head') or not hasattr(model.backbone, 'predict'):
             raise ConfigError(f'OnlineProbeHook needs NEPA, not {type(model).__name__}', 'custom_hooks', 'leave the hook out')
         self.num_extra_tokens = model.backbone.num_extra_tokens
         self.classifier = nn.utils.skip_init(nn.Linear, model.backbone.embed_dims, self.num_classes)  # draws nothing

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from mmpretrain.structures import DataSample
 from PIL import Image
 
 from nepa_mm.errors import ConfigError, DataError
+from nepa_mm.models import PackedNEPA
 from nepa_mm.registry import HOOKS
 from tiny import TINY
 
@@ -108,3 +110,6 @@ def test_bad_settings_and_data_are_refused(folder, tmp_path):
         HOOKS.build(probe(num_classes=1))
     with pytest.raises(DataError, match=r'an image without a label \| train_dataloader.dataset \| set with_label=True'):
         train(folder, tmp_path, probe(), with_label=False)
+    model = PackedNEPA(dict(type='nepa_mm.PackedNEPAViT', **TINY))
+    with pytest.raises(ConfigError, match=r'needs NEPA, not PackedNEPA \| custom_hooks'):
+        HOOKS.build(probe()).before_train(SimpleNamespace(model=model))
