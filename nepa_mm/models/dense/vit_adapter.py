@@ -29,14 +29,12 @@ class ViTAdapter(BaseModule):
 
     Convolutions make four maps of the image, the spatial prior. The backbone's blocks are divided into four groups. Before each
     its patches take up something of the last three maps (injector), by a factor that is 0 at the start; after it these take up
-    something of the patches (extractor), both by deformable attention. Each of the four maps is given the patches after a group.
+    something of the patches (extractor), both by deformable attention at half the width, to four points of a level. Each of the
+    four maps is given the patches after a group.
 
     Args:
         embed_dims: Width D of the backbone.
         num_heads: Of the deformable attention.
-        num_points: Points that each head looks at in a level.
-        value_ratio: Width of the deformable attention's values, as a share of D.
-        ffn_ratio: Width within the extractor's feed-forward network, likewise.
         prior_channels: Of the first convolutions; 64 in the paper.
         in_channels: Of the images.
         norm_cfg: Normalisation of the convolutions and of the maps.
@@ -45,22 +43,21 @@ class ViTAdapter(BaseModule):
         ConfigError: Where mmcv's deformable attention cannot be had.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, num_points: int = 4, value_ratio: float = 0.5, ffn_ratio: float = 0.25,
-                 prior_channels: int = 64, in_channels: int = 3, norm_cfg: dict = dict(type='SyncBN'),
-                 init_cfg: dict | None = None) -> None:
+    def __init__(self, embed_dims: int, num_heads: int, prior_channels: int = 64, in_channels: int = 3,
+                 norm_cfg: dict = dict(type='SyncBN'), init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if MODELS.get('MultiScaleDeformableAttention') is None:
             raise ConfigError('ViTAdapter needs the deformable attention of mmcv.ops, which is not there', 'neck.type',
                               "set custom_imports=dict(imports=['nepa_mm.ops'])")
         attention = dict(
-            type='MultiScaleDeformableAttention', embed_dims=embed_dims, num_heads=num_heads, num_points=num_points, dropout=0.,
-            batch_first=True, value_proj_ratio=value_ratio)
+            type='MultiScaleDeformableAttention', embed_dims=embed_dims, num_heads=num_heads, num_points=4, dropout=0.,
+            batch_first=True, value_proj_ratio=0.5)
         self.embed_dims, self.in_channels = embed_dims, in_channels
         self.prior = SpatialPrior(in_channels, embed_dims, prior_channels, norm_cfg)
         self.level_embed = nn.Parameter(trunc_normal_(torch.empty(3, embed_dims), std=0.02))
         self.injectors = nn.ModuleList(Injector(embed_dims, attention) for _ in range(INTERACTIONS))
         # The paper's last interaction has two extractors more
-        self.extractors = nn.ModuleList(Extractor(embed_dims, attention, ffn_ratio) for _ in range(INTERACTIONS + 2))
+        self.extractors = nn.ModuleList(Extractor(embed_dims, attention) for _ in range(INTERACTIONS + 2))
         self.enlarge = nn.ConvTranspose2d(embed_dims, embed_dims, 2, stride=2)
         self.norms = nn.ModuleList(build_norm_layer(norm_cfg, embed_dims)[1] for _ in range(INTERACTIONS))
 
@@ -150,9 +147,9 @@ class Injector(nn.Module):
 class Extractor(nn.Module):
     """Three levels take up features of the backbone's patches, then pass a feed-forward network with a convolution in it."""
 
-    def __init__(self, dims: int, attention: dict, ffn_ratio: float) -> None:
+    def __init__(self, dims: int, attention: dict) -> None:
         super().__init__()
-        hidden = int(dims * ffn_ratio)
+        hidden = dims // 4
         self.attend = DeformableAttention(dims, attention, num_levels=1)
         self.norm = nn.LayerNorm(dims, eps=1e-6)
         self.widen, self.narrow = nn.Linear(dims, hidden), nn.Linear(hidden, dims)
