@@ -24,7 +24,7 @@ from .unfinished import Rows, Unfinished, say_done
 def inference_of(args: argparse.Namespace, on_gpu: int = ON_GPU) -> Inference:
     """The model that the arguments of ``add_inference`` name, and how its images come to it.
 
-    One of several processes has then joined the others. On a GPU so many images go at once, unless the arguments say.
+    One of several processes has then joined the others. On a GPU it takes ``on_gpu`` images at once, unless the arguments say.
     """
     model = model_of(args)
     load, prepare = loader_of(model), preparation_of(model)
