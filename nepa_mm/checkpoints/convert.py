@@ -28,10 +28,10 @@ from .release.released_config import released_config
 from .release.released_files import find_released, meta_of
 from .storage.durable import check_whole
 from .storage.files import about, existing_file, is_safetensors, read_checkpoint, sha256
-from .storage.names import path_of
+from .storage.names import is_sharded, path_of
 from .storage.pth_files import key_of, untouched, write_frame, write_pth
 from .storage.safetensors_files import ComputedTensors, LazyTensors, write_safetensors
-from .storage.sharded_files import dtype_of, is_sharded, lazy_sharded, place_of, read_manifest, read_tensor
+from .storage.sharded_files import dtype_of, lazy_sharded, place_of, read_manifest, read_tensor
 
 WRITTEN = ('.pth', '.safetensors')
 # Of a segmentor and of pretraining with masks, which the release has no place for

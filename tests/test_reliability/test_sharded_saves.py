@@ -9,7 +9,8 @@ import torch
 from nepa_mm import get_model
 from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole
 from nepa_mm.checkpoints.storage.files import read_checkpoint
-from nepa_mm.checkpoints.storage.sharded_files import is_sharded, read_manifest
+from nepa_mm.checkpoints.storage.names import is_sharded
+from nepa_mm.checkpoints.storage.sharded_files import read_manifest
 from runs import assert_equal, assert_same_end, at, finish, last_line, loss_of_steps, train, write_config
 from two import SHARDED, start_two, train_two
 

@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from nepa_mm.errors import CheckpointError, first_line
 from nepa_mm.new_files import NotWritten
 
+from .names import is_sharded
 from .pickled import allowed, plain
 from .safetensors_files import INDEX_SUFFIX, LazyTensors
-from .sharded_files import is_sharded, read_sharded
+from .sharded_files import read_sharded
 
 
 def is_safetensors(path: Path) -> bool:

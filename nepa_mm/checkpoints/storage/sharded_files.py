@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nepa_mm.errors import CheckpointError
 
-from .names import MANIFEST, is_sharded  # noqa: F401, which stands beside what it tells of
+from .names import MANIFEST
 from .pickled import allowed, plain
 from .safetensors_files import ComputedTensors
 

@@ -6,6 +6,3 @@ from .seg_preprocessor import SegDataPreProcessor
 from .segmentors import PaddedCascadeEncoderDecoder, PaddedEncoderDecoder, SegTTAModel
 from .vit_adapter import AdaptedEncoderDecoder, ViTAdapter
 from .windows import EncoderDecoder
-
-__all__ = ['AdaptedEncoderDecoder', 'DMHead', 'EncoderDecoder', 'EoMT', 'EoMTHead', 'MultiHeadEncoderDecoder', 'NamedHeads',
-           'PaddedCascadeEncoderDecoder', 'PaddedEncoderDecoder', 'SegDataPreProcessor', 'SegTTAModel', 'ViTAdapter']
