@@ -1,10 +1,7 @@
 """What happens as the hosts are imported, once each, where ``nepa_mm`` was imported before them.
 
-Nothing is imported here: a finder waits for each of a few modules. With mmengine's readers of files come ours, which run no code
-of what they read. mmpretrain's ``get_model`` and ``list_models`` get to know our configs, its multimodal models wait until one is
-asked for, yapf keeps what it formatted last, mmseg draws names without a sort, mmdet is left out where it cannot be imported, and
-two messages about optional parts that nobody asked for are held back: they stand above every command, where they look like
-errors.
+Nothing is imported here: a finder waits for each of the modules in ``AROUND``. Messages about optional parts that nobody asked
+for are held back: they stand above every command, where they look like errors.
 """
 import logging
 import sys
