@@ -154,14 +154,14 @@ def end_at_once(said: str) -> None:
     os._exit(128 + signal.SIGINT)
 
 
-def end_on_interrupt(message: str = 'ended before the first step; nothing was to be saved') -> None:
+def end_on_interrupt(message: str = 'ended at once; there was nothing to save') -> None:
     """Let Ctrl-C end a command in one line, from the imports on, until there is something to save; not where it is ignored."""
     command = os.getpid()
 
     def end(number: int, frame) -> None:
         if os.getpid() != command:  # a process that was forked
             raise KeyboardInterrupt
-        end_at_once('ended at once; there was nothing to save')
+        end_at_once(message)
 
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, end)

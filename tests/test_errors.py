@@ -1,5 +1,6 @@
 import ast
 import pickle
+import signal
 
 import pytest
 import torch
@@ -25,6 +26,19 @@ def test_every_error_says_what_where_and_what_to_do():
                if not any(isinstance(part, ast.Starred) for part in call.args)  # those of another process, raised again
                and (len(call.args) != 3 or any(isinstance(part, ast.Constant) and not part.value for part in call.args))]
     assert not lacking
+
+
+def test_an_interrupt_says_what_the_command_has_told(monkeypatch):
+    before, said = signal.getsignal(signal.SIGINT), []
+    monkeypatch.setattr(errors, 'end_at_once', said.append)
+    try:
+        errors.end_on_interrupt('ended at once; nothing is measured')
+        signal.raise_signal(signal.SIGINT)
+        errors.end_on_interrupt()
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert said == ['ended at once; nothing is measured', 'ended at once; there was nothing to save']
 
 
 @pytest.mark.parametrize('error, code', [(ConfigError, 2), (DataError, 3), (CheckpointError, 4)])

@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == '__main__':
-    end_on_interrupt('the test has not come to its end; nothing is measured')
+    end_on_interrupt('ended at once; nothing is measured')
 
 args = run_command(parse_args)  # before the imports, which take seconds
 

@@ -120,12 +120,12 @@ def pipelines() -> dict:
     return {**result, **loaders(steps[1:])}
 
 
-def compare(ways: dict[str, Callable], samples: list, repeats: int, pixels: Callable[[str, object], torch.Tensor]
+def compare(ways: dict[str, Callable], samples: list, repeats: int, pixels: Callable[[object], torch.Tensor]
             ) -> tuple[dict[str, list[float]], dict[str, dict[str, float]]]:
     """Microseconds of CPU a sample in each repeat, of ways that take turns at each sample under the same random numbers.
 
     Args:
-        pixels: Of a way's name and what it gives, numbers in steps of 255. How far those of the others are from those of the
+        pixels: Of what a way gives, numbers in steps of 255. How far those of the others are from those of the
             first comes second, the largest difference and the mean.
     """
     names = list(ways)
@@ -139,15 +139,15 @@ def compare(ways: dict[str, Callable], samples: list, repeats: int, pixels: Call
                 made[name] = ways[name](sample)
                 times[name][repeat] += (time.thread_time() - begin) / len(samples) * 1e6 if repeat >= 0 else 0
             for name, found in off.items() if repeat < 0 else ():
-                difference = (pixels(name, made[name]) - pixels(names[0], made[names[0]])).abs()
+                difference = (pixels(made[name]) - pixels(made[names[0]])).abs()
                 found.append((difference.max().item(), difference.mean().item()))
     return times, {name: dict(max=max(most), mean=statistics.mean(mean)) for name, (most, mean) in (
         (name, zip(*found)) for name, found in off.items())}
 
 
 def measure_pipelines(paths: list[str], repeats: int) -> tuple[dict, dict]:
-    def pixels(name: str, image: torch.Tensor) -> torch.Tensor:
-        return image.add(1).mul(127.5).round() if name == 'authors' else image.flip(0).float()
+    def pixels(image: torch.Tensor) -> torch.Tensor:  # the authors' are normalised, the others BGR
+        return image.add(1).mul(127.5).round() if image.is_floating_point() else image.flip(0).float()
 
     return compare(pipelines(), paths, repeats, pixels)
 
@@ -178,7 +178,7 @@ def measure_fine_tuning(paths: list[str], repeats: int, split: str) -> tuple[dic
     """Differences are those of the model's inputs."""
     preprocessor = TimmDataPreprocessor()
 
-    def pixels(name: str, sample: dict) -> torch.Tensor:
+    def pixels(sample: dict) -> torch.Tensor:
         return preprocessor(collate_and_hold([sample]))['inputs'][0] * 127.5
 
     return compare(fine_tuning(split), paths, repeats, pixels)
@@ -198,7 +198,7 @@ def measure_segmentation(pairs: list[dict[str, str]], repeats: int) -> tuple[dic
         with mock.patch.object(load_image, 'side_by_side', lambda img: img):
             return as_before(pair)
 
-    def pixels(name: str, sample: dict) -> torch.Tensor:
+    def pixels(sample: dict) -> torch.Tensor:
         return torch.cat([sample['inputs'], sample['data_samples'].gt_sem_seg.data]).float()
 
     as_before = of([*steps[:2], *mmsegs])

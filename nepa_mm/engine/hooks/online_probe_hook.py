@@ -77,8 +77,9 @@ class OnlineProbeHook(Hook):
             raise DataError('OnlineProbeHook got an image without a label', 'train_dataloader.dataset',
                             'set with_label=True and end its pipeline with PackInputs')
         labels = torch.cat([sample.gt_label for sample in samples])
-        if labels.max() >= self.num_classes:
-            raise DataError(f'label {int(labels.max())}, but the probe has {self.num_classes} classes',
+        wrong = labels[(labels < 0) | (labels >= self.num_classes)]
+        if len(wrong):
+            raise DataError(f'label {int(wrong[0])}, but the probe has {self.num_classes} classes',
                             'OnlineProbeHook.num_classes', 'give the number of classes of the data')
         return labels.to(self.features.device)
 

@@ -113,3 +113,12 @@ def test_bad_settings_and_data_are_refused(folder, tmp_path):
     model = PackedNEPA(dict(type='nepa_mm.PackedNEPAViT', **TINY))
     with pytest.raises(ConfigError, match=r'needs NEPA, not PackedNEPA \| custom_hooks'):
         HOOKS.build(probe()).before_train(SimpleNamespace(model=model))
+
+
+@pytest.mark.parametrize('label', [-1, 2])
+def test_a_label_that_is_none_of_the_classes_is_refused(label):
+    hook = HOOKS.build(probe())
+    hook.features = torch.zeros(2, 4)
+    samples = [DataSample().set_gt_label(each) for each in (1, label)]
+    with pytest.raises(DataError, match=rf'^label {label}, but the probe has 2 classes \| OnlineProbeHook.num_classes'):
+        hook.labels(dict(data_samples=samples))
