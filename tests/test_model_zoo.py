@@ -11,6 +11,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import forks
 import pytest
 import yaml
 from mmengine.config import Config
@@ -22,6 +23,7 @@ TOOL = runpy.run_path(str(ROOT / 'tools/analysis_tools/write_model_zoo.py'))
 METAFILES = sorted((ROOT / 'configs').glob('*/metafile.yml'))
 INDEX = {path: yaml.safe_load(path.read_text()) for path in METAFILES}
 MODELS = [model for index in INDEX.values() for model in index['Models']]
+KNOWN = {}  # costs of models, which configs of several folders have
 MADE_BY_OTHERS = [model for model in MODELS if 'Weights' in model]
 
 
@@ -56,9 +58,8 @@ def test_the_index_is_valid():
 @pytest.mark.parametrize('path', METAFILES, ids=lambda path: path.parent.name)
 def test_what_is_counted(path):
     """Epochs, batch, parameters and multiply-adds are those of the config that is built."""
-    known = {}
     for model in INDEX[path]['Models']:
-        facts = TOOL['counted'](Config.fromfile(ROOT / model['Config']), known)
+        facts = TOOL['counted'](Config.fromfile(ROOT / model['Config']), KNOWN)
         assert model['Metadata'] == {'Training Data': model['Metadata']['Training Data'], **facts}, model['Name']
     readme = path.with_name('README.md').read_text()
     assert TOOL['TABLE'].search(readme)[0] == TOOL['table'](INDEX[path]['Models'])
@@ -111,16 +112,15 @@ print(json.dumps(dict(known=known, host=len(host), ours=ours, twice=mmpretrain.l
 """
 
 
-def run(code, folder, **env):
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=folder, env={**os.environ, **env}, text=True,
-                          capture_output=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.strip().splitlines()[-1])
+def run(code, folder, where):
+    """The last line that a program printed, which has mmengine imported and finds ``nepa_mm`` in a folder."""
+    code = f'import sys; sys.path.insert(0, {str(where)!r})\n{code}'
+    return json.loads(forks.run(folder, '-c', code, imported='hosts').strip().splitlines()[-1])
 
 
 @pytest.mark.parametrize('imports', ['import nepa_mm, mmpretrain', 'import mmpretrain, nepa_mm'])
 def test_mmpretrain_finds_the_models(imports, tmp_path):
-    seen = run(HUB.format(imports=imports), tmp_path, PYTHONPATH=str(ROOT))
+    seen = run(HUB.format(imports=imports), tmp_path, ROOT)
     # Nothing is read before somebody asks, and everything of the host's is still there.
     host = load(str(Path(find_spec('mmpretrain').origin).parent / '.mim/model-index.yml'))
     assert seen['known'] == 0 and seen['host'] == len(host.models) and seen['twice']
@@ -133,7 +133,7 @@ def test_mmpretrain_finds_the_models(imports, tmp_path):
 
 def test_importing_nepa_mm_imports_no_mmpretrain(tmp_path):
     code = 'import json, sys, nepa_mm; print(json.dumps([name for name in ("mmpretrain", "modelindex") if name in sys.modules]))'
-    assert run(code, tmp_path, PYTHONPATH=str(ROOT)) == []
+    assert run(code, tmp_path, ROOT) == []
 
 
 @pytest.fixture(scope='module')
@@ -166,7 +166,7 @@ def test_the_wheel_has_configs_and_tools(site):
 
 
 def test_the_wheel_is_found_by_mmpretrain_and_trains(site, tmp_path):
-    seen = run(HUB.format(imports='import nepa_mm, mmpretrain'), tmp_path, PYTHONPATH=str(site))
+    seen = run(HUB.format(imports='import nepa_mm, mmpretrain'), tmp_path, site)
     assert seen['config'].startswith(str(site)) and len(seen['ours']) > 40
     draw = [site / 'nepa_mm/.mim/tools/demo/draw_shapes.py', 'data/shapes', '--train', '2', '--val', '1', '--seg-train', '1',
             '--seg-val', '1']
