@@ -5,7 +5,7 @@ import runpy
 import sys
 
 import pytest
-from forks import run, start
+from forks import done, run, start
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
@@ -66,10 +66,11 @@ def test_the_same_training_with_settings_changed(tmp_path):
 
 
 def test_two_processes(tmp_path):
-    printed = run(tmp_path, SCRIPT, MINI, '--scaling', 'processes', '--points', 2, *FEW, '--img-size', 32,
-                  '--json', tmp_path / 'out.json', PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    ended = done(SCRIPT, MINI, '--scaling', 'processes', '--points', 2, *FEW, '--img-size', 32, '--json', tmp_path / 'out.json',
+                 folder=tmp_path, env=dict(PYTHONPATH=str(ROOT)), fork_children=True)
+    assert ended.returncode == 0, ended.stderr[-3000:]
     rows = json.loads((tmp_path / 'out.json').read_text())['rows']
-    assert [row['size'] for row in rows] == [2] and 'images/s ~ processes^' in printed
+    assert [row['size'] for row in rows] == [2] and 'images/s ~ processes^' in ended.stdout
 
 
 @pytest.mark.parametrize('arguments, message', [

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import yaml
+from forks import done as ended
 from forks import run
 from mmengine.config import Config
 
@@ -57,8 +58,8 @@ def started(*arguments):
 
 def test_they_build_by_the_host_alone(folders):
     configs = folders / 'mmpretrain/configs'
-    done = started('-c', BUILD, configs / 'nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k.py',
-                   configs / 'nepa_vit-large-p14_8xb128-coslr-50e_in1k.py')
+    done = ended('-c', BUILD, configs / 'nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k.py',
+                 configs / 'nepa_vit-large-p14_8xb128-coslr-50e_in1k.py', folder=folders, imported='hosts')
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == ['NEPA 768 True', 'ImageClassifier 1024 False']
 
