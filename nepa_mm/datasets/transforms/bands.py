@@ -9,14 +9,15 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
+from tifffile import PHOTOMETRIC, TiffFile
 
 from nepa_mm.errors import DataError
 
 from .orientation import TURNS, orientation_in, turned
 
 TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')  # the last two of more than 4 GB
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8  # TIFF's PhotometricInterpretation
-COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, PALETTE: 1, RGB: 3, YCBCR: 3, CIELAB: 3, CMYK: 4}  # channels of a photograph
+COLOURS = {PHOTOMETRIC.MINISWHITE: 1, PHOTOMETRIC.MINISBLACK: 1, PHOTOMETRIC.PALETTE: 1, PHOTOMETRIC.RGB: 3, PHOTOMETRIC.YCBCR: 3,
+           PHOTOMETRIC.CIELAB: 3, PHOTOMETRIC.SEPARATED: 4}  # channels of a photograph
 ALPHA = (1, 2)  # TIFF's ExtraSamples of transparency; 0 is any channel
 ORIENTATION = 274  # TIFF's tag
 AS_ONE = 'save it as one image of height x width x bands'
@@ -42,7 +43,6 @@ def layout_of(file: BinaryIO, where: str) -> Layout:
     begin = file.read(26)
     file.seek(0)
     if begin.startswith(TIFF):
-        from tifffile import TiffFile  # slow to import, and seldom needed
         with TiffFile(file) as tiff:
             return tiff_layout(tiff, where)
     with Image.open(file) as image:
@@ -67,7 +67,7 @@ def tiff_layout(file, where: str) -> Layout:
     called = {axis: size for axis, size in zip(series.axes, series.shape) if axis in 'CQ' and size > 1}
     is_photo = page.samplesperpixel - alphas == colours and called in ({}, dict(C=3))
     if dtype in ('bool', 'uint8') and is_photo:
-        mode = 'P' if page.photometric == PALETTE else {1: 'L', 3: 'RGB', 4: 'CMYK'}[colours]
+        mode = 'P' if page.photometric == PHOTOMETRIC.PALETTE else {1: 'L', 3: 'RGB', 4: 'CMYK'}[colours]
         return Layout((page.imagewidth, page.imagelength), orientation, page.samplesperpixel, dtype, True, mode + 'A' * alphas)
     place, shape = band_axis(series.axes, series.shape, where)
     channels = 1 if place is None else shape.pop(place)
@@ -110,10 +110,9 @@ def decode_bands(content: bytes, where: str) -> np.ndarray:
             than bands, rows and columns. Other errors are those of the decoders.
     """
     if content.startswith(TIFF):
-        from tifffile import TiffFile  # slow to import, and seldom needed
         with TiffFile(io.BytesIO(content)) as file:
             orientation, series = tiff_orientation(file), file.series[0]
-            refuse_palette(file.pages.first.photometric == PALETTE, where)
+            refuse_palette(file.pages.first.photometric == PHOTOMETRIC.PALETTE, where)
             place, shape = band_axis(series.axes, series.shape, where)
             pixels = series.asarray().reshape(shape)
             pixels = pixels if place is None else np.moveaxis(pixels, place, -1)
@@ -129,7 +128,15 @@ def decode_bands(content: bytes, where: str) -> np.ndarray:
                 pixels = jpeg2k_decode(content)
             else:
                 pixels = np.asarray(image.convert('L') if image.mode == '1' else image)
-    pixels = np.atleast_3d(turned(pixels, orientation))
+    return np.ascontiguousarray(band_values(np.atleast_3d(turned(pixels, orientation)), where))
+
+
+def band_values(pixels: np.ndarray, where: str) -> np.ndarray:
+    """Values of bands as a model is fed with them: uint8, or float32 where they are of another type.
+
+    Raises:
+        DataError: For values that are no real numbers or not finite.
+    """
     if pixels.dtype.kind not in 'buif':
         raise DataError(f'values of {pixels.dtype}, which are no real numbers', where, 'save real numbers')
     if pixels.dtype == bool:
@@ -141,7 +148,7 @@ def decode_bands(content: bytes, where: str) -> np.ndarray:
         if lost:
             raise DataError(f'{lost} of {pixels.size} values are no finite numbers (NaN or infinite)', where,
                             'write a number where none is known, such as the mean of the band')
-    return np.ascontiguousarray(pixels)
+    return pixels
 
 
 def refuse_palette(has_one: bool, where: str) -> None:

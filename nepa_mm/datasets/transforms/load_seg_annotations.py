@@ -12,7 +12,7 @@ from nepa_mm.errors import ConfigError, DataError, checked_choice
 from nepa_mm.registry import TRANSFORMS
 
 from .label_palette import REMEDY, renumbered
-from .label_windows import label_windows
+from .label_windows import dataset_table, label_windows
 from .orientation import turned
 
 ORIENTATIONS = ('stored', 'shown')
@@ -137,11 +137,7 @@ class LoadSegAnnotations(BaseTransform):
             with self.opened(results['seg_map_path']) as image:
                 if image.mode not in ('P', '1'):
                     return None
-                class_of = self.label_of.astype(int)  # of each number in the file, as LoadAnnotations maps them
-                if results.get('reduce_zero_label'):
-                    class_of = np.where((class_of == 0) | (class_of == 255), 255, class_of - 1)
-                label_map = results.get('label_map') or {}
-                return renumbered(image, self.palette, np.array([label_map.get(number, number) for number in class_of.tolist()]))
+                return renumbered(image, self.palette, self.label_of if self.values else dataset_table(results))
         except (OSError, Image.DecompressionBombError):  # other backends read more than Pillow
             return None
 

@@ -128,8 +128,8 @@ def resize_into(result: np.ndarray, kernels: ctypes.CDLL, pixels: np.ndarray, wh
     down_first = int(begins_with_height(width, height, size))
     left, top = whole[:2]
     done = kernels.nepa_resize(
-        address(pixels), ctypes.c_long(pixels.strides[0]), left, top, pixels.shape[1], pixels.shape[0], width, height, *size,
-        *box, down_first, *(how or (0, 0, 0)), address(result))
+        pixels.ctypes, ctypes.c_long(pixels.strides[0]), left, top, pixels.shape[1], pixels.shape[0], width, height, *size,
+        *box, down_first, *(how or (0, 0, 0)), result.ctypes)
     if not done:
         raise MemoryError(f'to resize {pixels.shape} of an image of {width}x{height} pixels')
 
@@ -154,12 +154,8 @@ def transformed(kernels: ctypes.CDLL, image: Image.Image, matrix: tuple, fillcol
     content = image.tobytes() + b'\0'  # of which the kernel reads a byte more
     result = np.empty((height, width, 3), np.uint8)
     result[:] = fillcolor
-    kernels.nepa_affine(content, width, height, (ctypes.c_double * 6)(*matrix), address(result))
+    kernels.nepa_affine(content, width, height, (ctypes.c_double * 6)(*matrix), result.ctypes)
     return Image.fromarray(result)
-
-
-def address(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
 
 
 class AffineImage:

@@ -5,6 +5,8 @@ from tifffile import PHOTOMETRIC
 
 from nepa_mm.datasets.tiff_windows import TiffWindows
 
+from .bands import band_values
+
 GREY = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
 COLOUR = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)  # decoded as RGB
 COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'grayscale_ignore_orientation', 'unchanged')  # mmcv's
@@ -57,19 +59,9 @@ def as_bands(pixels: TiffWindows, channels: int) -> TiffWindows:
         held = 'numbers of a palette' if pixels.palette is not None else f'{pixels.bands} channels in its first image'
         raise pixels.unfit(f'{held}, and not {channels} channels', 'save one image of height x width x bands, or set channels of '
                            'LoadImage')
-
-    def convert(window: np.ndarray) -> np.ndarray:
-        window = np.atleast_3d(window)
-        if window.dtype in (np.uint8, bool):
-            return window * np.uint8(255) if window.dtype == bool else window
-        with np.errstate(over='ignore'):
-            window = window.astype(np.float32)
-        if not np.isfinite(window).all():
-            raise pixels.unfit('values that are no finite numbers (NaN or infinite)', 'write a number where none is known, such '
-                               'as the mean of the band')
-        return window
-
-    return pixels.mapped(convert, channels, np.uint8 if pixels.dtype in (np.uint8, bool) else np.float32)
+    where = f'img_path={pixels.path!r}'
+    return pixels.mapped(lambda window: band_values(np.atleast_3d(window), where), channels,
+                         np.uint8 if pixels.dtype in (np.uint8, bool) else np.float32)
 
 
 def first_three_swapped(window: np.ndarray) -> np.ndarray:

@@ -191,6 +191,9 @@ def test_other_bands_and_numbers_that_are_none_are_refused(tmp_path):
     assert windows[:8].shape == (8, SIZE[1], 5)
     with pytest.raises(DataError, match='no finite numbers'):
         windows[:9]
+    path = write(tmp_path / 'complex.tif', values.astype(np.complex64), extrasamples=[0] * 4)
+    with pytest.raises(DataError, match='values of complex64, which are no real numbers'):
+        LoadImage(channels=5).windows(path)[:8]
 
 
 @pytest.mark.parametrize('color_type, backend', [('unchanged', 'pillow'), ('grayscale', 'pillow'), ('color', 'cv2')])
