@@ -2,7 +2,9 @@
 import json
 import os
 import pickle
+import re
 import runpy
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -60,6 +62,14 @@ def test_demo_runs_every_stage_and_prints_a_table(demo):
         assert min(Image.open(out / name).size) > 300
     assert '61 of 61 backbone tensors loaded; created: 8 affine' in (out / 'finetune/output.log').read_text()
     assert 'backbone tensors loaded' not in (out / 'scratch/output.log').read_text()
+
+
+def test_demo_whose_stage_fails_stops_the_others_and_names_its_log(demo, tmp_path):
+    shutil.copytree(demo[0] / 'pretrain', tmp_path / 'out/pretrain', ignore=shutil.ignore_patterns('*.pth'))
+    done = forks.done('tools/demo/run_demo.py', '--quick', '--out', tmp_path / 'out', '--data', demo[1], fork_children=True)
+    assert done.returncode == 1 and 'finished before, kept' in done.stdout
+    assert re.search(r'the demo stopped in "[24]/4 .*" \| .*output.log \| see the end of this log', done.stderr)
+    assert not any((tmp_path / 'out' / stage / 'done').exists() for stage in ('finetune', 'segmentation'))
 
 
 def test_demo_data_is_the_same_for_the_same_seed_and_is_never_written_over(demo, tmp_path):

@@ -1,13 +1,17 @@
 """The whole of NEPA in a few minutes on a laptop: pretrain, fine-tune, segment, evaluate and draw, on drawn shapes.
 
-Every stage goes through tools/train.py with a config file, as a real run does. A finished stage is kept.
+Every stage goes through tools/train.py with a config file, as a real run does. What starts from the pretraining runs beside each
+other. A finished stage is kept.
 """
 import argparse
+import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -32,39 +36,72 @@ MARKER = 'made_by_demo'  # only folders that hold it are ever removed
 console = Console()
 
 
-def run_stage(title: str, config: str, work_dir: Path, options: list[str], initial: Path | None) -> None:
-    """Run tools/train.py on a config, with a bar on a terminal and lines elsewhere; the log goes to the work dir."""
-    if (work_dir / 'done').exists():
-        console.print(f'{title}: finished before, kept ({work_dir})')
+@dataclass
+class Stage:
+    """A training of the demo, through tools/train.py, into a folder of its own."""
+    title: str
+    config: str
+    work_dir: Path
+    options: list[str]
+
+    def is_kept(self) -> bool:
+        """Whether an earlier demo did it; what an interrupted one left is removed."""
+        if (self.work_dir / 'done').exists():
+            console.print(f'{self.title}: finished before, kept ({self.work_dir})')
+            return True
+        if self.work_dir.exists():
+            if not (self.work_dir / MARKER).exists():
+                sys.exit(f'nepa_mm: error: it is not of a demo and is left alone | {self.work_dir} | give another --out')
+            shutil.rmtree(self.work_dir)
+        return False
+
+    def start(self, env: dict[str, str]) -> subprocess.Popen:
+        self.work_dir.mkdir(parents=True)
+        (self.work_dir / MARKER).touch()
+        command = [sys.executable, '-W', 'ignore', 'tools/train.py', self.config, '--work-dir', str(self.work_dir)]
+        command += ['--cfg-options', *self.options] if self.options else []
+        console.print(f'[bold]{self.title}[/bold]: python {" ".join(command[3:])}', soft_wrap=True)
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+
+    @property
+    def log(self) -> Path:
+        return self.work_dir / 'output.log'
+
+    def follow(self, process: subprocess.Popen, progress: Progress) -> int:
+        """A bar on a terminal and lines elsewhere, until it ends with an exit code; all that it prints goes into its log."""
+        task = progress.add_task(self.title, total=1., place='starting', loss='')
+        with open(self.log, 'w') as file:
+            for line in process.stdout:
+                file.write(line)
+                done, place = progress_of(line, self.config)
+                if place and LOSS.search(line):
+                    loss = LOSS.search(line)[1]
+                    progress.update(task, completed=done, place=place, loss=loss)
+                    if not console.is_terminal:
+                        print(f'  {self.title}: {place}, loss {loss}', flush=True)
+        return process.wait()
+
+
+def run_stages(*stages: Stage) -> None:
+    """Run trainings beside each other, each with its share of the cores: a second core adds little to one so small."""
+    stages = [stage for stage in stages if not stage.is_kept()]
+    if not stages:
         return
-    if work_dir.exists():
-        if not (work_dir / MARKER).exists():
-            sys.exit(f'nepa_mm: error: it is not of a demo and is left alone | {work_dir} | give another --out')
-        shutil.rmtree(work_dir)  # what an interrupted demo left
-    work_dir.mkdir(parents=True)
-    (work_dir / MARKER).touch()
-    if initial is not None:
-        options = [*options, f'model.backbone.init_cfg.checkpoint={initial}']
-    command = [sys.executable, '-W', 'ignore', 'tools/train.py', config, '--work-dir', str(work_dir)]
-    command += ['--cfg-options', *options] if options else []
-    console.print(f'[bold]{title}[/bold]: python {" ".join(command[3:])}', soft_wrap=True)
-    log = work_dir / 'output.log'
-    columns = [TextColumn('  {task.fields[place]:<16} loss {task.fields[loss]:<8}'), BarColumn(), TimeElapsedColumn()]
-    with open(log, 'w') as file, Progress(*columns, console=console, disable=not console.is_terminal) as progress, \
-            subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        task = progress.add_task('', total=1., place='starting', loss='')
-        for line in process.stdout:
-            file.write(line)
-            done, place = progress_of(line, config)
-            if place and LOSS.search(line):
-                loss = LOSS.search(line)[1]
-                progress.update(task, completed=done, place=place, loss=loss)
-                if not console.is_terminal:
-                    print(f'  {place}, loss {loss}', flush=True)
-    if process.returncode:
-        console.print(log.read_text()[-3000:], markup=False, highlight=False)
-        sys.exit(f'nepa_mm: error: the demo stopped in "{title}" | {log} | see the end of this log')
-    (work_dir / 'done').touch()
+    share = {'OMP_NUM_THREADS': str(max(1, os.cpu_count() // len(stages)))} if len(stages) > 1 else {}
+    processes = [stage.start({**share, **os.environ}) for stage in stages]
+    columns = [TextColumn('  {task.description:<36} {task.fields[place]:<16} loss {task.fields[loss]:<8}'), BarColumn(),
+               TimeElapsedColumn()]
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress, \
+            ThreadPoolExecutor(len(stages)) as pool:
+        followed = {pool.submit(stage.follow, process, progress): stage for stage, process in zip(stages, processes)}
+        for ended in as_completed(followed):
+            stage = followed[ended]
+            if ended.result():
+                for process in processes:
+                    process.terminate()
+                console.print(stage.log.read_text()[-3000:], markup=False, highlight=False)
+                sys.exit(f'nepa_mm: error: the demo stopped in "{stage.title}" | {stage.log} | see the end of this log')
+            (stage.work_dir / 'done').touch()
 
 
 def progress_of(line: str, config: str) -> tuple[float, str]:
@@ -102,11 +139,14 @@ def main() -> None:
     seg = [f'{split}_dataloader.dataset.data_root={ade}' for split in ('train', 'val')]
 
     pretrain, checkpoint = out / 'pretrain', out / 'pretrain/epoch_18.pth'
-    run_stage('1/4 Pretrain without labels', CONFIGS['pretrain'], pretrain, [train, *quick], None)
-    run_stage('2/4 Fine-tune for classification', CONFIGS['classification'], out / 'finetune', [train, val, *quick], checkpoint)
-    run_stage('3/4 The same from scratch', CONFIGS['classification'], out / 'scratch',
-              [train, val, 'model.backbone.init_cfg=None', *quick], None)
-    run_stage('4/4 Fine-tune for segmentation', CONFIGS['segmentation'], out / 'segmentation', [*seg, *quick, *short], checkpoint)
+    pretrained = f'model.backbone.init_cfg.checkpoint={checkpoint}'
+    run_stages(Stage('1/4 Pretrain without labels', CONFIGS['pretrain'], pretrain, [train, *quick]))
+    run_stages(
+        Stage('2/4 Fine-tune for classification', CONFIGS['classification'], out / 'finetune', [train, val, *quick, pretrained]),
+        Stage('3/4 The same from scratch', CONFIGS['classification'], out / 'scratch',
+              [train, val, *quick, 'model.backbone.init_cfg=None']),
+        Stage('4/4 Fine-tune for segmentation', CONFIGS['segmentation'], out / 'segmentation',
+              [*seg, *quick, *short, pretrained]))
     console.print('Drawing pictures')
     images = [imagenet / f'val/{kind}/00000.jpg' for kind in ('arrow', 'cross', 'star')]
     with open(out / 'figures.log', 'w') as log:
