@@ -1,5 +1,6 @@
 """A config and the lists beside it: written as a person would, tried where nobody looks, then put in their places."""
 import os
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from nepa_mm.new_files import new_file, require_new
 WIDTH = 130
 BASES = Path(nepa_mm.__file__).resolve().parent / '.mim/configs/_base_'
 MOST = 40  # lines of a config that is read at a glance
+TEXT_OR_SIGN = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[][(){},]""")
 LINES_OF_NAMES = 2  # of classes that stand in it; more go to a list beside it
 
 
@@ -129,21 +131,18 @@ def laid_out(line: str, indent: int = 0) -> list[str]:
 
 def parts_of(text: str) -> tuple[list[str], str]:
     """What commas separate up to the closing bracket, and that bracket with what follows it."""
-    parts, depth, quote, start = [], 0, '', 0
-    for place, sign in enumerate(text):
-        if quote:
-            quote = '' if sign == quote and text[place - 1] != '\\' else quote
-        elif sign in '\'"':
-            quote = sign
-        elif sign in '([{':
+    parts, depth, start = [], 0, 0
+    for match in TEXT_OR_SIGN.finditer(text):
+        sign = match[0]
+        if sign in '([{':
             depth += 1
         elif sign in ')]}' and depth:
             depth -= 1
         elif sign in ',)]' and not depth:
-            parts.append(text[start:place].strip())
-            start = place + 1
+            parts.append(text[start:match.start()].strip())
+            start = match.end()
             if sign != ',':
-                return [part for part in parts if part], text[place:]
+                return [part for part in parts if part], text[match.start():]
     return [text], ''
 
 

@@ -9,13 +9,14 @@ def test_values_stand_as_a_person_writes_them():
     assert code(dict(a=[1.5] * 3, b=Code('name'), c=('x', ), d={255: 1})) == "dict(a=[1.5] * 3, b=name, c=('x',), d={255: 1})"
 
 
-def test_long_lines_are_broken_at_their_commas():
-    line = 'images = ' + code(dict(first=dict(text='a, (b', numbers=list(range(60))), second='x' * 40))
+@pytest.mark.parametrize('text', ['a, (b', 'it\'s "(b"', 'ends in \\'])
+def test_long_lines_are_broken_at_their_commas(text):
+    line = 'images = ' + code(dict(first=dict(text=text, numbers=list(range(60))), second='x' * 40))
     lines = laid_out(line)
     assert max(map(len, lines)) <= 130 and lines[0] == 'images = dict(' and lines[-1] == f"    second='{'x' * 40}')"
     names = {}
     exec('\n'.join(lines), names)
-    assert names['images'] == dict(first=dict(text='a, (b', numbers=list(range(60))), second='x' * 40)
+    assert names['images'] == dict(first=dict(text=text, numbers=list(range(60))), second='x' * 40)
 
 
 def test_many_classes_have_a_list_of_their_own(tmp_path):
