@@ -32,7 +32,8 @@ def config(tmp_path_factory):
 def killed(config):
     """A work dir with a training that was killed after its first epoch, and the process that holds it until then."""
     folder = config.parent / 'killed'
-    process = start(config, folder, train_cfg__max_epochs=100)
+    # Its checkpoint is waited for: one that is written meanwhile need not be there at step 6
+    process = start(config, folder, train_cfg__max_epochs=100, default_hooks__checkpoint__background=False)
     kill_at(process, folder, 6, signal.SIGSTOP)  # so that it stays where it is
     busy = last_line(train(config, folder, code=2, train_dataloader__dataset__data_root='/nowhere'))  # which is not looked at
     os.kill(process.pid, signal.SIGKILL)

@@ -27,7 +27,7 @@ def test_a_loop_told_to_pass_over_nothing_goes_on_with_the_next_image_too(copy, 
 @pytest.mark.slow
 def test_killed_from_outside_in_an_interpreter_of_its_own(whole, tmp_path):
     config, expected = whole('epoch')
-    first = start_cold(config, tmp_path / 'run')
+    first = start_cold(config, tmp_path / 'run', default_hooks__checkpoint__background=False)
     kill_at(first, tmp_path / 'run', 6)
     finish(first, -9)
     finish(start_cold(config, tmp_path / 'run', '--resume'))
