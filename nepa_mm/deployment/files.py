@@ -87,12 +87,13 @@ def export_onnx(source: Source, graph: Graph, path: Path, size: tuple[int, int],
                           "pip install 'nepa_mm[export]'")
     from .onnx_model import finish  # which needs onnx
     program, facts = graph.trace(size, dynamic_shape), metadata(source, graph, size, dynamic_shape)
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # of what onnxscript and torch.onnx say of their own work
     try:
         program = torch.onnx.export(
             program, dynamo=True, opset_version=opset, verbose=False, input_names=[NAME], output_names=graph.output_names)
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
     def save(file: Path) -> None:
         program.save(file)
