@@ -6,12 +6,14 @@ from multiprocessing import active_children
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from nepa_mm.hosts.type_names import name_of
 
 from .config_parts import value_at
+from .freed_memory import keep_freed_memory
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -27,6 +29,8 @@ def build_runner(cfg: Config) -> Runner:
         atexit.register(end_process_group)
         if not is_sharded:
             cfg.model_wrapper_cfg = {**(cfg.get('model_wrapper_cfg') or unused), 'type': 'nepa_mm.CPUDistributedDataParallel'}
+    if get_device() == 'cpu':
+        keep_freed_memory()
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
