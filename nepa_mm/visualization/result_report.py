@@ -3,11 +3,11 @@ import base64
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
-from importlib.resources import files
 from numbers import Real
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -21,18 +21,6 @@ WIDTH = 120  # of tables in a log
 LINES = 40  # of a table in a log; of more classes the worst and the best are shown
 BEST = 5
 NO_CLASS = (225, 225, 225)  # colour of what is not labelled
-HEAD = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-{css}</style>
-</head>
-<body>
-"""
 
 
 @dataclass
@@ -89,76 +77,28 @@ class ResultReport:
         Args:
             picture_of: Gives an image in RGB, or raises DataError.
         """
-        css = files(__package__).joinpath('page/report.css').read_text()
-        return ''.join([
-            HEAD.format(title=escape(self.title), css=css), f'<h1>{escape(self.title)}</h1>\n<dl class="facts">\n',
-            *(f'<dt>{escape(name)}</dt><dd>{escape(value)}</dd>\n' for name, value in self.facts.items()), '</dl>\n',
-            '<dl class="numbers">\n', *(f'<div><dt>{escape(name)}</dt><dd>{value:.2f}</dd></div>\n' for name, value in
-                                        self.metrics.items() if isinstance(value, Real)), '</dl>\n',  # no lists, no matrices
-            *(part for title, grid in self.grids() for part in self.section(title, grid)),
-            *self.sheets(picture_of), '</body>\n</html>\n'])
+        html = Environment(loader=PackageLoader(__package__, 'page'), undefined=StrictUndefined, autoescape=True,
+                           trim_blocks=True, keep_trailing_newline=True)
+        html.filters['rgb'] = rgb
+        return html.get_template('report.html').render(
+            report=self, picture=lambda image: picture(image, picture_of), side=SIDE,
+            numbers={name: value for name, value in self.metrics.items() if isinstance(value, Real)},  # no lists, no matrices
+            sheets=dict(zip(('worst', 'best'), self.tally.extremes.sheet())), has_maps=isinstance(self.tally, SegmentationTally))
 
-    def section(self, title: str, grid: Grid) -> Iterator[str]:
-        coloured = ' class="coloured"' if len(self.palette) and grid.names == 1 else ''
-        yield (f'<h2>{title.capitalize()}</h2>\n<p class="note">{escape(grid.note)}</p>\n<div class="scroll">'
-               f'<table{coloured}>\n<thead><tr>')
-        for place, head in enumerate(grid.columns):
-            yield f'<th scope="col"{name_class(place, grid)}>{escape(head)}</th>'
-        yield '<th class="bar"></th></tr></thead>\n<tbody>\n'
-        for row, label, share in zip(grid.rows, grid.classes, grid.shares):
-            yield '<tr class="all">' if label is None else '<tr>'
-            for place, cell in enumerate(row):
-                edge = f' style="box-shadow:inset .75rem 0 {rgb(self.palette[label])}"' if (
-                    coloured and place == 0 and label is not None) else ''
-                yield f'<td{name_class(place, grid)}{edge}>{escape(cell)}</td>'
-            yield '<td class="bar"></td>' if share != share else f'<td class="bar"><i style="width:{100 * share:.1f}%"></i></td>'
-            yield '</tr>\n'
-        yield '</tbody>\n</table></div>\n'
+    def maps(self, image: Scored) -> Iterator[Markup]:
+        """The labels and the prediction of an image of a segmentation, in the colours of the classes."""
+        colours = np.full((256, 3), NO_CLASS, np.uint8)
+        colours[:len(self.palette)] = self.palette
+        for pixels, name in zip(image.facts, ('its labels', 'the prediction')):
+            labels = Image.fromarray(pixels, 'P')
+            labels.putpalette(colours.tobytes())
+            yield img(labels, 'PNG', name, ' class="map"', optimize=True)
 
-    def sheets(self, picture_of: Callable[[Scored], Image.Image]) -> Iterator[str]:
-        """The worst and the best images."""
-        extremes, is_wide = self.tally.extremes, isinstance(self.tally, SegmentationTally)
-        sides = f' Beside each: its labels, then the prediction. All are scaled down to {SIDE} pixels a side.' * is_wide
-        for name, images in zip(('worst', 'best'), extremes.sheet()):
-            if not images:
-                continue
-            yield (f'<h2>The {name} images</h2>\n<p class="note">The {len(images)} of {extremes.total:,} with the '
-                   f'{"lowest" if name == "worst" else "highest"} score: {escape(self.score_means())}.{sides}</p>\n')
-            yield from self.legend(images)
-            yield f'<div class="sheet{" wide" * is_wide}">\n'
-            for image in images:
-                yield f'<figure><div class="pictures">{self.picture(image, picture_of)}'
-                yield from self.maps(image)
-                yield (f'</div><figcaption>{escape(self.caption(image))}<span title="{escape(image.path)}">'
-                       f'{escape("/".join(image.path.split("/")[-2:]))}</span></figcaption></figure>\n')
-            yield '</div>\n'
-
-    def picture(self, image: Scored, picture_of: Callable[[Scored], Image.Image]) -> str:
-        try:
-            picture = picture_of(image).copy()
-        except DataError as error:
-            return f'<div class="missing">no picture: {escape(error.what)}</div>'
-        picture.thumbnail((SIDE, SIDE))
-        return img(picture, 'JPEG', 'the image', quality=80)
-
-    def maps(self, image: Scored) -> Iterator[str]:
-        if isinstance(self.tally, SegmentationTally):
-            colours = np.full((256, 3), NO_CLASS, np.uint8)
-            colours[:len(self.palette)] = self.palette
-            for pixels, name in zip(image.facts, ('its labels', 'the prediction')):
-                picture = Image.fromarray(pixels, 'P')
-                picture.putpalette(colours.tobytes())
-                yield img(picture, 'PNG', name, ' class="map"', optimize=True)
-
-    def legend(self, images: Sequence[Scored]) -> Iterator[str]:
-        if isinstance(self.tally, SegmentationTally):
-            labels = sorted({int(label) for image in images for pixels in image.facts for label in np.unique(pixels)})
-            yield '<ul class="legend">'
-            for label in labels:
-                is_class = label < len(self.tally.classes)
-                yield (f'<li><i class="colour" style="background:{rgb(self.palette[label] if is_class else NO_CLASS)}"></i>'
-                       f'{escape(self.tally.classes[label] if is_class else "not labelled")}</li>')
-            yield '</ul>\n'
+    def legend(self, images: Sequence[Scored]) -> Iterator[tuple[str, Sequence[int]]]:
+        """Name and colour of each class in these label maps."""
+        classes = self.tally.classes
+        for label in sorted({int(label) for image in images for pixels in image.facts for label in np.unique(pixels)}):
+            yield (classes[label], self.palette[label]) if label < len(classes) else ('not labelled', NO_CLASS)
 
     def caption(self, image: Scored) -> str:
         """What a picture is of, and what it was taken for."""
@@ -188,18 +128,24 @@ def as_table(grid: Grid) -> Table:
     return table
 
 
-def name_class(place: int, grid: Grid) -> str:
-    return ' class="name"' if place < grid.names else ''
-
-
 def rgb(colour: Sequence[int]) -> str:
     return f'rgb({",".join(str(int(part)) for part in colour)})'
 
 
-def img(picture: Image.Image, kind: str, alt: str, attributes: str = '', **options) -> str:
+def picture(image: Scored, picture_of: Callable[[Scored], Image.Image]) -> Markup:
+    """An image scaled down, or why there is none."""
+    try:
+        small = picture_of(image).copy()
+    except DataError as error:
+        return Markup('<div class="missing">no picture: {}</div>').format(error.what)
+    small.thumbnail((SIDE, SIDE))
+    return img(small, 'JPEG', 'the image', quality=80)
+
+
+def img(picture: Image.Image, kind: str, alt: str, attributes: str = '', **options) -> Markup:
     """A picture inside the page."""
     file = io.BytesIO()
     picture.save(file, kind, **options)
     data = base64.b64encode(file.getvalue()).decode()
-    return (f'<img{attributes} width="{picture.width}" height="{picture.height}" alt="{alt}" '
-            f'src="data:image/{kind.lower()};base64,{data}">')
+    return Markup(f'<img{attributes} width="{picture.width}" height="{picture.height}" alt="{alt}" '
+                  f'src="data:image/{kind.lower()};base64,{data}">')
