@@ -44,16 +44,19 @@ class Stage:
     work_dir: Path
     options: list[str]
 
-    def is_kept(self) -> bool:
-        """Whether an earlier demo did it; what an interrupted one left is removed."""
-        if (self.work_dir / 'done').exists():
+    def is_done(self) -> bool:
+        """Whether an earlier demo did it, which is then said."""
+        done = (self.work_dir / 'done').exists()
+        if done:
             console.print(f'{self.title}: finished before, kept ({self.work_dir})')
-            return True
+        return done
+
+    def clear(self) -> None:
+        """Remove what an interrupted demo left."""
         if self.work_dir.exists():
             if not (self.work_dir / MARKER).exists():
                 sys.exit(f'nepa_mm: error: it is not of a demo and is left alone | {self.work_dir} | give another --out')
             shutil.rmtree(self.work_dir)
-        return False
 
     def start(self, env: dict[str, str]) -> subprocess.Popen:
         self.work_dir.mkdir(parents=True)
@@ -84,9 +87,11 @@ class Stage:
 
 def run_stages(*stages: Stage) -> None:
     """Run trainings beside each other, each with its share of the cores: a second core adds little to one so small."""
-    stages = [stage for stage in stages if not stage.is_kept()]
+    stages = [stage for stage in stages if not stage.is_done()]
     if not stages:
         return
+    for stage in stages:
+        stage.clear()
     share = {'OMP_NUM_THREADS': str(max(1, os.cpu_count() // len(stages)))} if len(stages) > 1 else {}
     processes = [stage.start({**share, **os.environ}) for stage in stages]
     columns = [TextColumn('  {task.description:<36} {task.fields[place]:<16} loss {task.fields[loss]:<8}'), BarColumn(),
@@ -102,6 +107,19 @@ def run_stages(*stages: Stage) -> None:
                 console.print(stage.log.read_text()[-3000:], markup=False, highlight=False)
                 sys.exit(f'nepa_mm: error: the demo stopped in "{stage.title}" | {stage.log} | see the end of this log')
             (stage.work_dir / 'done').touch()
+
+
+def draw_pictures(out: Path, data: Path, checkpoint: Path) -> None:
+    """Draw what the pretraining sees in some images, and what the segmentor makes of others."""
+    images = [data / f'imagenet/val/{kind}/00000.jpg' for kind in ('arrow', 'cross', 'star')]
+    with open(out / 'figures.log', 'w') as log:
+        processes = [
+            subprocess.Popen([sys.executable, '-W', 'ignore', *map(str, command)], stdout=log, stderr=subprocess.STDOUT)
+            for command in ([ROOT / 'tools/visualization/vis_nepa.py', *images, checkpoint, '-o', out / 'query_patches.png',
+                             '--overwrite', '--queries', '2,3', '4,4', '5,5', '--layers', '2'],
+                            [ROOT / 'tools/demo/draw_figures.py', out, data])]
+        if any([process.wait() for process in processes]):
+            sys.exit(f'nepa_mm: error: a picture could not be drawn | {log.name} | see the end of this log')
 
 
 def progress_of(line: str, config: str) -> tuple[float, str]:
@@ -148,14 +166,7 @@ def main() -> None:
         Stage('4/4 Fine-tune for segmentation', CONFIGS['segmentation'], out / 'segmentation',
               [*seg, *quick, *short, pretrained]))
     console.print('Drawing pictures')
-    images = [imagenet / f'val/{kind}/00000.jpg' for kind in ('arrow', 'cross', 'star')]
-    with open(out / 'figures.log', 'w') as log:
-        for script, *arguments in (
-                ['visualization/vis_nepa.py', *images, checkpoint, '-o', out / 'query_patches.png', '--overwrite',
-                 '--queries', '2,3', '4,4', '5,5', '--layers', '2'],
-                ['demo/draw_figures.py', out, data]):
-            command = [sys.executable, '-W', 'ignore', ROOT / 'tools' / script, *arguments]
-            subprocess.run([str(part) for part in command], check=True, stdout=log)
+    draw_pictures(out, data, checkpoint)
 
     losses, times = scalars(pretrain, 'loss'), scalars(pretrain, 'time')
     table = Table(Column(), Column(overflow='fold'), title='NEPA on drawn shapes', show_header=False)
