@@ -12,6 +12,7 @@ from mmpretrain.structures import DataSample
 
 from nepa_mm.arguments import ELSEWHERE, ON_GPU
 from nepa_mm.errors import is_first_process
+from nepa_mm.launch.freed_memory import keep_freed_memory
 from nepa_mm.new_files import new_file
 
 from .images import loader_of, picture_at, preparation_of
@@ -29,6 +30,8 @@ def inference_of(args: argparse.Namespace, on_gpu: int = ON_GPU) -> Inference:
     model = model_of(args)
     load, prepare = loader_of(model), preparation_of(model)
     on_cpu = next(model.parameters()).device.type == 'cpu'
+    if on_cpu and not hasattr(model, 'decode_head'):  # a segmentor of large images gives back what a window took
+        keep_freed_memory()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     workers = max(1, cores // int(os.environ.get('LOCAL_WORLD_SIZE', 1))) if args.workers is None else args.workers
     inference = Inference(model, load, prepare, args.batch_size or (ELSEWHERE if on_cpu else on_gpu), workers, args.amp,

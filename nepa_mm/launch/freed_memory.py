@@ -1,4 +1,4 @@
-"""Memory that a training on the CPU keeps from one step to the next."""
+"""Memory that a process keeps from one step to the next while it computes on the CPU."""
 import ctypes
 import os
 import sys
