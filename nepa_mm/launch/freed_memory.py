@@ -10,9 +10,9 @@ MIB = 1 << 20
 def keep_freed_memory() -> None:
     """Let glibc keep what a step frees, up to 512 MiB and blocks of 64 MiB, for the tensors of the next one.
 
-    As it is, glibc gives most of it back, and the kernel clears and maps each page anew: about a tenth of a step in one thread,
-    and more in several, which wait for each other. The numbers stay the same bits. An allocator that the user has set up, by
-    variables ``MALLOC_*`` or ``GLIBC_TUNABLES`` or as a library loaded first, stays as it is; so do systems without glibc.
+    As it is, glibc gives most of it back, and the kernel clears and maps each page anew, which takes about a tenth of a step
+    (docs/performance.md). The numbers stay the same bits. An allocator that the user has set up, by variables ``MALLOC_*`` or
+    ``GLIBC_TUNABLES`` or as a library loaded first, stays as it is; so do systems without glibc.
     """
     own = any(name.startswith(('MALLOC_', 'GLIBC_TUNABLES', 'LD_PRELOAD')) for name in os.environ)
     if sys.platform == 'linux' and not own and hasattr(libc := ctypes.CDLL(None), 'mallopt'):
