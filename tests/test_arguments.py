@@ -22,7 +22,7 @@ try:
 except SystemExit as end:
     print('ended', end.code, *sorted(name for name in sys.modules if '.' not in name))
 '''
-CONFIG = 'configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py'
+CONFIG = 'configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px.py'
 
 
 def run(*arguments) -> tuple[int, set[str], str, str]:

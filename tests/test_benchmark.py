@@ -18,7 +18,7 @@ from tiny import ROOT, counts
 SCRIPT = ROOT / 'tools/analysis_tools/benchmark.py'
 TOOL = runpy.run_path(str(SCRIPT))
 PRETRAIN = ROOT / 'configs/pretrain/nepa_vit-base-p14_8xb512-amp-coslr-1600e_in1k.py'
-MINI = ROOT / 'configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py'
+MINI = ROOT / 'configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px.py'
 FEW = ('--batch-size', 2, '--iterations', 2, '--repeats', 2, '--warmup', 1)
 
 
@@ -51,7 +51,7 @@ def test_images_of_a_folder(tmp_path):
     run(tmp_path, SCRIPT, MINI, '--data', tmp_path / 'images', *FEW, '--json', tmp_path / 'out.json', '--cfg-options',
         'train_dataloader.num_workers=0')
     figures = json.loads((tmp_path / 'out.json').read_text())
-    assert figures['img_size'] == 64 and len(figures['systems']['runner']['images_per_s']) == 2
+    assert figures['img_size'] == 48 and len(figures['systems']['runner']['images_per_s']) == 2
     assert figures['loader']['images_per_core_s'] > 0 and figures['waited_for_loader_s'] > 0
 
 

@@ -30,7 +30,7 @@ WIDTH, DEPTH, HEADS, HIDDEN, PATCH = 32, 4, 2, 64, 8
 ARCH = dict(embed_dims=WIDTH, num_layers=DEPTH, num_heads=HEADS, feedforward_channels=HIDDEN)
 CONFIGS = {
     'pretrain': f'''
-_base_ = '{ROOT}/configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py'
+_base_ = '{ROOT}/configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px.py'
 model = dict(backbone=dict(arch={ARCH}))
 train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(data_root='shapes/imagenet'))
 auto_scale_lr = dict(base_batch_size=8)
@@ -39,7 +39,7 @@ param_scheduler = dict(warmup=1, end=2)
 default_hooks = dict(logger=dict(interval=2), checkpoint=dict(interval=2))
 ''',
     'classify': f'''
-_base_ = '{ROOT}/configs/classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-64px.py'
+_base_ = '{ROOT}/configs/classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-48px.py'
 model = dict(
     backbone=dict(arch={ARCH}, init_cfg=dict(checkpoint='pretrained/epoch_2.pth')), head=dict(in_channels={WIDTH}))
 train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(data_root='shapes/imagenet'))

@@ -10,7 +10,7 @@ import nepa_mm  # noqa: F401, which registers its models
 from tiny import ROOT
 
 TOOL = ROOT / 'tools/analysis_tools/measure_reliability.py'
-CONFIG = ROOT / 'configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py'
+CONFIG = ROOT / 'configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px.py'
 
 
 def test_ratios_of_steps_and_saves(tmp_path):

@@ -10,7 +10,7 @@ from tiny import ROOT
 
 @pytest.mark.slow
 def test_ways_take_turns(tmp_path):
-    config = ROOT / 'configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py'
+    config = ROOT / 'configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px.py'
     done = subprocess.run([
         sys.executable, '-W', 'ignore', ROOT / 'tools/analysis_tools/measure_sharding.py', config, '--batch-size', '2',
         '--steps', '2', '--turns', '1', '--ways', 'DDP', 'FSDP1', 'FSDP2', '--json',

@@ -174,7 +174,7 @@ def test_the_wheel_is_found_by_mmpretrain_and_trains(site, tmp_path):
     tool = Path(find_spec('mmpretrain').origin).parent / '.mim/tools/train.py'
     if not tool.is_file():
         pytest.skip('mmpretrain is installed without its tools')
-    config = site / 'nepa_mm/.mim/configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py'
+    config = site / 'nepa_mm/.mim/configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px.py'
     train = [tool, config, '--work-dir', 'out', '--cfg-options', 'train_cfg.max_epochs=1', 'param_scheduler.end=2',
              'param_scheduler.warmup=1', 'train_dataloader.batch_size=8', 'auto_scale_lr.base_batch_size=8',
              'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False', 'default_hooks.checkpoint.interval=1']

@@ -14,7 +14,7 @@ from tiny import ROOT
 
 ARCH = dict(embed_dims=16, num_layers=1, num_heads=2, feedforward_channels=32)
 CONFIG = '''
-_base_ = '{root}/configs/classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-64px.py'
+_base_ = '{root}/configs/classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-48px.py'
 model = dict(backbone=dict(arch=dict({arch}), img_size=64, patch_size=16), head=dict(in_channels=16))
 train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(data_root='{shapes}/imagenet'))
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root='{shapes}/imagenet'))
@@ -92,7 +92,7 @@ def test_errors(call, tmp_path):
     (tmp_path / 'run').mkdir()
     for epoch in (9, 10):
         (tmp_path / f'run/epoch_{epoch}.pth').touch()
-    mini = ROOT / 'configs/classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-64px.py'
+    mini = ROOT / 'configs/classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-48px.py'
     for arguments, error, message in (
         ([mini, tmp_path / 'none'], CheckpointError, r"none' does not exist \| pretrain_work_dir \| give the --work-dir"),
         ([mini, ROOT / 'tests'], CheckpointError, 'no epoch_.*interval=100 default_hooks.checkpoint.max_keep_ckpts=-1'),

@@ -166,8 +166,8 @@ def test_a_converted_checkpoint_starts_fine_tuning_and_segmentation(demo, tmp_pa
 def test_bad_input_ends_in_one_line(demo, tmp_path):
     out, shapes, _ = demo
     torch.save(dict(state_dict={'blocks.0.weight': torch.zeros(1)}), tmp_path / 'foreign.pth')
-    pretrain = ROOT / 'configs/pretrain' / f'{MINI}_1xb64-coslr-18e_shapes-64px.py'
-    classify = ROOT / 'configs/classification' / f'{MINI}_1xb32-coslr-10e_shapes-64px.py'
+    pretrain = ROOT / 'configs/pretrain' / f'{MINI}_1xb64-coslr-18e_shapes-48px.py'
+    classify = ROOT / 'configs/classification' / f'{MINI}_1xb32-coslr-10e_shapes-48px.py'
     data = [f'{split}_dataloader.dataset.data_root={shapes}/imagenet' for split in ('train', 'val')]
     cases = {
         (pretrain, 'train_dataloader.dataset.data_root=/nowhere'): (3, "'/nowhere' does not exist | "
@@ -210,8 +210,8 @@ def test_bad_input_ends_in_one_line(demo, tmp_path):
 def test_a_contradictory_recipe_ends_with_its_dotted_key(config, options, message, demo, tmp_path, monkeypatch, capsys):
     """In this process: that the tool prints one line and gives the code is tested above."""
     shapes = demo[1] / 'imagenet'
-    path = dict(pretrain=f'pretrain/{MINI}_1xb64-coslr-18e_shapes-64px.py',
-                classify=f'classification/{MINI}_1xb32-coslr-10e_shapes-64px.py',
+    path = dict(pretrain=f'pretrain/{MINI}_1xb64-coslr-18e_shapes-48px.py',
+                classify=f'classification/{MINI}_1xb32-coslr-10e_shapes-48px.py',
                 imagenet='classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k-paper.py')[config]
     if config == 'imagenet':
         options = ['model.backbone.frozen_stages=-1', *options]

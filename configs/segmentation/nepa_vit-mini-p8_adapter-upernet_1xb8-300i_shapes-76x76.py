@@ -21,7 +21,7 @@ model = dict(
         arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
         img_size=76,
         patch_size=8,
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px/epoch_18.pth')),
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px/epoch_18.pth')),
     neck=dict(type='nepa_mm.ViTAdapter', embed_dims=128, num_heads=4, prior_channels=16, norm_cfg=norm_cfg),
     decode_head=dict(
         type='UPerHead',

@@ -21,7 +21,7 @@ model = dict(
         out_indices=[0, 1, 2, 3],
         output_cls_token=True,
         final_norm='all',
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px/epoch_18.pth')),
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px/epoch_18.pth')),
     decode_head=dict(
         type='DPTHead',
         in_channels=[128, 128, 128, 128],

@@ -25,7 +25,7 @@ model = dict(
         out_indices=[0, 1, 2, 3],
         output_cls_token=True,  # of which DPT's head alone is given some
         final_norm='all',
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px/epoch_18.pth')),
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px/epoch_18.pth')),
     decode_head=dict(
         type='nepa_mm.NamedHeads',
         num_classes=7,  # from here on what all have in common

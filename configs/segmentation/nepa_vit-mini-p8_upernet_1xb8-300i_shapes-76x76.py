@@ -21,7 +21,7 @@ model = dict(
         img_size=76,
         patch_size=8,
         out_indices=[0, 1, 2, 3],
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px/epoch_18.pth')),
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px/epoch_18.pth')),
     neck=dict(embed_dim=128, norm_cfg=norm_cfg),
     decode_head=dict(in_channels=[128, 128, 128, 128], channels=32, num_classes=7, norm_cfg=norm_cfg),
     auxiliary_head=dict(in_channels=128, channels=16, num_classes=7, norm_cfg=norm_cfg),

@@ -196,7 +196,7 @@ def test_a_folder_without_the_file_is_said(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('name, expected', [
     ('classification/nepa_vit-base-p14_8xb128-coslr-100e_in1k', (256, 'bicubic', (224, 224))),
-    ('classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-64px', (None, 'bilinear', (64, 64))),
+    ('classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-48px', (54, 'bicubic', (48, 48))),
     ('classification/nepa_vit-mini-p4_1xb64-coslr-5e_cifar10-32px', (None, 'bilinear', None)),
 ])
 def test_our_recipes_say_it(name, expected):

@@ -22,7 +22,7 @@ from nepa_mm.arguments import require_least
 from nepa_mm.errors import ConfigError, one_line_errors
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = ROOT / 'configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py'
+DEMO = ROOT / 'configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px.py'
 # Ends the process after the first step, for whichever runner
 FIRST_STEP = '''
 import os

@@ -75,11 +75,11 @@ bench=("$python" -W ignore tools/analysis_tools/benchmark.py)
 pretrain=configs/pretrain/nepa_vit
 if [ "${SUITE_TINY:-0}" = 1 ]; then
     budget=${SUITE_SECONDS:-3600} patience=10
-    base=($pretrain-mini-p8_1xb64-coslr-18e_shapes-64px.py --batch-size 2 --iterations 1 --repeats 1 --warmup 1)
+    base=($pretrain-mini-p8_1xb64-coslr-18e_shapes-48px.py --batch-size 2 --iterations 1 --repeats 1 --warmup 1)
     large=("${base[@]}") tokens=("${base[@]}" --points 32 64) batch=("${base[@]}" --points 1 2) workers=0
     segmentor=configs/segmentation/nepa_vit-mini-p8_upernet_1xb8-300i_shapes-76x76.py
     inference=(--archs tiny --turns 1 --turn-images 2 --batch-size 2 --images 20 --workers 1)
-    sharding=("$pretrain-mini-p8_1xb64-coslr-18e_shapes-64px.py" --batch-size 2 --steps 1) gpus=2
+    sharding=("$pretrain-mini-p8_1xb64-coslr-18e_shapes-48px.py" --batch-size 2 --steps 1) gpus=2
 else
     recipe=$pretrain-base-p14_8xb512-amp-coslr-1600e_in1k.py
     base=("$recipe" --batch-size 256 --iterations 30 --repeats 2)

@@ -22,8 +22,8 @@ from nepa_mm.launch.training_process import logged
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = dict(
-    pretrain='configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py',
-    classification='configs/classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-64px.py',
+    pretrain='configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px.py',
+    classification='configs/classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-48px.py',
     segmentation='configs/segmentation/nepa_vit-mini-p8_upernet_1xb8-300i_shapes-76x76.py')
 # "Epoch(train)  [3][20/37]" or "Iter(train) [ 20/300]", then "loss: -0.87"
 EPOCH = re.compile(r'Epoch\(train\)\s+\[\s*(\d+)\]\[\s*(\d+)/(\d+)\]')
@@ -116,7 +116,7 @@ def draw_pictures(out: Path, data: Path, checkpoint: Path) -> None:
         processes = [
             subprocess.Popen([sys.executable, '-W', 'ignore', *map(str, command)], stdout=log, stderr=subprocess.STDOUT)
             for command in ([ROOT / 'tools/visualization/vis_nepa.py', *images, checkpoint, '-o', out / 'query_patches.png',
-                             '--overwrite', '--queries', '2,3', '4,4', '5,5', '--layers', '2'],
+                             '--overwrite', '--queries', '2,2', '3,3', '4,3', '--layers', '2'],
                             [ROOT / 'tools/demo/draw_figures.py', out, data])]
         if any([process.wait() for process in processes]):
             sys.exit(f'nepa_mm: error: a picture could not be drawn | {log.name} | see the end of this log')

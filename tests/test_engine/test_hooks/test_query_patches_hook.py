@@ -121,6 +121,6 @@ def test_other_algorithms_are_refused(folder, tmp_path):
 def test_only_laptop_runs_are_watched_by_default():
     watched = sorted(path for path in (ROOT / 'configs').rglob('*.py') if 'QueryPatchesHook' in path.read_text())
     assert [path.name for path in watched] == [
-        'nepa_vit-micro-p8_1xb32-amp-coslr-1e_camvid-cifar10-64px.py', 'nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px.py']
+        'nepa_vit-micro-p8_1xb32-amp-coslr-1e_camvid-cifar10-64px.py', 'nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px.py']
     for path in watched:
         assert Config.fromfile(path).custom_hooks[-1].type == 'nepa_mm.QueryPatchesHook'

@@ -1,6 +1,6 @@
 # The demo's fine-tuning, laptop size: after pretraining without labels.
 #
-#   python tools/train.py configs/classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-64px.py
+#   python tools/train.py configs/classification/nepa_vit-mini-p8_1xb32-coslr-10e_shapes-48px.py
 #
 # Add --cfg-options model.backbone.init_cfg=None to train from scratch. Hardware: 2 CPU cores, about 1 minute.
 _base_ = [
@@ -13,10 +13,10 @@ model = dict(
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True, num_classes=8),
     backbone=dict(
         arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
-        img_size=64,
+        img_size=48,
         patch_size=8,
         frozen_stages=-1,
-        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-64px/epoch_18.pth')),
+        init_cfg=dict(checkpoint='work_dirs/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px/epoch_18.pth')),
     # A list, which replaces the base's zeros: what is published was run so.
     head=dict(num_classes=8, in_channels=128, init_cfg=[dict(type='TruncNormal', layer='Linear', std=0.02)]),
     train_cfg=dict(augments=[dict(type='nepa_mm.TimmMixup', prob=0., label_smoothing=0.1, num_classes=8)]))  # smoothing alone
@@ -24,13 +24,14 @@ model = dict(
 classes = ['arrow', 'crescent', 'cross', 'disc', 'ring', 'square', 'star', 'triangle']
 train_pipeline = [
     dict(type='nepa_mm.LoadImage'),
-    dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.7, 1.0), backend='pillow', interpolation='bicubic'),
+    dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.7, 1.0), backend='pillow', interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='nepa_mm.LoadImage'),
-    dict(type='CenterCrop', crop_size=64),
+    dict(type='ResizeEdge', scale=54, edge='short', backend='pillow', interpolation='bicubic'),  # of 72: shapes have margins
+    dict(type='CenterCrop', crop_size=48),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
