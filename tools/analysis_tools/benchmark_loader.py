@@ -6,6 +6,7 @@ On the same images and crops, one thread each, image by image in turn, so that w
 
     authors        Pillow -> torchvision's crop and flip -> float32 -> normalised, as the release does in its workers
     mm             the same to uint8, by mmpretrain's own transforms and PackInputs
+    before         images that torchvision decodes whole and resizes, as this repository had it
     torchvision    configs/_base_/datasets/images_224.py with its switch to torchvision's resizing
     whole          configs/_base_/datasets/images_224.py without nvImageCodec, by which torchvision decodes whole images
     images_224.py  as it is; crops alone are decoded if nvImageCodec is installed
@@ -114,9 +115,9 @@ def pipelines() -> dict:
 
     result = dict(authors=authors, mm=of(MM))
     steps = Config.fromfile(IMAGES).train_dataloader.dataset.pipeline
-    whole = [dict(steps[0], whole=True), *steps[1:]]
-    result['torchvision'] = of([steps[0], dict(steps[1], backend='torchvision'), *steps[2:]])
-    result['whole'], result['images_224.py'] = of(whole), of(steps)
+    whole, by_torch = dict(steps[0], whole=True), dict(steps[1], backend='torchvision')
+    result['before'], result['torchvision'] = of([whole, by_torch, *steps[2:]]), of([steps[0], by_torch, *steps[2:]])
+    result['whole'], result['images_224.py'] = of([whole, *steps[1:]]), of(steps)
     return {**result, **loaders(steps[1:])}
 
 
