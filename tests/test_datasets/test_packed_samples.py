@@ -23,7 +23,7 @@ def assert_same(found: list, expected: list) -> None:
     assert type(found) is list and len(found) == len(expected)
     for one, other in zip(found, expected):
         assert type(one) is type(other) and one.metainfo == other.metainfo
-        assert set(one.keys()) == set(other.keys())  # mmengine holds them in a set, whose order is another from process to process
+        assert set(one.keys()) == set(other.keys())  # mmengine holds them in a set, whose order changes from process to process
         assert all(torch.equal(one.get(key), other.get(key)) for key in other.keys())
 
 
