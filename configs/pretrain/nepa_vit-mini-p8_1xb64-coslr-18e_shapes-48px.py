@@ -2,7 +2,7 @@
 #
 #   python tools/train.py configs/pretrain/nepa_vit-mini-p8_1xb64-coslr-18e_shapes-48px.py
 #
-# Hardware: 2 CPU cores, about 1 minute.
+# Hardware: 2 CPU cores, about 2 minutes.
 _base_ = [
     '../_base_/models/nepa.py',
     '../_base_/datasets/small_images_32.py',
