@@ -3,7 +3,7 @@ PY = $(VENV)/bin/python
 
 .PHONY: demo test test-all lint docs
 
-# Pretrain, fine-tune, segment and draw pictures on made-up data: about six minutes on two CPU cores.
+# Pretrain, fine-tune, segment and draw pictures on made-up data: about seven minutes on two CPU cores.
 demo: $(VENV)/.installed
 	$(PY) tools/demo/run_demo.py
 

@@ -1,7 +1,7 @@
 """The whole of NEPA in a few minutes on a laptop: pretrain, fine-tune, segment, evaluate and draw, on drawn shapes.
 
-Every stage goes through tools/train.py with a config file, as a real run does. What starts from the pretraining runs beside each
-other. A finished stage is kept.
+Every stage goes through tools/train.py with a config file, as a real run does. What needs no result of another runs beside it. A
+finished stage is kept.
 """
 import argparse
 import os
@@ -158,11 +158,12 @@ def main() -> None:
 
     pretrain, checkpoint = out / 'pretrain', out / 'pretrain/epoch_18.pth'
     pretrained = f'model.backbone.init_cfg.checkpoint={checkpoint}'
-    run_stages(Stage('1/4 Pretrain without labels', CONFIGS['pretrain'], pretrain, [train, *quick]))
     run_stages(
-        Stage('2/4 Fine-tune for classification', CONFIGS['classification'], out / 'finetune', [train, val, *quick, pretrained]),
-        Stage('3/4 The same from scratch', CONFIGS['classification'], out / 'scratch',
-              [train, val, *quick, 'model.backbone.init_cfg=None']),
+        Stage('1/4 Pretrain without labels', CONFIGS['pretrain'], pretrain, [train, *quick]),
+        Stage('2/4 Classification from scratch', CONFIGS['classification'], out / 'scratch',
+              [train, val, *quick, 'model.backbone.init_cfg=None']))
+    run_stages(
+        Stage('3/4 The same after pretraining', CONFIGS['classification'], out / 'finetune', [train, val, *quick, pretrained]),
         Stage('4/4 Fine-tune for segmentation', CONFIGS['segmentation'], out / 'segmentation',
               [*seg, *quick, *short, pretrained]))
     console.print('Drawing pictures')
