@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from logging import LogRecord
+from pathlib import Path
 
 import torch
 from mmengine.dist import is_distributed
@@ -101,7 +102,7 @@ class ProgressHook(Hook):
             return
         if ProgressHook.on_terminal is not None:  # of a run in this process that ended in an error
             ProgressHook.on_terminal.stop()
-        self.progress = Progress(f'{runner.experiment_name} in {runner.work_dir}',
+        self.progress = Progress(title(runner.experiment_name, Path(runner.work_dir)),
                                  first_log=next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), None))
         terminal = sys.stdout
         self.live = Live(console=console, auto_refresh=False, vertical_overflow='crop')
@@ -162,6 +163,12 @@ class ProgressHook(Hook):
             numbers = numbers_read(scalars[key])[-runner.log_processor.window_size:]
             if len(numbers):
                 progress.numbers[key] = float(numbers[-1] if key.endswith('lr') else numbers.mean())
+
+
+def title(experiment_name: str, work_dir: Path) -> str:
+    """What runs and where; mmengine's absolute path is too long for a line, so a folder below the current one is named from there."""
+    here = Path.cwd()
+    return f'{experiment_name} in {work_dir.relative_to(here) if work_dir.is_relative_to(here) else work_dir}'
 
 
 def is_news(record: LogRecord) -> bool:

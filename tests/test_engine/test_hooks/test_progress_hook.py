@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nepa_mm.engine.hooks.progress_hook import title
 from terminal import Terminal
 from tiny import ROOT
 
@@ -88,6 +89,12 @@ def test_the_terminal_shows_progress_speed_and_losses(watched):
     assert len(steps) > 3  # it moves
     assert any('validation 20/20 ━' in drawn(screen) or 'validation 0/20 ' in drawn(screen) for screen in screens)
     assert 'validation' not in text  # gone when it is over
+
+
+def test_a_folder_below_the_current_one_is_named_from_there(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert title('run', tmp_path / 'work_dirs/run') == 'run in work_dirs/run'
+    assert title('run', tmp_path.parent / 'run') == f'run in {tmp_path.parent}/run'
 
 
 def test_losses_are_shown_from_the_first_log_on(watched):
