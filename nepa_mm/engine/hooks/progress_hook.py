@@ -166,7 +166,7 @@ class ProgressHook(Hook):
 
 
 def title(experiment_name: str, work_dir: Path) -> str:
-    """What runs and where: a folder below the current one by its path from there, since the absolute one is too long for a line."""
+    """What runs and where: a folder below the current one by its path from there, which fits a line."""
     here = Path.cwd()
     return f'{experiment_name} in {work_dir.relative_to(here) if work_dir.is_relative_to(here) else work_dir}'
 
