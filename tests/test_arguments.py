@@ -47,6 +47,7 @@ def test_help_and_usage_import_nothing_slow(tool):
     ('analysis_tools/dry_run.py', (CONFIG, '--gpus', '0'), 2, '0 is less than 1 | --gpus'),
     ('analysis_tools/measure_reliability.py', (CONFIG, '--repeats', '0'), 2, '0 is less than 1 | --repeats | give 1 or more'),
     ('analysis_tools/plot_run.py', ('a', '--out', 'a.txt'), 2, 'it is of no format known here | a.txt | end it in .png'),
+    ('analysis_tools/compute_miou.py', ('docs', 'docs', '--num-classes=2', '--matrix', 'a'), 2, '| a | end it in .npy'),
     ('inference/classify_images.py', ('gone.jpg', 'a.pth'), 3, 'there is no such file | gone.jpg | give an image, a folder'),
     ('inference/extract_features.py', ('docs', 'a.pth', '--out', 'a.csv'), 2, 'a.csv | end it in .npz'),
     ('inference/segment_images.py', ('README.md', 'a.pth', '--opacity', '2'), 2, '2.0 is not in (0, 1] | --opacity'),

@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from nepa_mm.errors import DataError
+from nepa_mm.errors import ConfigError, DataError
 from tiny import ROOT, randomize
 
 CONFIGS = ROOT / 'configs/segmentation'
@@ -260,6 +260,9 @@ def test_miou_is_that_of_an_independent_confusion_matrix(name, options, tmp_path
     matrix = np.load(tmp_path / 'matrix.npy')
     assert computed['aAcc'] == round(100 * np.trace(matrix) / matrix.sum(), 2)
     assert 0 < computed['mIoU'] < 100 and computed == pytest.approx({key: logged[key] for key in computed}, abs=1e-4)
+    with pytest.raises(ConfigError, match=r'would be written over \| .*matrix\.npy'):
+        run_tool(monkeypatch, 'tools/analysis_tools/compute_miou.py', maps, tmp_path / 'data/annotations/validation', *options,
+                 '--matrix', tmp_path / 'matrix.npy')
 
 
 @pytest.mark.parametrize('predicted, label, options, message', [

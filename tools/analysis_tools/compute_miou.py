@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nepa_mm.arguments import require_least
 from nepa_mm.errors import DataError, first_line, run_command
+from nepa_mm.new_files import require_new
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,6 +34,7 @@ def parse_args() -> argparse.Namespace:
     if not args.predictions.is_dir():
         parser.error(f'{args.predictions} is no folder')
     require_least(args, 1, 'num_classes')
+    require_new(args.matrix, suffixes=['.npy'])
     return args
 
 
