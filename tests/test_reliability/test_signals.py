@@ -151,3 +151,37 @@ def test_a_signal_during_validation(kind, step, best, whole, tmp_path):
     assert not path.exists()
     assert sum('accuracy/top1' in record for record in logged(run)) == (3 if kind == 'epoch' else 4)  # none is missing
     assert [path.stem for path in run.glob('best_*.pth')] == [f'best_accuracy_top1_{best}']  # all are as good
+
+
+@pytest.mark.parametrize('batch', [2, 7])
+def test_a_signal_during_a_validation_of_average_and_raw_weights(batch, whole, tmp_path):
+    # Five batches with the average, then five without, in mmpretrain's EMAHook: the weights are saved as they are, at once.
+    config = write_config(tmp_path)
+    config.write_text(config.read_text() + VALIDATION)
+    options = ['--cfg-options', 'custom_hooks.0.evaluate_on_origin=True']
+    run = tmp_path / 'run'
+    validating = at('mmpretrain.models:ImageClassifier.val_step', batch, signal.SIGTERM)
+    assert 'stopped after step 5, ' in finish(start(config, run, *options, before=validating), 143)
+    assert_resumes(config, run, whole('epoch')[1], '--resume', *options)
+
+
+def test_a_regular_checkpoint_stays_where_a_signal_ends_the_validation_that_follows_it(whole, tmp_path):
+    config = write_config(tmp_path, 'iter')
+    config.write_text(config.read_text() + VALIDATION)
+    options = ['--cfg-options', 'default_hooks.checkpoint.max_keep_ckpts=-1', 'train_cfg.val_interval=4']
+    run = tmp_path / 'run'
+    validating = at('mmpretrain.models:ImageClassifier.val_step', 2, signal.SIGTERM)
+    for resume in ((), ('--resume', )):  # which validates first
+        assert 'stopped after step 4, ' in finish(start(config, run, *resume, *options, before=validating), 143)
+    assert_resumes(config, run, whole('iter')[1], '--resume', *options)
+    assert {path.name for path in run.glob('*.pth')} == {f'iter_{step}.pth' for step in (4, 8, 12, 15)}
+
+
+def test_a_second_stop_takes_the_place_of_the_first(whole, tmp_path):
+    config, expected = whole('epoch')
+    run = tmp_path / 'run'
+    for resume in ((), ('--resume', )):
+        finish(start(config, run, *resume, before=at(STEP, 2, signal.SIGTERM)), 143)
+    assert only_step(run) == 4
+    assert_resumes(config, run, expected)
+    assert not list(run.glob('iter_*.pth'))

@@ -1,10 +1,10 @@
 """Checkpoints as they are saved and loaded: an old one goes when the new one is there; what is loaded fits, and is told."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 from mmengine.dist import is_main_process
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.runner import BaseLoop, Runner
 
 from nepa_mm.checkpoints.fitting.fit import origin_of
@@ -183,3 +183,16 @@ class CheckpointRecordHook(Hook):
             if isinstance(backbones[0].init_cfg, dict):
                 facts.update(started_from=runner._load_from or backbones[0].init_cfg.get('checkpoint'))
         checkpoint['meta'][KEY] = facts
+
+
+def note_exchanges(hooks: Iterable[Hook]) -> None:
+    """Let averages know, as ``is_exchanged``, whether they stand where the weights are: mmpretrain's validates both in turn."""
+    for hook in hooks:
+        if not isinstance(hook, EMAHook) or hasattr(hook, 'is_exchanged'):
+            continue
+
+        def exchange(hook=hook, exchange=hook._swap_ema_parameters) -> None:
+            exchange()
+            hook.is_exchanged = not hook.is_exchanged
+
+        hook.is_exchanged, hook._swap_ema_parameters = False, exchange

@@ -8,19 +8,18 @@ from pathlib import Path
 
 import torch
 from mmengine.dist import broadcast_object_list, get_rank, is_main_process
-from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
-from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole, remove_temporaries
+from nepa_mm.checkpoints.storage.durable import check_whole, newest_whole, remove, remove_temporaries
 from nepa_mm.checkpoints.storage.files import is_safetensors
 from nepa_mm.checkpoints.storage.pickled import read_meta
 from nepa_mm.datasets import DrawSampler, SeededDataset
 from nepa_mm.datasets.transforms.load_image import with_own_loader
-from nepa_mm.engine.hooks.checkpoint_hooks import STOPPED
+from nepa_mm.engine.hooks.checkpoint_hooks import STOPPED, note_exchanges
 from nepa_mm.engine.hooks.hang_watch import HangWatchHook
 from nepa_mm.engine.hooks.interruptions import DataTimeout, LoaderFaultsHook, begin_worker, dead, workers_of
 from nepa_mm.engine.hooks.step_hooks import KeepZerosHook, StepSeedHook
@@ -54,7 +53,7 @@ class ReliableRunner(SavingRunner):
     saved_facts = {}  # of the checkpoint to resume from
     settings = {}  # of the optimizer and the schedules, as they were built
     place = DataPlace()
-    validates = ends_step = False
+    ends_step = has_stepped = False
 
     def train(self) -> torch.nn.Module:
         self.saved_facts = self.find_resumed()
@@ -62,6 +61,7 @@ class ReliableRunner(SavingRunner):
         if is_main_process():
             for folder in checkpoint_folders(self.cfg, self.work_dir):
                 remove_temporaries(folder)
+        note_exchanges(self.hooks)
         try:
             return super().train()
         except UserError as error:  # says itself what is wrong
@@ -77,14 +77,13 @@ class ReliableRunner(SavingRunner):
             raise ProcessError(fault, self.save_after_fault(), 'go on with --resume') from error
 
     def call_hook(self, fn_name: str, **kwargs) -> None:
-        """Call all hooks, and know the place in the data, and whether a validation, or the end of a step, is under way."""
+        """Call all hooks, and know the place in the data, and whether the end of a step is under way."""
         was = self.ends_step
         self.ends_step = was or fn_name == 'after_train_iter'
         if fn_name == 'after_train_iter':
             self.place = self.place.moved(self, steps=1)
         super().call_hook(fn_name, **kwargs)  # an error leaves it so
         self.ends_step = was
-        self.validates = fn_name == 'before_val_epoch' or (self.validates and fn_name != 'after_val_epoch')
         if fn_name == 'before_train' and self._resume and self.validation_is_due():
             self.val_loop.run()
 
@@ -284,16 +283,18 @@ class ReliableRunner(SavingRunner):
 
     def save_stopped(self, meta: dict) -> str:
         """Save the last finished step of a run that must end, beside the checkpoints that it saves regularly."""
-        name = f'iter_{meta["iter"]}.pth'
+        name, passed = f'iter_{meta["iter"]}.pth', self.message_hub.runtime_info.get(STOPPED)
         path = Path(self.work_dir, name)
-        if self.validates:
-            for hook in self.hooks:
-                if isinstance(hook, EMAHook):  # the average stands where the weights are saved from
-                    hook.after_val_epoch(self)
+        for hook in self.hooks:
+            if getattr(hook, 'is_exchanged', False):  # the average stands where the weights are saved from
+                hook._swap_ema_parameters()
         if self.last_saved != path:
-            self.message_hub.update_info(STOPPED, name)
+            if not path.exists():  # else it is a regular one, or noted already
+                self.message_hub.update_info(STOPPED, name)
             self.save_checkpoint(self.work_dir, name, meta=dict(meta), by_epoch=False)
         self.saves.wait()
+        if passed not in (None, name) and is_main_process():  # what an earlier stop left
+            remove(path.with_name(passed))
         return str(path)
 
     # Faults, and images by their names
