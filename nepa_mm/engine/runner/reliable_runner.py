@@ -65,7 +65,7 @@ class ReliableRunner(SavingRunner):
         try:
             return super().train()
         except UserError as error:  # says itself what is wrong
-            if isinstance(error, DataError) and self.place.images:  # what was trained until then is not to be done again
+            if isinstance(error, DataError) and self.has_stepped:  # what was trained until then is not to be done again
                 self.save_after_fault()
             raise
         except (RuntimeError, OSError, EOFError) as error:  # a reader that lost its worker says any of them
@@ -81,7 +81,7 @@ class ReliableRunner(SavingRunner):
         was = self.ends_step
         self.ends_step = was or fn_name == 'after_train_iter'
         if fn_name == 'after_train_iter':
-            self.place = self.place.moved(self, steps=1)
+            self.place, self.has_stepped = self.place.moved(self, steps=1), True
         super().call_hook(fn_name, **kwargs)  # an error leaves it so
         self.ends_step = was
         if fn_name == 'before_train' and self._resume and self.validation_is_due():
@@ -175,8 +175,8 @@ class ReliableRunner(SavingRunner):
         self._load_from = path
         saved = read_meta(Path(path)).get(KEY, {})
         facts, self.place = saved.get('facts', {}), DataPlace(**saved['place']) if saved else None
-        if self._randomness_cfg.get('seed') is None and 'seed' in facts:  # drawn at random when the run began
-            self._randomness_cfg.update(seed=facts['seed'])
+        if self._randomness_cfg.get('seed') is None and 'randomness.seed' in facts:  # drawn at random when the run began
+            self._randomness_cfg.update(seed=facts['randomness.seed'])
             self.set_randomness(**self._randomness_cfg)
         return facts
 

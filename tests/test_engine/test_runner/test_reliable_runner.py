@@ -1,6 +1,7 @@
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from PIL import Image
 
 from nepa_mm.engine import ReliableRunner
@@ -8,13 +9,13 @@ from nepa_mm.errors import DataError
 from tiny import Nearer, Numbers
 
 
-def runner(work_dir, epochs, batch_size=2, **kwargs):
+def runner(work_dir, epochs, batch_size=2, kind=ReliableRunner, **kwargs):
     seen = []
     loader = dict(batch_size=batch_size, num_workers=0, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=True),
                   dataset=Numbers(serialize_data=False))
     settings = dict(train_cfg=dict(by_epoch=True, max_epochs=epochs), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
                     randomness=dict(seed=3), experiment_name=f'{work_dir}{epochs}')
-    return ReliableRunner(Nearer(seen), str(work_dir), train_dataloader=loader, **{**settings, **kwargs}), seen
+    return kind(Nearer(seen), str(work_dir), train_dataloader=loader, **{**settings, **kwargs}), seen
 
 
 def test_one_that_is_built_without_a_config_resumes_from_its_work_dir(tmp_path, monkeypatch):
@@ -77,3 +78,26 @@ def test_from_any_step_of_an_epoch_with_a_rest_it_resumes_to_the_same_bits(tmp_p
         again, rest = runner(tmp_path / f'from{step}', 2, resume=True, load_from=saved, **options)
         again.train()
         assert rest == seen[images:] and torch.equal(again.model.weight, whole.model.weight), step
+
+
+def test_a_seed_that_was_drawn_at_random_is_that_of_the_resumed_run(tmp_path):
+    whole, seen = runner(tmp_path / 'whole', 2, randomness=dict(seed=None))
+    whole.train()
+    again, rest = runner(tmp_path / 'run', 2, randomness=dict(seed=None), resume=True, load_from=str(tmp_path / 'whole/epoch_1.pth'))
+    again.train()
+    assert again.run_seed == whole.run_seed and rest == seen[8:] and torch.equal(again.model.weight, whole.model.weight)
+
+
+class Wrong(Hook):
+
+    def before_run(self, runner):
+        raise DataError('a label', 'is', 'wrong')
+
+
+@pytest.mark.parametrize('kind', [ReliableRunner, Runner])
+def test_an_error_before_the_weights_are_loaded_saves_nothing(kind, tmp_path):
+    runner(tmp_path / 'whole', 1, kind=kind)[0].train()
+    again, _ = runner(tmp_path / 'run', 2, custom_hooks=[Wrong()], resume=True, load_from=str(tmp_path / 'whole/epoch_1.pth'))
+    with pytest.raises(DataError, match='a label'):
+        again.train()
+    assert not list((tmp_path / 'run').glob('*.pth'))
