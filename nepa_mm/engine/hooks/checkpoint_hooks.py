@@ -8,7 +8,7 @@ from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.runner import BaseLoop, Runner
 
 from nepa_mm.checkpoints.fitting.fit import origin_of
-from nepa_mm.checkpoints.record import KEY, record
+from nepa_mm.checkpoints.record import KEY, facts_in, record
 from nepa_mm.checkpoints.storage.durable import remove
 from nepa_mm.errors import CheckpointError, ConfigError
 from nepa_mm.launch.naming_errors import class_counts
@@ -174,14 +174,20 @@ class FitCheckpointHook(Hook):
 class CheckpointRecordHook(Hook):
     """Add to the ``meta`` of a saved checkpoint what nepa_mm knows of it; the config is there already, by mmengine."""
     priority = 'VERY_LOW'  # after EMAHook, which makes the average the state_dict
+    started_from = None  # of a run that goes on, as its checkpoint says
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if runner._resume:
+            self.started_from = facts_in(checkpoint.get('meta')).get('started_from')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        facts = record('ema' if 'ema_state_dict' in checkpoint else 'raw', started_from=runner._load_from)
+        started_from = self.started_from if runner._resume else runner._load_from
+        facts = record('ema' if 'ema_state_dict' in checkpoint else 'raw', started_from=started_from)
         backbones = [module for module in unwrapped(runner.model).modules() if isinstance(module, PretrainedBackbone)]
         if len(backbones) == 1:
             facts.update(variant=backbones[0].variant, settings=backbones[0].untraced_settings)
             if isinstance(backbones[0].init_cfg, dict):
-                facts.update(started_from=runner._load_from or backbones[0].init_cfg.get('checkpoint'))
+                facts.update(started_from=started_from or backbones[0].init_cfg.get('checkpoint'))
         checkpoint['meta'][KEY] = facts
 
 

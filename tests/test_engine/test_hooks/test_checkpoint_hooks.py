@@ -152,6 +152,14 @@ def test_a_checkpoint_tells_what_it_is_and_resumes(tmp_path, pretrained):
     assert 'epoch_1.pth: 55 of 55 backbone tensors loaded; created: nothing; ignored: nothing' in logged(tmp_path)
 
 
+def test_a_resumed_training_tells_what_it_began_from(tmp_path, pretrained):
+    runner(tmp_path, load_from=pretrained).train()
+    again = runner(tmp_path, load_from=str(tmp_path / 'work/epoch_1.pth'), resume=True)
+    again._train_loop['max_epochs'] = 2
+    again.train()
+    assert torch.load(tmp_path / 'work/epoch_2.pth', weights_only=False)['meta']['nepa_mm']['started_from'] == pretrained
+
+
 def test_a_resumed_training_needs_every_weight(tmp_path):
     runner(tmp_path).train()
     path = tmp_path / 'work/epoch_1.pth'
