@@ -29,12 +29,13 @@ class LayerLRHook(Hook):
         self.enable = enable
 
     def before_train(self, runner: Runner) -> None:
-        loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
-        self.interval = loggers[0].interval if self.enable and loggers else None
+        logger = next((hook for hook in runner.hooks if isinstance(hook, LoggerHook)), None)
+        self.interval = logger.interval if self.enable and logger else None
+        self.ignores_last = logger is None or logger.ignore_last
         self.path = Path(runner.log_dir, LAYER_LR)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        if self.interval is None or not self.every_n_inner_iters(batch_idx, self.interval) or not is_main_process():
+        if self.interval is None or not self.is_logged(runner, batch_idx) or not is_main_process():
             return
         rates = rates_by_depth(runner.optim_wrapper)
         if not rates:
@@ -46,6 +47,12 @@ class LayerLRHook(Hook):
         except OSError as error:  # a full disk: no reason to end a training
             runner.logger.warning(f'{self.path} cannot be written ({error}); training goes on without it')
             self.interval = None
+
+    def is_logged(self, runner: Runner, batch_idx: int) -> bool:
+        """Whether LoggerHook logs the step: each so many, and the last of an epoch of fewer, or of any with ignore_last=False."""
+        return self.every_n_inner_iters(batch_idx, self.interval) or (
+            self.end_of_epoch(runner.train_dataloader, batch_idx)
+            and (not self.ignores_last or len(runner.train_dataloader) <= self.interval))
 
 
 def rates_by_depth(optim_wrapper) -> dict[str, float]:

@@ -21,7 +21,7 @@ class Images(torch.utils.data.Dataset):
         return dict(inputs=torch.zeros(3, 28, 28, dtype=torch.uint8), data_samples=DataSample())
 
 
-def train(folder, enable=True, **optim_wrapper):
+def train(folder, enable=True, logger=dict(interval=3), **optim_wrapper):
     """Two epochs of six steps, logged at the third and sixth; the hook's lines, and mmengine's own."""
     runner = Runner(
         model=NEPA(NEPAViT(**TINY), data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3)),
@@ -32,7 +32,7 @@ def train(folder, enable=True, **optim_wrapper):
         train_cfg=dict(by_epoch=True, max_epochs=2),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3), **optim_wrapper),
         param_scheduler=dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=12),
-        default_hooks=dict(logger=dict(type='LoggerHook', interval=3), layer_lr=dict(type='nepa_mm.LayerLRHook', enable=enable)),
+        default_hooks=dict(logger=dict(logger, type='LoggerHook'), layer_lr=dict(type='nepa_mm.LayerLRHook', enable=enable)),
         experiment_name=f'layer-lr-{folder.name}',
         default_scope='mmpretrain')
     runner.train()
@@ -53,6 +53,12 @@ def test_the_rate_of_every_depth_is_written_at_the_steps_that_log(tmp_path):
 
 
 LAYERS = dict(constructor='nepa_mm.LayerDecayOptimWrapperConstructor', paramwise_cfg=dict(layer_decay_rate=0.5))
+
+
+@pytest.mark.parametrize('logger, steps', [(dict(interval=100), [6, 12]), (dict(interval=4, ignore_last=False), [4, 6, 10, 12])])
+def test_the_last_step_of_an_epoch_is_written_where_it_is_logged(logger, steps, tmp_path):
+    own, ours = train(tmp_path, logger=logger, **LAYERS)
+    assert [line['step'] for line in ours] == [line['step'] for line in own] == steps
 
 
 @pytest.mark.parametrize('settings', [dict(), dict(enable=False, **LAYERS)])
