@@ -133,7 +133,7 @@ class LoaderFaultsHook(Hook):
     """
 
     def __init__(self, max_bad_images: int = 0, timeout: float = 600.) -> None:
-        self.max_bad_images, self.timeout, self.waited = max_bad_images, timeout, 0.
+        self.max_bad_images, self.timeout, self.waited, self.awaited = max_bad_images, timeout, 0., None
 
     def before_train(self, runner: Runner) -> None:
         dataset = runner.train_dataloader.dataset
@@ -162,8 +162,11 @@ class LoaderFaultsHook(Hook):
         """Look at times whether the process still waits for a batch: PyTorch's own time limit would hide a worker that died."""
         if not is_training(self.runner, frame):  # an error has ended it
             return self.stop_timer()
-        if not any(each.f_code.co_name == '_try_get_data' for each, _ in walk_stack(frame)):  # of PyTorch's loader
-            self.waited = 0.
+        loaders = [each.f_locals['self'] for each, _ in walk_stack(frame) if each.f_code.co_name == '_try_get_data']  # PyTorch's
+        batch = (id(loaders[0]), loaders[0]._num_yielded) if loaders else None
+        if batch != self.awaited:  # in a validation too, where no step begins meanwhile
+            self.awaited, self.waited = batch, 0.
+        if batch is None:
             return
         self.read_queue()  # whose pipe may be full, so that the workers wait for us
         self.waited += self.tick

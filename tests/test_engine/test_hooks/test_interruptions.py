@@ -5,6 +5,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -44,3 +45,30 @@ def test_a_worker_is_dead_also_if_torch_says_so_while_it_is_looked_at():
 
     workers = [SimpleNamespace(pid=7, exitcode=-9, join=join), SimpleNamespace(pid=8, exitcode=None, join=lambda timeout: None)]
     assert dead(workers) == {7: -9}
+
+
+class Slow(torch.utils.data.Dataset):
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        time.sleep(0.15)
+        return index
+
+
+class Validation(Hook):
+    """As long as several time limits, of batches that come within each."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.seen = [int(batch) for batch in torch.utils.data.DataLoader(Slow(), num_workers=1)]
+
+
+def test_the_time_limit_is_of_each_batch_also_in_a_validation(tmp_path):
+    loader = dict(batch_size=8, num_workers=0, sampler=dict(type='DefaultSampler'), dataset=Numbers(serialize_data=False))
+    validation = Validation()
+    Runner(
+        Nearer([]), str(tmp_path), train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), experiment_name=str(tmp_path),
+        custom_hooks=[LoaderFaultsHook(timeout=0.5), validation]).train()
+    assert validation.seen == list(range(8))
