@@ -77,6 +77,9 @@ class StepMixin:
         Raises:
             ConfigError: If the effective batch cannot be reached.
         """
+        if batch_size is None:
+            raise ConfigError('its batches have no size that the effective batch could be counted by',
+                              'train_dataloader.batch_sampler', "leave it out, or choose a loop of mmengine's")
         optimizer = self.stated_optimizer(runner)
         stated = runner.auto_scale_lr or {}
         base, at_once = stated.get('base_batch_size'), runner.world_size * batch_size
@@ -166,7 +169,7 @@ class StepMixin:
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batches[-1])
         if len(batches) < self.count:
             self.expect(len(batches))
-        sizes = [len(batch['inputs']) for batch in batches] if len(batches) > 1 else [1]  # the last may not be full
+        sizes = [images_in(batch) for batch in batches] if len(batches) > 1 else [1]  # the last may not be full
         outputs, weights = [], [size * len(sizes) / sum(sizes) for size in sizes]
         for batch, weight in zip(batches, weights):
             optim_wrapper = runner.optim_wrapper if weight == 1 else WeightedOptimWrapper(runner.optim_wrapper, weight)
@@ -247,6 +250,13 @@ class AccumulatingIterLoop(StepMixin, IterBasedTrainLoop):
 
     def run_iter(self, data_batch: list) -> None:
         self.take_step(self._iter, data_batch)
+
+
+def images_in(batch: dict) -> int:
+    """How many images a batch has, also where each of them comes in several views."""
+    inputs = batch['inputs']
+    views = isinstance(inputs, (list, tuple)) and (isinstance(inputs[0], (list, tuple)) or getattr(inputs[0], 'ndim', 0) == 4)
+    return len(inputs[0] if views else inputs)
 
 
 def is_infinite(dataloader) -> bool:

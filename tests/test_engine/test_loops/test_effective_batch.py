@@ -140,6 +140,30 @@ def test_the_end_of_an_epoch_that_does_not_divide(drop_last, steps, batch_size, 
     assert_close(*zip(expected, found))
 
 
+class Views(Images):
+    """Each image twice, as MultiView gives it."""
+
+    def __getitem__(self, index):
+        return dict(inputs=[IMAGES[index]] * 2)
+
+
+class Twice(Regression):
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        return super().forward(inputs[1])
+
+
+def test_images_count_alike_also_where_each_comes_in_several_views(tmp_path):
+    settings = dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), param_scheduler=None)
+    loader = dict(num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), collate_fn=dict(type='default_collate'))
+    found = []
+    for batch in (8, 4):  # of the six that are left, four and two
+        views = dict(loader, batch_size=batch, dataset=Views(14))
+        found.append(trained(tmp_path / str(batch), batch, model=Twice(), train_dataloader=views, **settings)[1])
+    for name in found[0]:
+        torch.testing.assert_close(found[0][name], found[1][name], atol=1e-12, rtol=0, msg=name)
+
+
 def test_the_rest_of_an_epoch_is_a_smaller_step_as_in_the_release(tmp_path):
     # 15 images: a step of 4 x 2, one of 3 x 2, and one image that is no whole batch
     loop, said = dict(type='nepa_mm.AccumulatingEpochLoop', max_epochs=2, take_rest=True), []
@@ -225,6 +249,10 @@ def test_what_cannot_be_is_refused(tmp_path):
     for optim_wrapper in (built, dict(a=dict(), constructor='x')):
         with pytest.raises(ConfigError, match=r'no config of one optimizer, .* \| optim_wrapper'):
             runner(tmp_path, 8, optim_wrapper=optim_wrapper, param_scheduler=None).train()
+    sampler = dict(type=torch.utils.data.BatchSampler, drop_last=False)
+    with pytest.raises(ConfigError, match=r'have no size .* \| train_dataloader.batch_sampler'):
+        runner(tmp_path, 8, train_dataloader=dict(
+            batch_size=8, num_workers=0, sampler=dict(type='DefaultSampler'), batch_sampler=sampler, dataset=Images(24))).train()
     with pytest.raises(ConfigError, match=r"'1e-x' is no number \| optim_wrapper.optimizer.lr"):
         runner(tmp_path, 8, optim_wrapper=dict(optimizer=dict(type='SGD', lr='1e-x')), param_scheduler=None).train()
 
