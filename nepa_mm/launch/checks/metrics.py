@@ -58,7 +58,7 @@ def check_best(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
     best = hook.get('save_best') if isinstance(hook, dict) else None
     names = reported(cfg) if best and 'val' in splits and cfg.get('val_dataloader') else None
     for name in [best] if isinstance(best, str) else best or ():
-        if names and name not in ('auto', *names) and name.removesuffix('_origin') not in names:  # EMAHook's
+        if names and name not in ('auto', *names):
             raise ConfigError(f'{name!r} is no metric of the validation, which has {sorted(names)}',
                               'default_hooks.checkpoint.save_best', 'name one of them, or set it to None')
 
