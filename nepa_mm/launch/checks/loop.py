@@ -26,6 +26,10 @@ def check_loop(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
                           "set 'DefaultSampler', or choose a train_cfg of iterations")
     length = train_cfg.get('max_epochs' if epochs else 'max_iters')
     begin = train_cfg.get('val_begin', 1)
+    interval = train_cfg.get('val_interval', 1)
+    if cfg.get('val_dataloader') and isinstance(interval, (int, float)) and interval < 1:
+        raise ConfigError(f'{interval!r} is no number of 1 or more', 'train_cfg.val_interval',
+                          'give one, or drop the validation: --no-validate')
     if cfg.get('val_dataloader') and isinstance(length, int) and isinstance(begin, int) and begin > length:
         raise ConfigError(f'{begin} is after the end of training, {length}: nothing would be validated', 'train_cfg.val_begin',
                           'lower it, or drop the validation: --no-validate')

@@ -32,7 +32,8 @@ def test_an_epoch_must_end(loop):
     (dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1))), 'default_hooks.checkpoint.by_epoch'),
     (dict(custom_hooks=[dict(type='EMAHook', begin_epoch=2)]), 'custom_hooks.0.begin_epoch'),
     (dict(custom_hooks=[dict(type='EMAHook', begin_iter=31)]), 'custom_hooks.0.begin_iter'),
-    (dict(val_dataloader=dict(batch_size=1), train_cfg=dict(STEPS, val_begin=31)), 'train_cfg.val_begin')])
+    (dict(val_dataloader=dict(batch_size=1), train_cfg=dict(STEPS, val_begin=31)), 'train_cfg.val_begin'),
+    (dict(val_dataloader=dict(batch_size=1), train_cfg=dict(STEPS, val_interval=0)), 'train_cfg.val_interval')])
 def test_what_a_loop_of_iterations_never_comes_to(added, where):
     assert said({**dict(train_cfg=STEPS, default_hooks=SAVES), **added})[1] == where
 
@@ -45,3 +46,4 @@ def test_what_it_comes_to(schedule):
     average = dict(type='EMAHook', begin_epoch=3)
     check_loop(Config(dict(train_cfg=EPOCHS, param_scheduler=dict(type='PolyLR'), custom_hooks=[average])))
     check_loop(Config(dict(train_cfg=dict(type='SelfTrainingLoop', max_iters=3))))
+    check_loop(Config(dict(train_cfg=dict(EPOCHS, val_interval=0))))  # of no validation
