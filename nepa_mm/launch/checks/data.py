@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from nepa_mm.errors import DataError
+from nepa_mm.errors import ConfigError, DataError
 from nepa_mm.find_images import IMAGE_SUFFIXES, names_under, say_left_out, shown
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.launch.config_parts import FOLDERS, SPLITS, datasets_of
@@ -47,8 +47,11 @@ def check_folders(dataset: dict, root: Path, key: str) -> dict[str, Path]:
     prefix = dataset.get(name) or ''
     folders = prefix if isinstance(prefix, dict) else {'': prefix}
     for kind, folder in folders.items():
+        place = f'{key}.{name}.{kind}'.rstrip('.')
+        if not isinstance(folder, str):
+            raise ConfigError(f'{folder!r} is no folder', place, 'give its path below data_root, or leave the key out')
         if not (root / folder).is_dir():
-            raise DataError(f'{folder!r}: there is no folder {str(root / folder)!r}', f'{key}.{name}.{kind}'.rstrip('.'),
+            raise DataError(f'{folder!r}: there is no folder {str(root / folder)!r}', place,
                             f'choose from what data_root={str(root)!r} holds, {some_names(root)}')
     ann_file = dataset.get('ann_file')
     if ann_file and not (root / ann_file).exists():

@@ -80,7 +80,7 @@ def feature_maps(backbone: dict) -> Maps:
 def check_neck(model: dict, maps: Maps, key: str = 'model') -> Maps:
     """Whether the neck of a model, or of a head, takes the backbone's maps. Returns what it gives, as far as that is known."""
     neck = model.get('neck')
-    if not neck:
+    if not neck or maps.widths is None:
         return maps
     if not isinstance(neck, dict):  # a list, which mmengine builds one after the other
         return Maps(None, '')

@@ -34,6 +34,8 @@ def test_missing_folder_lists_what_is_there(tmp_path):
         check_data(loader(data_root=str(tmp_path), split='train'))
     with pytest.raises(DataError, match=r"^'maps': there is no folder .* \| .*data_prefix.seg_map_path"):
         check_data(loader(data_root=str(tmp_path), data_prefix=dict(img_path='training', seg_map_path='maps')))
+    with pytest.raises(ConfigError, match=r"^None is no folder \| train_dataloader.dataset.data_prefix.seg_map_path \| .*leave "):
+        check_data(loader(data_root=str(tmp_path), data_prefix=dict(img_path='training', seg_map_path=None)))
 
 
 def test_empty_class_folder_is_named(tmp_path):

@@ -50,6 +50,8 @@ def segmentor(**parts) -> Config:
         linear=dict(type='FCNHead', in_channels=16, in_index=3),
         dpt=dict(type='DPTHead', in_channels=[16] * 4, in_index=[0, 1, 2, 3]),
         upernet=dict(type='UPerHead', in_channels=[16] * 4, in_index=[0, 1, 2, 3], neck=PYRAMID)))),
+    dict(neck=dict(type='NeckOfAnother'), auxiliary_head=None, decode_head=dict(type='nepa_mm.NamedHeads', heads=dict(
+        upernet=dict(type='UPerHead', in_channels=[16] * 4, in_index=[0, 1, 2, 3], neck=PYRAMID)))),
 ])
 def test_what_works_passes(parts):
     check_segmentor(segmentor(**parts))
