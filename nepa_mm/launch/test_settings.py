@@ -11,7 +11,7 @@ from nepa_mm.hosts.type_names import name_of
 from nepa_mm.new_files import require_new
 
 from .config_keys import arguments_of
-from .config_parts import datasets_of, metrics_of, steps_of
+from .config_parts import datasets_of, metrics_of, steps_of, value_at
 from .read_config import set_loaders
 
 
@@ -80,7 +80,7 @@ def predictions(cfg: Config, args: argparse.Namespace) -> str | None:
 
 def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
     """Switch on the visualization hook of mmpretrain, mmseg or mmdet, which name their settings differently."""
-    hook = cfg.get('default_hooks', {}).get('visualization')
+    hook = value_at(cfg, 'default_hooks.visualization')
     if hook is None:
         raise ConfigError('--show and --show-dir need it in the config', 'default_hooks.visualization',
                           'add it, or leave them out')

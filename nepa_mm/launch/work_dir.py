@@ -2,6 +2,7 @@
 import fcntl
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +13,7 @@ from mmengine.config import Config
 from nepa_mm.checkpoints.storage.names import checkpoints_in
 from nepa_mm.errors import CheckpointError, ConfigError, StorageError
 
+from .config_parts import value_at
 from .relaunch import restart
 
 LOCK = '.nepa_mm_lock'
@@ -43,10 +45,13 @@ def sole_run(cfg: Config) -> Iterator[None]:
     with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not held on by workers that outlive a killed run
-        except BlockingIOError as error:
+        except (BlockingIOError, PermissionError) as error:
             file.seek(0)
             raise ConfigError(f'another training writes there, {file.read().strip()}', cfg.work_dir,
                               'wait for its end, or choose another --work-dir') from error
+        except OSError as error:  # of a file system without locks, as some of clusters are mounted
+            print(f'nepa_mm: {cfg.work_dir} cannot be locked ({error.strerror}): let no other training write there',
+                  file=sys.stderr)
         file.truncate(0)
         file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
         file.flush()
@@ -55,9 +60,11 @@ def sole_run(cfg: Config) -> Iterator[None]:
 
 def checkpoint_folders(cfg: Config, work_dir: str) -> list[Path]:
     """The work dir, and where mmengine's hook writes checkpoints if ``default_hooks.checkpoint.out_dir`` says so."""
-    work_dir = Path(work_dir).absolute()
-    out_dir = str((cfg.get('default_hooks', {}).get('checkpoint') or {}).get('out_dir') or '')
-    return [work_dir, Path(out_dir, work_dir.name)] if out_dir and '://' not in out_dir else [work_dir]
+    folders = [os.path.abspath(work_dir)]
+    out_dir = str(value_at(cfg, 'default_hooks.checkpoint.out_dir') or '')
+    if out_dir and '://' not in out_dir:
+        folders.append(os.path.abspath(Path(out_dir, os.path.basename(folders[0]))))  # which may be the same one
+    return list(map(Path, dict.fromkeys(folders)))
 
 
 def check_work_dir(cfg: Config, must_resume: bool = False, overwrite: bool = False) -> None:

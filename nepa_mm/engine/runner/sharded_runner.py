@@ -11,6 +11,7 @@ from mmengine.runner import runner as runner_module
 from nepa_mm.checkpoints.storage.names import is_sharded
 from nepa_mm.engine.parallel.fully_sharded import FullyShardedDataParallel
 from nepa_mm.engine.parallel.pieces import read_like, resume_in_pieces, whole
+from nepa_mm.launch.config_parts import value_at
 
 
 class ShardedRunner(Runner):
@@ -23,7 +24,7 @@ class ShardedRunner(Runner):
     @property
     def timeout(self) -> timedelta | None:
         """After which a process that hangs is given up; None is torch's."""
-        seconds = (self.cfg.get('env_cfg', {}).get('dist_cfg') or {}).get('timeout')
+        seconds = value_at(self.cfg, 'env_cfg.dist_cfg.timeout')
         return seconds and timedelta(seconds=seconds)
 
     @property
