@@ -17,6 +17,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--allow-resume-change', action='store_true',
                         help='resume with other processes, batch, images, seed, length, optimizer or schedules')
     args = parser.parse_args()
+    if args.resume and args.overwrite:
+        parser.error('--resume goes on with a run, and --overwrite moves it aside: choose one')
     require_config(args.config)
     return args
 

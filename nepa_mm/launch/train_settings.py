@@ -22,6 +22,8 @@ def set_training(cfg: Config, args: argparse.Namespace) -> tuple[str, ...]:
             cfg.optim_wrapper.pop(key, None)
     if args.resume is not None:
         resume_from(cfg, args.resume)
+    elif args.overwrite:
+        cfg.resume = False  # of the config, which would go on with what is to be moved aside
     if restart() and not is_reliable(cfg):  # ReliableRunner chooses a checkpoint itself, by what is in the files
         from mmengine.runner import find_latest_checkpoint  # with torch, which takes seconds
         newest = find_latest_checkpoint(cfg.work_dir)
@@ -31,7 +33,7 @@ def set_training(cfg: Config, args: argparse.Namespace) -> tuple[str, ...]:
     if args.allow_resume_change:
         cfg.allow_resume_change = True
     if args.auto_scale_lr:
-        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ConfigError(f'--auto-scale-lr needs it, and {args.config} does not set it', 'auto_scale_lr.base_batch_size',
                               'set it to the batch that the learning rate is for')
         cfg.auto_scale_lr.enable = True
