@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import forks
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -122,6 +123,22 @@ def test_metrics_that_cannot_be_written_are_refused_before_the_test(name, said, 
         run(monkeypatch, folder, 'classify', '--work-dir', tmp_path / 'w', '--out-item', 'metrics', '--out', name)
     assert exit_.value.code == 2 and f'nepa_mm: error: {said}' in capsys.readouterr().err.strip().splitlines()[-1]
     assert (folder / 'old.json').read_text() == 'old' and not (tmp_path / 'w').exists()
+
+
+@pytest.mark.parametrize('name', ['metrics.JSON', 'metrics.pkl'])
+def test_metrics_of_any_kind_are_written(name, folder, tmp_path, monkeypatch):
+    Config(dict(CLASSIFY, test_evaluator=[dict(type='Accuracy', topk=1), dict(type='ConfusionMatrix')])).dump(folder / 'matrix.py')
+    shutil.copy(folder / 'classify.pth', folder / 'matrix.pth')
+    run(monkeypatch, folder, 'matrix', '--work-dir', tmp_path, '--out-item', 'metrics', '--out', tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    metrics = json.loads(content) if name.endswith('JSON') else pickle.loads(content)
+    assert np.sum(np.array(metrics['confusion_matrix/result'])) == 4 and 'accuracy/top1' in metrics
+
+
+def test_pictures_of_every_none_are_refused(folder, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        run(monkeypatch, folder, 'classify', '--work-dir', tmp_path, '--show-dir', tmp_path / 'drawn', '--interval', 0)
+    assert exit_.value.code == 2 and '0 is less than 1 | --interval | give 1 or more' in capsys.readouterr().err
 
 
 def test_loaders_are_checked_in_the_splits_that_run(folder, monkeypatch):

@@ -8,7 +8,7 @@ classes of images are named by tools/inference/classify_images.py.
 """
 import argparse
 
-from nepa_mm.arguments import add_run, require_config
+from nepa_mm.arguments import add_run, require_config, require_least
 from nepa_mm.errors import end_on_interrupt, run_command
 
 
@@ -29,6 +29,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.out_item and not args.out:
         parser.error('--out-item needs --out')
+    require_least(args, 1, 'interval')
     require_config(args.config)
     return args
 
@@ -37,8 +38,6 @@ if __name__ == '__main__':
     end_on_interrupt('ended at once; nothing is measured')
 
 args = run_command(parse_args)  # before the imports, which take seconds
-
-import mmengine
 
 from nepa_mm.launch import test_settings
 from nepa_mm.launch.checks import check_config
@@ -52,13 +51,13 @@ def main(args: argparse.Namespace) -> None:
     test_settings.wrap_model(cfg, args)
     from nepa_mm.launch.build_runner import build_runner  # with torch and the hosts, once the config is right
     from nepa_mm.launch.naming_errors import naming
-    from nepa_mm.launch.test_outputs import write_predictions
+    from nepa_mm.launch.test_outputs import write_metrics, write_predictions
     with naming(cfg, ('test', )):
         runner = build_runner(cfg)
         write_predictions(runner, cfg, args)
         metrics = runner.test()
     if args.out and args.out_item == 'metrics':
-        mmengine.dump(metrics, args.out)
+        write_metrics(metrics, args.out)
 
 
 run_command(main, args)

@@ -3,7 +3,10 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
+import mmengine
+import torch
 from mmengine.config import Config
+from mmengine.dist import master_only
 from mmengine.evaluator import DumpResults
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
@@ -37,3 +40,12 @@ def require_names(dataset: Dataset, option: str) -> None:
         raise ConfigError(f'{len(paths)} images have {len(set(names))} names, and what is written for {same[1]} would replace '
                           f'that for {same[0]}', option, 'classify_images.py --show-dir and segment_images.py --out-dir in '
                           'tools/inference/ keep the folders of images')
+
+
+@master_only
+def write_metrics(metrics: dict, out: str) -> None:
+    """Write what a test measured to a .json or .pkl file; to .json tensors go as lists, such as a confusion matrix."""
+    kind = Path(out).suffix.lower().removeprefix('.')
+    if kind == 'json':
+        metrics = {name: value.tolist() if isinstance(value, torch.Tensor) else value for name, value in metrics.items()}
+    mmengine.dump(metrics, out, file_format=kind)
