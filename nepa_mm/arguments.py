@@ -12,22 +12,34 @@ MODEL_HELP = ('checkpoint of ours, hf:FOLDER or hf:ORG/NAME in the released form
 INPUT_HELP = 'images, folders, and .txt files with a path on each line, as of the frames of a video'
 MAX_BATCH = 256  # of an exported graph
 ON_GPU, ELSEWHERE = 128, 8  # images at once in inference, unless told
+SPACE = '\0'  # while an option is read; none can have it
 
 
 class Options(argparse.Action):
-    """mmengine's ``DictAction``, whose errors are those of the command line."""
+    """mmengine's ``DictAction``, which leaves spaces inside a text, and whose errors are those of the command line."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Sequence[str], *args) -> None:
         from mmengine.config import DictAction  # 0.2 s, of commands that have options
         action = DictAction(self.option_strings, self.dest, nargs=self.nargs)
+        kept = [re.sub(r'(?<=[^\s=,([]) +(?=[^\s=,)\]])', lambda spaces: len(spaces[0]) * SPACE, option) for option in values]
         try:
-            action(parser, namespace, values, *args)
+            action(parser, namespace, kept, *args)
+            setattr(namespace, self.dest, with_spaces(getattr(namespace, self.dest)))
         except (AssertionError, ValueError):
             parser.error(f'{self.option_strings[0]} takes KEY=VALUE, lists as KEY="[a,b]"')
         for key, _, value in (option.partition('=') for option in values):
             if value.startswith('{'):  # which would be cut at its commas
                 parser.error(f'{self.option_strings[0]} {key}: a dict is given by its parts, {key}.NAME=VALUE ..., and '
                              f'{key}._delete_=True before them if the config has None or another kind there')
+
+
+def with_spaces(value):
+    """An option's value with the spaces that stood in its texts."""
+    if isinstance(value, dict):
+        return {key: with_spaces(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(with_spaces, value))
+    return value.replace(SPACE, ' ') if isinstance(value, str) else value
 
 
 def require_config(path: str | Path) -> None:

@@ -55,7 +55,8 @@ def test_help_and_usage_import_nothing_slow(tool):
     ('visualization/vis_nepa.py', ('README.md', 'a.pth', '--layers', 'x'), 2, 'x is none of what can be chosen | --layers'),
     ('visualization/explore_nepa.py', ('README.md', '-o', 'a.html'), 2, 'no checkpoint is among README.md | arguments'),
     ('deployment/export_onnx.py', ('a.pth', '--output-file', 'a.pt2'), 2, 'a.pt2 | end it in .onnx'),
-    ('misc/verify_dataset.py', ('docs', '--workers', '0'), 2, '0 is less than 1 | --workers')])
+    ('misc/verify_dataset.py', ('docs', '--workers', '0'), 2, '0 is less than 1 | --workers'),
+    ('train.py', (CONFIG, '--resume', '--overwrite'), 2, '--resume goes on with a run, and --overwrite moves it aside')])
 def test_so_do_values_that_cannot_be(tool, arguments, code, said):
     ended, imported, _, printed = run(f'tools/{tool}', *arguments)
     assert ended == code and said in printed.splitlines()[-1] and not imported & SLOW
@@ -87,3 +88,12 @@ def test_options_that_do_not_fit_are_named(capsys):
     with pytest.raises(SystemExit) as end:
         parser.parse_args(['--cfg-options', "init_cfg={'type': 'Pretrained', 'checkpoint': 'a.pth'}"])
     assert end.value.code == 2 and 'init_cfg: a dict is given by its parts, init_cfg.NAME=VALUE' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('option, value', [
+    ('/a/My Drive/b', '/a/My Drive/b'), ('[traffic light, car]', ['traffic light', 'car']), ('( 1 , 2.5 )', (1, 2.5)),
+    ('"a  b",c d', ['a  b', 'c d']), (' 3', 3), (' True ', True), ('[(a b,1),(c,2)]', [('a b', 1), ('c', 2)])])
+def test_spaces_inside_a_text_of_an_option_stay(option, value):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=Options)
+    assert parser.parse_args(['--cfg-options', f'a.b={option}', 'c=1']).cfg_options == {'a.b': value, 'c': 1}
