@@ -1,12 +1,12 @@
 """Check a segmentor that is built, with its data, before the first step: classes, losses, what is normalised over a batch."""
 from collections.abc import Iterable
 
-from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size
 from mmengine.structures import BaseDataElement
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from nepa_mm.engine.loops.effective_batch import is_infinite
 from nepa_mm.errors import ConfigError
 from nepa_mm.models.fit_model import unwrapped
 from nepa_mm.seeding import seeded
@@ -111,8 +111,7 @@ def check_pooled_norms(model: nn.Module, loader: DataLoader) -> None:
     batch = loader.batch_size
     if batch is None:  # a batch sampler of its own decides
         return
-    is_infinite = isinstance(getattr(loader.sampler, 'sampler', loader.sampler), InfiniteSampler)
-    is_cut = not is_infinite and not loader.drop_last and len(loader.sampler) % batch == 1
+    is_cut = not is_infinite(loader) and not loader.drop_last and len(loader.sampler) % batch == 1
     if batch > 1 and not is_cut:
         return
     for name, module in model.named_modules():
