@@ -86,7 +86,7 @@ class StopOnDivergenceHook(Hook):
     def check_and_clip(self, parameters: list[torch.nn.Parameter], max_norm: float, norm_type: float = 2.,
                        error_if_nonfinite: bool = True, foreach: bool | None = None) -> Tensor:
         """``clip_grad_norm_``, with a look at the norm on the way, which settles its last two arguments."""
-        parameters, norms, norm = self.norms_of(parameters, norm_type)
+        parameters, norms, norm = self.norms_of(parameters, float(norm_type))
         self.check(parameters, norms, norm)
         scale = (max_norm / (norm + 1e-6)).clamp(max=1.)
         torch._foreach_mul_([local(parameter.grad) for parameter in parameters], scale)
@@ -152,7 +152,7 @@ class StopOnDivergenceHook(Hook):
         said = ', '.join(images[:SHOWN]) or 'not known to this runner'
         if len(images) > SHOWN:
             if is_main_process():
-                Path(runner.work_dir, f'{name}.txt').write_text('\n'.join(images))
+                Path(runner.work_dir, f'{name}.txt').write_text('\n'.join(images), errors='surrogateescape')
             said += f' and {len(images) - SHOWN} more in {runner.work_dir}/{name}.txt'
         of = f' in process {rank}' if len(found) > 1 else ''
         raise DivergedError(

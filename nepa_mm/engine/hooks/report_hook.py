@@ -116,7 +116,8 @@ class ReportHook(Hook):
         bands = bands_in(runner.cfg)
         try:
             with new_file(path) as file:
-                file.write_text(report.page(lambda image: read_again(self.dataset, image, bands)), encoding='utf-8')
+                page = report.page(lambda image: read_again(self.dataset, image, bands))
+                file.write_text(page, encoding='utf-8', errors='backslashreplace')  # names of files may be no text
             runner.logger.info(f'The report with pictures: {path}')
         except OSError as error:
             if self.out_html:

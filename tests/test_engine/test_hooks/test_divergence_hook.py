@@ -181,7 +181,7 @@ def plain_runner():
 
 
 @pytest.mark.parametrize('scale', [1e-3, 1., 1e3, 1e15])
-@pytest.mark.parametrize('norm_type', [2., 1., float('inf')])
+@pytest.mark.parametrize('norm_type', [2., 1., float('inf'), 'inf'])  # the last as a config may write it
 def test_clipping_is_torch_s_to_the_bit(scale, norm_type):
     torch.manual_seed(0)
     made = plain_runner()

@@ -1,4 +1,5 @@
 """The report stands once at the end of a training or a test, and two processes give that of one."""
+import os
 import re
 import subprocess
 import sys
@@ -171,3 +172,11 @@ def test_the_title_names_the_head_of_several():
     runner = SimpleNamespace(cfg=SimpleNamespace(filename='a.py'), _train_loop=None, _load_from='runs/iter_3.pth')
     titles = [hook.report_of(runner, SegmentationTally('ab', 255, head), {}).title for head in ('dpt', None)]
     assert titles == ['Test of iter_3.pth, head dpt', 'Test of iter_3.pth']
+
+
+def test_a_name_that_is_no_text_stands_in_the_report(folder):
+    image = folder / 'data/0/0.png'
+    image.rename(os.fsdecode(os.fsencode(image.parent) + b'/\xff.png'))
+    forks.run(folder, ROOT / 'tools/train.py', 'config.py', '--work-dir', 'run')
+    page, = (folder / 'run').glob('*/report.html')
+    assert '/\\udcff.png' in page.read_text(encoding='utf-8')
