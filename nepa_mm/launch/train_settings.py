@@ -17,6 +17,8 @@ def set_training(cfg: Config, args: argparse.Namespace) -> tuple[str, ...]:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
+        if not cfg.get('optim_wrapper'):
+            raise ConfigError(f'--amp needs it, and {args.config} has none', 'optim_wrapper', 'give one: dict(optimizer=...)')
         cfg.optim_wrapper.type = 'nepa_mm.Bf16OptimWrapper'
         for key in ('loss_scale', 'dtype'):  # AmpOptimWrapper's
             cfg.optim_wrapper.pop(key, None)

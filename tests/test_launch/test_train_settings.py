@@ -41,3 +41,9 @@ def test_a_run_that_is_moved_aside_is_not_resumed():
     cfg = Config(dict(resume=True))
     set_training(cfg, args)
     assert cfg.resume is False
+
+
+def test_precision_of_no_optimizer_is_refused():
+    args = argparse.Namespace(**{**ASKED, 'amp': True, 'config': 'a.py'})
+    with pytest.raises(ConfigError, match=r'--amp needs it, and a.py has none \| optim_wrapper'):
+        set_training(Config({}), args)

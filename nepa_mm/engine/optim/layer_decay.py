@@ -37,7 +37,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
       excepted. :class:`AccumulatingEpochLoop` never scales it.
 
     Raises:
-        ConfigError: If the backbone has no ``get_layer_depth``, for an unknown key, or a decay that is not in (0, 1].
+        ConfigError: If the backbone has no ``get_layer_depth``, for an unknown key, or a decay that is not in (0, 1], or
+            without ``lr``.
     """
 
     KEYS = ('layer_decay_rate', 'head_lr')
@@ -55,6 +56,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if not hasattr(backbone, 'get_layer_depth'):
             raise ConfigError(f'backbone {type(backbone).__name__} has no get_layer_depth(param_name, prefix), which layer-wise '
                               'decay needs', 'optim_wrapper.constructor', 'use another backbone or another constructor')
+        if not isinstance(self.base_lr, (int, float)):
+            raise ConfigError(f'{self.base_lr!r} is no number', 'optim_wrapper.optimizer.lr', 'give the rate that decays')
         rate, head_lr = self.paramwise_cfg['layer_decay_rate'], self.paramwise_cfg.get('head_lr')
         depths = release_depths(backbone)
         groups = defaultdict(list)

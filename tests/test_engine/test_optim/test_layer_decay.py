@@ -90,6 +90,9 @@ def test_errors():
 
     with pytest.raises(ConfigError, match='backbone Linear has no get_layer_depth'):
         build(Foreign(), layer_decay_rate=0.5)
+    without_rate = dict(type='OptimWrapper', optimizer=dict(type='AdamW'))
+    with pytest.raises(ConfigError, match=r'^None is no number \| optim_wrapper.optimizer.lr'):
+        LayerDecayOptimWrapperConstructor(without_rate, {})(classifier())
 
 
 # Parameters of a block of mmpretrain's ViTs, with weight decay and without
