@@ -127,7 +127,8 @@ def test_metrics_that_cannot_be_written_are_refused_before_the_test(name, said, 
 
 @pytest.mark.parametrize('name', ['metrics.JSON', 'metrics.pkl'])
 def test_metrics_of_any_kind_are_written(name, folder, tmp_path, monkeypatch):
-    Config(dict(CLASSIFY, test_evaluator=[dict(type='Accuracy', topk=1), dict(type='ConfusionMatrix')])).dump(folder / 'matrix.py')
+    metrics = [dict(type='Accuracy', topk=1), dict(type='ConfusionMatrix')]
+    Config(dict(CLASSIFY, test_evaluator=metrics)).dump(folder / 'matrix.py')
     shutil.copy(folder / 'classify.pth', folder / 'matrix.pth')
     run(monkeypatch, folder, 'matrix', '--work-dir', tmp_path, '--out-item', 'metrics', '--out', tmp_path / name)
     content = (tmp_path / name).read_bytes()

@@ -83,7 +83,8 @@ def test_from_any_step_of_an_epoch_with_a_rest_it_resumes_to_the_same_bits(tmp_p
 def test_a_seed_that_was_drawn_at_random_is_that_of_the_resumed_run(tmp_path):
     whole, seen = runner(tmp_path / 'whole', 2, randomness=dict(seed=None))
     whole.train()
-    again, rest = runner(tmp_path / 'run', 2, randomness=dict(seed=None), resume=True, load_from=str(tmp_path / 'whole/epoch_1.pth'))
+    drawn = dict(randomness=dict(seed=None), resume=True, load_from=str(tmp_path / 'whole/epoch_1.pth'))
+    again, rest = runner(tmp_path / 'run', 2, **drawn)
     again.train()
     assert again.run_seed == whole.run_seed and rest == seen[8:] and torch.equal(again.model.weight, whole.model.weight)
 
