@@ -93,7 +93,7 @@ def plain(name: str, value: str, style: str = 'bold') -> Text:
 
 def gauge(collapse: float) -> Text:
     """Ten places that fill as embeddings of different images become alike."""
-    filled = round(10 * min(max(collapse, 0.), 1.))
+    filled = round(10 * min(max(0., collapse), 1.))  # in this order, which makes 0 of NaN
     style = colour(collapse, COLLAPSE)
     return Text.assemble(('collapse', 'dim'), ' [', ('#' * filled, style), '.' * (10 - filled), '] ', (f'{collapse:.3f}', style))
 

@@ -53,3 +53,4 @@ def test_a_test_has_a_bar_alone_and_ascii_does():
 def test_a_gauge_stays_in_its_bounds():
     assert 'collapse [..........] -0.100' in lines(numbers=dict(collapse=-0.1))[2]
     assert 'collapse [##########] 1.000' in lines(numbers=dict(collapse=1.0001))[2]
+    assert 'collapse [..........] nan' in lines(numbers=dict(collapse=float('nan')))[2]  # a step before the training is stopped
