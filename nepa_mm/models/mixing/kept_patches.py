@@ -175,7 +175,8 @@ class CAENEPAViT(KeptPatchesNEPAViT):
                               'set it to False')
         super().__init__(img_size=img_size, **kwargs)
         del self.pos_embed
-        position = build_2d_sincos_position_embedding(self.stored_grid, self.embed_dims, cls_token=True)
+        # In its order a column comes after the other, here a row: turned round it fits a grid that is no square too
+        position = build_2d_sincos_position_embedding(self.stored_grid[::-1], self.embed_dims, cls_token=True)
         self.register_buffer('pos_embed', position, persistent=False)  # [1, 1 + T, D]
 
     def add_position(self, z: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 import torch
 from mmengine.registry import DefaultScope, init_default_scope
+from mmpretrain.models.utils import build_2d_sincos_position_embedding
 from mmpretrain.registry import MODELS
 from timm.layers import AttentionRope
 from torch import nn
@@ -181,6 +182,14 @@ def test_cae_s_mask_comes_from_outside():
     mask[0] = True
     with pytest.raises(ConfigError, match=r'masks hide 10 patches of one image and 16 of another'):
         encoder(images, mask)
+
+
+def test_cae_s_positions_of_an_image_that_is_no_square():
+    pos_embed = build(CAENEPAViT, img_size=(28, 14)).pos_embed[0, 1:]  # of 4 x 2 patches, row by row
+    rows, columns = torch.arange(4.).repeat_interleave(2), torch.arange(2.).repeat(4)
+    assert torch.equal(pos_embed[:, 0], rows.sin()) and torch.equal(pos_embed[:, 8], columns.sin())
+    square = build_2d_sincos_position_embedding(4, 16, cls_token=True)
+    assert torch.equal(build(CAENEPAViT).pos_embed, square)  # as mmpretrain's
 
 
 def test_errors_of_those_like_mae():
