@@ -147,8 +147,9 @@ class EoMT(PaddedEncoderDecoder):
         vit, head, image_size = self.backbone, self.decode_head, tuple(inputs.shape[-2:])
         first = vit.num_layers - head.num_blocks
         tables = vit.rope_tables(image_size, inputs.device)  # drawn once for all blocks
-        states = vit.run_blocks(vit.add_position(vit.embed(inputs), vit.grid(image_size)), *tables)
-        x = next(islice(states, first - 1, None))  # [B, L, D]
+        rope, frozen_rope = (None if table is None else vit.rotations(table) for table in tables)
+        x = vit.add_position(vit.embed(inputs), vit.grid(image_size))
+        x = next(islice(vit.run_without_norm(x, rope, frozen_rope, causal=False), first - 1, None))  # [B, L, D]
         x = torch.cat([head.queries.weight.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)  # [B, Q + L, D]
         extra = head.num_queries + vit.num_extra_tokens
         rope, frozen_rope = (None if table is None else vit.rotations(table, ahead=head.num_queries) for table in tables)

@@ -113,6 +113,14 @@ def test_classes_and_masks_are_those_of_the_formula(size):
     assert torch.allclose(classes[0], expected[0], atol=1e-4) and torch.allclose(masks[0], expected[1], atol=1e-3)
 
 
+def test_no_block_takes_what_the_final_norm_made():
+    image, found = torch.randn(1, 3, 28, 28), []
+    for settings in (dict(), dict(final_norm='all', out_indices=[0, 1, 2, 3])):
+        with torch.no_grad():
+            found.append(build(**settings).eval().extract_feat(image)[0])
+    assert all(map(torch.equal, *found))
+
+
 def test_while_training_a_query_sees_the_patches_of_its_mask(iteration):
     iteration(0)
     model, image = build(rope=dict(theta=100., rescale=None)).train(), torch.randn(1, 3, 28, 28)
