@@ -253,9 +253,12 @@ class NEPAViT(PretrainedBackbone):
     def outputs(self, z: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, ...] | tuple[tuple[Tensor, Tensor], ...]:
         """Likewise, from input tokens [B, L, D] of images of H x W pixels."""
         states = self.hidden_states(z, image_size)
-        chosen = (state for i, state in enumerate(states) if i in self.out_indices)
-        pairs = ((self.format_output(state, image_size), state[:, self.cls_place]) for state in chosen)
-        return tuple(pairs if self.output_cls_token else (output for output, _ in pairs))
+        return tuple(self.output(state, image_size) for i, state in enumerate(states) if i in self.out_indices)
+
+    def output(self, x: Tensor, image_size: tuple[int, int]) -> Tensor | tuple[Tensor, Tensor]:
+        """Tokens [B, L, D] of a block -> its output, with [CLS] if asked for."""
+        output = self.format_output(x, image_size)
+        return (output, x[:, self.cls_place]) if self.output_cls_token else output
 
     def format_output(self, x: Tensor, image_size: tuple[int, int]) -> Tensor:
         """Tokens [B, L, D] -> the form that ``out_type`` asks for."""

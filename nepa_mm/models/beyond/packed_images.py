@@ -76,7 +76,7 @@ class PackedNEPAViT(NEPAViT):
         outputs = []
         for i, states in enumerate(self.packed_states([self.embed(image[None]) for image in x], sizes)):
             if i in self.out_indices:
-                output = [self.format_output(state, size) for state, size in zip(states, sizes)]
+                output = [self.output(state, size) for state, size in zip(states, sizes)]
                 outputs.append(torch.cat(output) if self.out_type in VECTORS else output)
         return tuple(outputs)
 

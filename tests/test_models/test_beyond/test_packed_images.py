@@ -81,6 +81,16 @@ def test_features_are_those_of_each_image_alone(variant, out_type, causal):
             torch.testing.assert_close(image, expected[i], rtol=1e-5, atol=1e-5)
 
 
+def test_feature_maps_come_with_cls_of_each_image():
+    settings = dict(out_type='featmap', causal=False, output_cls_token=True)
+    packed, single = backbone(**settings), backbone(NEPAViT, **settings)
+    packed.train(False), single.train(False)
+    with torch.no_grad():
+        found, alone = packed(images())[0], [single(image[None])[0] for image in images()]
+    for pair, expected in zip(found, alone, strict=True):
+        torch.testing.assert_close(pair, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize('causal', [True, False])
 def test_no_image_sees_another(causal):
     model, batch = backbone(causal=causal), images()
