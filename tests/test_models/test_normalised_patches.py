@@ -24,6 +24,12 @@ def test_each_patch_has_mean_zero_and_deviation_one_whatever_its_brightness_and_
     assert normalised_patches(torch.ones(1, 3, 8, 8), 4).abs().max() < 1e-3  # a flat patch has no contrast to divide by
 
 
+def test_in_bfloat16_a_patch_of_little_contrast_is_as_in_float32():
+    images = (torch.randint(200, 206, (1, 3, 8, 8), generator=torch.Generator().manual_seed(0)) - 127.5) / 127.5
+    found, expected = normalised_patches(images.bfloat16(), 8), normalised_patches(images.bfloat16().float(), 8)
+    assert found.dtype == torch.bfloat16 and torch.equal(found, expected.bfloat16()) and expected.mean().abs() < 1e-5
+
+
 def test_border_that_fills_no_patch_is_repeated():
     images = torch.randn(1, 3, 9, 10)
     padded = torch.nn.functional.pad(images, (0, 2, 0, 3), mode='replicate')
