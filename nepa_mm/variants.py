@@ -25,6 +25,9 @@ def arch_settings(arch: str | dict) -> dict[str, int]:
     if set(arch) != set(ARCHS['base']):
         raise ConfigError(f'{dict(arch)} has not exactly the keys {list(ARCHS["base"])}', 'arch',
                           f'give these, or choose from {list(ARCHS)}')
+    wrong = {key: value for key, value in arch.items() if not isinstance(value, int) or value < 1}
+    if wrong:
+        raise ConfigError(f'{wrong} is no whole number of 1 or more', 'arch', 'give one')
     if arch['embed_dims'] % arch['num_heads']:
         raise ConfigError(f'{arch["embed_dims"]} is not a multiple of num_heads={arch["num_heads"]}', 'arch.embed_dims',
                           'change one of the two')

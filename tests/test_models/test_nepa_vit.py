@@ -291,6 +291,8 @@ def test_layer_depth_is_the_release_s():
     (dict(arch='bse'), re.escape(f"'bse' is unknown | arch | choose from {list(ARCHS)}")),
     (dict(arch=dict(embed_dims=16)), r'has not exactly the keys .* \| arch'),
     (dict(arch=dict(embed_dims=16, num_layers=1, num_heads=3, feedforward_channels=8)), r'16 .*num_heads=3.* \| .*embed_dims'),
+    (dict(arch=dict(embed_dims=16, num_layers=1, num_heads=0, feedforward_channels='8')),
+     r"^\{'num_heads': 0, 'feedforward_channels': '8'\} is no whole number of 1 or more \| arch"),
     (dict(out_type='cls'), r"'cls' is unknown \| out_type \| choose from .*'last_token'"),
     (dict(out_type='cls_token', with_cls_token=False), 'needs with_cls_token=True'),
     (dict(out_type='cls_token', output_cls_token=True), r"^True, and out_type='cls_token' .* \| output_cls_token \| "),
