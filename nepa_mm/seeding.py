@@ -21,14 +21,20 @@ def seed_all(purpose: str, *key: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized() and not torch.cuda._is_in_bad_fork():
+    if uses_gpu():
         torch.cuda.manual_seed(seed)
+
+
+def uses_gpu() -> bool:
+    """Whether a GPU is in use in this process; in one that was forked it cannot be."""
+    return torch.cuda.is_initialized() and not torch.cuda._is_in_bad_fork()
 
 
 @contextmanager
 def seeded(purpose: str, *key: int) -> Iterator[None]:
     """The same for a while; then the generators go on from where they were."""
     states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    on_gpu = torch.cuda.get_rng_state() if uses_gpu() else None
     seed_all(purpose, *key)
     try:
         yield
@@ -36,3 +42,5 @@ def seeded(purpose: str, *key: int) -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.default_generator.set_state(states[2])
+        if on_gpu is not None:
+            torch.cuda.set_rng_state(on_gpu)

@@ -35,6 +35,16 @@ def test_afterwards_the_generators_go_on_from_where_they_were():
     assert (first, draws()) == expected and within not in expected
 
 
+def test_the_generator_of_a_gpu_goes_on_too(monkeypatch):
+    seeds = [7]
+    for name, stand_in in dict(is_initialized=lambda: True, manual_seed=seeds.append, get_rng_state=lambda: seeds[-1],
+                               set_rng_state=seeds.append).items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    with seeded('test', 0):
+        assert len(seeds) == 2 and seeds[-1] != 7
+    assert seeds[-1] == 7
+
+
 def test_the_numbers_are_what_they_were():
     # A run that began with one release goes on with another.
     seed_all('step', 1337, 5, 0)
