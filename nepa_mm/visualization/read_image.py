@@ -67,14 +67,15 @@ def cropped(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def cropped_array(image: Image.Image | np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Likewise of an image that :func:`read_image` gave, [h, w, C]."""
+    """Likewise of an image that :func:`read_image` gave, [h, w, C]; bands of bytes in int16, since bytes stand for RGB."""
     if isinstance(image, Image.Image):
         return np.asarray(cropped(image, size))
-    return np.stack([np.asarray(cropped(Image.fromarray(band), size)) for band in image.transpose(2, 0, 1)], axis=-1)
+    bands = np.stack([np.asarray(cropped(Image.fromarray(band), size)) for band in image.transpose(2, 0, 1)], axis=-1)
+    return bands.astype(np.int16) if bands.dtype == np.uint8 else bands
 
 
 def pixels_of(images: Sequence[Image.Image | np.ndarray], size: tuple[int, int]) -> Tensor:
-    """Images cropped and scaled to one size: [B, 3, H, W], uint8, RGB; or [B, C, H, W], uint8 or float32, of such as are not."""
+    """Images cropped and scaled to one size: [B, 3, H, W], uint8, RGB; or [B, C, H, W], int16 or float32, of such as are not."""
     return torch.from_numpy(np.stack([cropped_array(image, size) for image in images])).permute(0, 3, 1, 2)
 
 
@@ -91,7 +92,10 @@ def picture(image: Image.Image | np.ndarray, size: tuple[int, int]) -> Image.Ima
 def pictures(pixels: Tensor) -> np.ndarray:
     """What a person sees of images [B, C, H, W] that :func:`pixels_of` gave: [B, H, W, 3], uint8, RGB."""
     arrays = pixels.permute(0, 2, 3, 1).cpu().numpy()
-    return arrays if are_rgb(pixels) else np.stack([picture_of(array, are_bands=True) for array in arrays])
+    if are_rgb(pixels):
+        return arrays
+    arrays = arrays.astype(np.uint8) if arrays.dtype == np.int16 else arrays
+    return np.stack([picture_of(array, are_bands=True) for array in arrays])
 
 
 def image_size(model: BaseModel, size: Sequence[int] | None = None, config: dict | None = None) -> tuple[int, int]:

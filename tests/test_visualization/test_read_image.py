@@ -3,13 +3,16 @@ import re
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
+from nepa_mm import NEPAViT
 from nepa_mm.errors import DataError
 from nepa_mm.models import NEPA, CausalNaFlexViT
 from nepa_mm.visualization.patch_maps import PatchMaps
-from nepa_mm.visualization.read_image import cropped, image_size, pixels_of, read_image
+from nepa_mm.visualization.read_image import cropped, image_size, pictures, pixels_of, read_image
+from tiny import TINY
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 
@@ -118,3 +121,15 @@ def test_a_naflexvit_takes_any_size():
     model = NEPA(backbone)
     assert image_size(model) == (32, 40) and image_size(model, [24, 48]) == (24, 48)
     assert PatchMaps(model, torch.zeros(1, 3, 24, 48, dtype=torch.uint8)).grid == (3, 6)
+
+
+@pytest.mark.parametrize('bands', [1, 3, 4])
+def test_bands_of_bytes_keep_their_order(bands, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28, bands), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / 'a.tif', pixels.squeeze(), photometric='minisblack')
+    vit = NEPAViT(**TINY, in_channels=bands)
+    model = NEPA(vit, data_preprocessor=dict(mean=[127.5] * bands, std=[127.5] * bands))
+    found = pixels_of([read_image(tmp_path / 'a.tif', bands=bands)], (28, 28))
+    expected = vit.embed((torch.from_numpy(pixels).permute(2, 0, 1)[None] - 127.5) / 127.5)
+    torch.testing.assert_close(PatchMaps(model, found).z, expected)
+    np.testing.assert_array_equal(pictures(found)[0], pixels[..., :3] if bands > 2 else pixels.repeat(3, axis=2))
