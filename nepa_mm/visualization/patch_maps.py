@@ -82,7 +82,12 @@ def normalised_pixels(model: BaseModel, pixels: Tensor) -> Tensor:
 def patch_size_of(backbone: nn.Module, image_size: tuple[int, int]) -> tuple[int, int]:
     """Height and width in pixels of the patches of an image of H x W pixels."""
     side = getattr(backbone, 'patch_size', None)
-    return (side, side) if side else tuple(-(-pixels // cells) for pixels, cells in zip(image_size, backbone.grid(image_size)))
+    if side:  # NEPAViT
+        return side, side
+    stem = getattr(backbone, 'stem', backbone)  # of a timm model
+    patches = getattr(stem, 'patch_embed', stem)
+    size = getattr(patches, 'patch_size', None) or getattr(getattr(patches, 'projection', None), 'kernel_size', None)
+    return tuple(size) if size else tuple(-(-pixels // cells) for pixels, cells in zip(image_size, backbone.grid(image_size)))
 
 
 class PatchMaps:

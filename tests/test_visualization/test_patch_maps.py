@@ -6,7 +6,7 @@ from timm.layers import set_fused_attn
 
 from nepa_mm import NEPA, NEPAViT
 from nepa_mm.errors import ConfigError
-from nepa_mm.models import CausalBEiTViT, CausalTIMMBackbone, CausalVisionTransformer
+from nepa_mm.models import CausalBEiTViT, CausalNaFlexViT, CausalTIMMBackbone, CausalVisionTransformer
 from nepa_mm.visualization import PatchMaps
 from nepa_mm.visualization.patch_maps import AttentionCall, AttentionCalls
 from tiny import TINY, randomize
@@ -108,6 +108,18 @@ def test_backbones_of_the_hosts(build):
     fast = F.scaled_dot_product_attention(call.query, call.key, call.value, call.attn_mask, is_causal=call.is_causal,
                                           scale=call.scale)
     torch.testing.assert_close(whole @ call.value, fast, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('build, grid', [
+    (lambda: CausalVisionTransformer(arch=VIT, img_size=28, patch_size=7, patch_cfg=dict(padding=0)), (2, 4)),  # drops the rest
+    (lambda: CausalTIMMBackbone('vit_tiny_patch16_224', embed_dim=16, depth=3, num_heads=2, img_size=28, patch_size=7,
+                                dynamic_img_size=True, dynamic_img_pad=True), (3, 4)),
+    (lambda: CausalNaFlexViT(model_name='naflexvit_base_patch16_gap', patch_size=7, embed_dim=16, depth=3, num_heads=2,
+                             pos_embed_grid_size=(4, 4), dynamic_img_pad=True), (3, 4)),
+], ids=['mmpretrain', 'timm', 'NaFlexViT'])
+def test_patches_are_as_large_in_an_image_that_they_do_not_divide(build, grid):
+    maps = PatchMaps(NEPA(build(), data_preprocessor=PIXELS).eval(), images(1, (15, 28)))
+    assert maps.grid == grid and maps.patch_size == (7, 7)
 
 
 def test_a_backbone_whose_weights_cannot_be_seen():
