@@ -7,6 +7,7 @@ Shapes: H heads, L tokens (one before the patches, if any, then the patches), T 
 import base64
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -157,11 +158,11 @@ class Explorer:
             images=[dict(name=name, picture=picture) for name, picture in zip(self.names, pictures)], models=self.models,
             levels=LEVELS, share=SHARE, colours=dict(attention=colours_of(ATTENTION), similarity=colours_of(SIMILARITY)))
         parts = {name: files(__package__).joinpath(f'page/explorer.{name}').read_text() for name in ('html', 'css', 'js')}
-        title = f'{", ".join(model["name"] for model in self.models)}: what NEPA sees'
-        data = ''.join(block(name, text) for name, text in blocks.items())
-        return (parts['html'].replace('{{title}}', escape(title)).replace('{{css}}', parts['css']).replace('{{js}}', parts['js'])
-                # No name may end the script that it is part of
-                .replace('{{about}}', json.dumps(about, separators=(',', ':')).replace('<', '\\u003c')).replace('{{data}}', data))
+        parts['title'] = escape(f'{", ".join(model["name"] for model in self.models)}: what NEPA sees')
+        # No name may end the script that it is part of
+        parts['about'] = json.dumps(about, separators=(',', ':')).replace('<', '\\u003c')
+        parts['data'] = ''.join(block(name, text) for name, text in blocks.items())
+        return re.sub(r'{{(\w+)}}', lambda place: parts[place[1]], parts['html'])  # in one go: a name may be {{data}}
 
 
 def block(name: str, text: str) -> str:

@@ -49,11 +49,11 @@ def attention_in(about, blocks, m, image, layer, head=None):
 @pytest.mark.parametrize('kwargs', [dict(), dict(causal=False), dict(with_cls_token=False)])
 def test_a_page_holds_the_maps_of_the_model(kwargs):
     model, pictures = nepa(**kwargs), [noise(seed=0), noise(seed=1)]
-    explorer = Explorer(pictures, ['a.png', '</script>.png'])
+    explorer = Explorer(pictures, ['{{data}}.png', '</script>.png'])
     explorer.add(model, 'one', SIZE)
     explorer.add(nepa(patch_size=14), 'two', SIZE)
     about, blocks = read(explorer.page(float('inf')))
-    assert [image['name'] for image in about['images']] == ['a.png', '</script>.png']
+    assert [image['name'] for image in about['images']] == ['{{data}}.png', '</script>.png']
     assert [each['grid'] for each in about['models']] == [[4, 4], [2, 2]] and about['models'][0]['patch'] == [0.25, 0.25]
     assert set(about['models'][0]['with_heads']) == {0, 1, 2}
     maps = PatchMaps(model, pixels_of(pictures[1:], SIZE))
