@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mmengine.config import Config
 from torch import nn
 
+from nepa_mm.errors import ConfigError
 from nepa_mm.hosts.type_names import name_of
 
 from .counted_step import size
@@ -42,11 +43,14 @@ def ways(gpus: int, gpus_of_machine: int = 8) -> list[Way]:
 
 
 def way_of(cfg: Config, gpus: int) -> Way:
-    """What a config does, by its wrapper."""
+    """What a config does, by its wrapper; ConfigError if so many GPUs cannot do it."""
     wrapper = cfg.get('model_wrapper_cfg') or {}
     if name_of(wrapper) != 'FullyShardedDataParallel':
         return Way('DDP')
     replicas, reshards = wrapper.get('replicas', 1), wrapper.get('reshard_after_forward', True)
+    if gpus % replicas:
+        raise ConfigError(f'{replicas} groups cannot be made of {gpus} GPUs', 'model_wrapper_cfg.replicas',
+                          'give a divisor, or other --gpus')
     name = 'HSDP' if replicas > 1 else 'FSDP2' if reshards else 'FSDP2, no reshard'
     return Way(name, gpus // replicas, reshards, FLOAT if wrapper.get('param_dtype') in (None, 'float32') else 2)
 

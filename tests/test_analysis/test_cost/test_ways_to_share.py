@@ -4,6 +4,7 @@ from mmengine.config import Config
 from torch import nn
 
 from nepa_mm.analysis.cost.ways_to_share import Way, blocks_of, memory_of, way_of, ways
+from nepa_mm.errors import ConfigError
 
 MODEL = nn.Sequential(nn.ModuleList(nn.Linear(10, 10, bias=False) for _ in range(4)), nn.Linear(10, 5, bias=False))  # 400 + 50
 PARTS = {'parameters': 1800, 'gradients': 200, 'optimizer state': 3600, 'activations': 5000}
@@ -23,6 +24,12 @@ def test_what_there_is():
     (dict(type='nepa_mm.FullyShardedDataParallel', replicas=2, param_dtype='bfloat16'), Way('HSDP', 4, width=2))], ids=str)
 def test_what_a_config_does(wrapper, expected):
     assert way_of(Config(dict(model_wrapper_cfg=wrapper)), 8) == expected
+
+
+@pytest.mark.parametrize('gpus', [1, 3])
+def test_groups_that_cannot_be_made_are_refused(gpus):
+    with pytest.raises(ConfigError, match=rf'^2 groups cannot be made of {gpus} GPUs \| model_wrapper_cfg.replicas \| '):
+        way_of(Config(dict(model_wrapper_cfg=dict(type='nepa_mm.FullyShardedDataParallel', replicas=2))), gpus)
 
 
 def test_blocks():
