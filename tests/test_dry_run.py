@@ -37,6 +37,12 @@ def test_days_and_images():
     assert TOOL['schedule'](cfg, 3, 100)[:2] == (1, 3 * 512)
 
 
+def test_loops_of_mmengine_count_batches_and_keep_what_they_accumulate():
+    cfg = Config.fromfile(UPERNET)
+    cfg.merge_from_dict({'train_cfg.type': 'IterBasedTrainLoop', 'optim_wrapper.accumulative_counts': 4})
+    assert TOOL['schedule'](cfg, 4, 20_210) == (4, 4 * 2 * 4, 160_000 * 4 * 2)
+
+
 def test_an_old_torch_is_refused(monkeypatch):
     cfg = Config.fromfile(PRETRAIN)
     cfg.model.backbone.arch = dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=256)

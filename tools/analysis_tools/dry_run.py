@@ -52,6 +52,7 @@ from nepa_mm.analysis.cost.made_up_batch import made_up_batch, size_in_bytes
 from nepa_mm.analysis.cost.training_step import memory_parts, operations, shape_of_model, without_checkpoints
 from nepa_mm.analysis.cost.ways_to_share import blocks_of, memory_of, way_of, ways
 from nepa_mm.engine.loops.effective_batch import accumulation, count_of
+from nepa_mm.hosts.type_names import name_of
 
 
 def memory(cfg: Config, gpus: int, count: int, gpus_of_machine: int = 8) -> dict[str, dict[str, float]]:
@@ -73,15 +74,17 @@ def schedule(cfg: Config, gpus: int, images: int) -> tuple[int, int, float]:
     """Batches accumulated, effective batch, and images that the whole training takes."""
     batch_size, stated = cfg.train_dataloader.batch_size, cfg.get('auto_scale_lr') or {}
     base, count = stated.get('base_batch_size'), cfg.optim_wrapper.get('accumulative_counts', 1)
-    if base is not None and not stated.get('enable'):
+    loop, in_steps = cfg.train_cfg, name_of(cfg.train_cfg).startswith('Accumulating')  # mmengine's count batches
+    if in_steps and base is not None and not stated.get('enable'):
         try:
             count = accumulation(base, gpus, batch_size)
         except ConfigError as error:
             raise ConfigError(error.what, error.where, 'choose other --gpus, or count as a training with --auto-scale-lr does: '
                               '--cfg-options auto_scale_lr.enable=True') from error
     effective = gpus * batch_size * count
-    loop = cfg.train_cfg
-    return count, effective, loop.max_epochs * images if 'max_epochs' in loop else loop.max_iters * effective
+    if 'max_epochs' in loop:
+        return count, effective, loop.max_epochs * images
+    return count, effective, loop.max_iters * (effective if in_steps else gpus * batch_size)
 
 
 def days_of(images: float, gpus: int, images_per_second: float) -> float:
