@@ -9,7 +9,9 @@ from test_data_faults import with_signal, write_bad_data
 
 from nepa_mm.analysis.replay.replayed_step import replay
 from nepa_mm.analysis.replay.saved_steps import find_step
+from nepa_mm.checkpoints.convert import publish
 from nepa_mm.checkpoints.storage.files import read_checkpoint
+from nepa_mm.checkpoints.storage.names import checkpoints_in
 from nepa_mm.errors import CheckpointError, ConfigError
 from runs import finish, losses, train, write_config
 from tiny import ROOT
@@ -52,6 +54,15 @@ def test_a_step_has_the_loss_of_the_log_to_the_bit(step, finished):
     assert replayed.grad_norm == pytest.approx(logged['grad_norm'], rel=1e-6) and not replayed.is_bad
     assert len(replayed.images) == 4 and all('/data/' in image for image in replayed.images)
     assert replayed.outputs['backbone.layers.1.mlp.fc2'] > 0 and replayed.gradients['head.fc.weight'] > 0
+
+
+def test_weights_that_were_published_beside_the_checkpoints_have_no_log(finished):
+    publish(str(next(checkpoints_in(finished))), finished / 'a.pth')
+    published, = finished.glob('a-*.pth')
+    try:
+        assert find_step(finished, 9).logged_loss(0) == {record['iter']: record for record in losses(finished)}[9]['loss']
+    finally:
+        published.unlink()
 
 
 def test_what_is_compiled_is_looked_into_without_the_compiler(finished, monkeypatch):

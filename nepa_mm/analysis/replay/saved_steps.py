@@ -57,7 +57,7 @@ class SavedStep:
         """What the training logged as the loss of this step in process 0; None if no later checkpoint knows it."""
         if rank:
             return None
-        for path in self.checkpoint.parent.glob('*.pth'):
+        for path in checkpoints_in(self.checkpoint.parent):  # and not what was published beside them, which has no log
             checkpoint = read_lazily(path)
             if checkpoint['meta'].get('iter', 0) >= self.step:
                 log = checkpoint['message_hub']['log_scalars']
