@@ -1,11 +1,15 @@
 """What the benchmark of inference compares, on few images."""
 import json
 import sys
+from argparse import Namespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from test_benchmark_loader import load
+
+from nepa_mm.errors import ConfigError
 
 
 def test_it_takes_turns_with_timm_and_mmpretrain(tmp_path, monkeypatch, capsys):
@@ -32,3 +36,11 @@ def test_it_takes_turns_with_timm_and_mmpretrain(tmp_path, monkeypatch, capsys):
 def test_growth_is_told_from_what_was_there():
     found = load('benchmark_inference').growth([(10, 1., 500.), (20, 2., 530.), (110, 3., 510.)])
     assert found == dict(images=100, us=pytest.approx(20_000), mb=30.)
+
+
+def test_few_images_are_some_or_refused(tmp_path, monkeypatch):
+    benchmark = load('benchmark_inference')
+    assert benchmark.turns_of('base', 9, Namespace(turn_images=4, batch_size=64, device=torch.device('cpu'))) == (1, 1)
+    monkeypatch.setattr(sys, 'argv', ['', str(tmp_path), '--images', '100'])
+    with pytest.raises(ConfigError, match=r'^100 is less than six batches.* \| --images \| give 384 or more'):
+        benchmark.parse_args()

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 from nepa_mm.analysis.figures import add_json, markdown, ratios, spread
 from nepa_mm.arguments import require_least
-from nepa_mm.errors import run_command
+from nepa_mm.errors import ConfigError, run_command
 from nepa_mm.find_images import find_images
 
 
@@ -42,6 +42,10 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     require_least(args, 1, 'images', 'turns', 'turn_images', 'batch_size')
     require_least(args, 0, 'workers')
+    least = 6 * max(args.batch_size, 8)
+    if 'main' in args.only and args.images < least:
+        raise ConfigError(f'{args.images} is less than six batches, of which main leaves out four', '--images',
+                          f'give {least} or more')
     args.paths = find_images([args.data])
     return args
 
@@ -166,7 +170,7 @@ def ours(run: Inference, paths: list[Path]) -> None:
 
 def turns_of(arch: str, count: int, args: argparse.Namespace) -> tuple[int, int]:
     """Images of a turn, and at once."""
-    images = min(count, args.turn_images // 8 if arch == 'base' and args.device.type == 'cpu' else args.turn_images)
+    images = min(count, max(1, args.turn_images // 8) if arch == 'base' and args.device.type == 'cpu' else args.turn_images)
     return images, min(args.batch_size, max(1, images // 2))
 
 
