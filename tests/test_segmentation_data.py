@@ -255,9 +255,9 @@ def test_miou_is_that_of_an_independent_confusion_matrix(name, options, tmp_path
     logged = json.loads(next((tmp_path / 'run').glob('*/*.json')).read_text())
     capsys.readouterr()
     run_tool(monkeypatch, 'tools/analysis_tools/compute_miou.py', maps, tmp_path / 'data/annotations/validation', *options,
-             '--matrix', tmp_path / 'matrix.npy')
+             '--matrix', tmp_path / 'new/matrix.npy')
     computed = json.loads(capsys.readouterr().out)
-    matrix = np.load(tmp_path / 'matrix.npy')
+    matrix = np.load(tmp_path / 'new/matrix.npy')
     assert computed['aAcc'] == round(100 * np.trace(matrix) / matrix.sum(), 2)
     assert 0 < computed['mIoU'] < 100 and computed == pytest.approx({key: logged[key] for key in computed}, abs=1e-4)
     with pytest.raises(ConfigError, match=r'would be written over \| .*matrix\.npy'):
