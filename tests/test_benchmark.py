@@ -122,4 +122,6 @@ def test_exponent_and_options():
 def test_peaks():
     assert peak_of('NVIDIA H100 80GB HBM3')[0] == peak_of('NVIDIA H200')[0] == 989 and peak_of('NVIDIA H100 PCIe')[0] == 756
     assert peak_of('NVIDIA A100-SXM4-80GB')[0] == 312 and peak_of('some other') is None
+    assert peak_of('NVIDIA GH200 480GB') == (989, 96) and peak_of('NVIDIA L40S') == (362, 48)
+    assert not any(map(peak_of, ('NVIDIA L40', 'NVIDIA RTX A4000')))  # no L4, no A40
     assert reached_of('NVIDIA H200') == 790 and reached_of('NVIDIA A100') is None

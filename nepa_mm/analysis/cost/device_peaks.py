@@ -1,5 +1,7 @@
 """What devices can do at most, for the share of it that a training uses."""
-# Dense bfloat16 TFLOP/s and GiB of memory by a part of the device's name, from the vendor's data sheets; no sparsity. The first
+import re
+
+# Dense bfloat16 TFLOP/s and GiB of memory by words of the device's name, from the vendor's data sheets; no sparsity. The first
 # that fits counts.
 DEVICES = {
     'H200': (989, 141e9 / 2**30),
@@ -20,9 +22,14 @@ MEASURED = {'H200': 790, 'H100': 790}  # large matrix products reach no more on 
 
 def peak_of(name: str) -> tuple[float, float] | None:
     """TFLOP/s and GiB of a device by its name, e.g. 'NVIDIA H100 80GB HBM3'; None for one that is not listed."""
-    return next((peaks for known, peaks in DEVICES.items() if known in name), None)
+    return next((peaks for known, peaks in DEVICES.items() if is_in(known, name)), None)
 
 
 def reached_of(name: str) -> float | None:
     """TFLOP/s that large bfloat16 matrix products were measured to reach on a device."""
-    return next((teraflops for known, teraflops in MEASURED.items() if known in name and 'PCIe' not in name), None)
+    return next((teraflops for known, teraflops in MEASURED.items() if is_in(known, name) and 'PCIe' not in name), None)
+
+
+def is_in(words: str, name: str) -> bool:
+    """Whether a name has these words, whole: an L40 is no L4, and an RTX A4000 no A40."""
+    return re.search(rf'\b{words}\b', name) is not None
