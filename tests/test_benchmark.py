@@ -117,6 +117,18 @@ def test_exponent_and_options():
     assert TOOL['exponent']([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
     assert TOOL['without_scaling'](['a.py', '--scaling', 'batch', '--points', '1', '2', '--repeats', '3', '--json', 'x']) == [
         'a.py', '--repeats', '3']
+    assert TOOL['without_scaling'](['--scal', 'batch', 'a.py', '--po', '1', '2', '--js', 'x']) == ['a.py']
+
+
+def test_a_loader_of_pixels_alone_has_a_rate(tmp_path):
+    for i in range(3):
+        Image.new('RGB', (40, 40), (i, 0, 0)).save(tmp_path / f'{i}.jpg')
+    cfg = Config.fromfile(PRETRAIN)
+    cfg.train_dataloader.update(batch_size=2, num_workers=2)
+    cfg.train_dataloader.dataset.update(data_root=str(tmp_path), data_prefix='')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        rate = TOOL['loader_rate'](cfg, seconds=0.)
+    assert rate['images_per_core_s'] > 0 and rate['num_workers'] == 2
 
 
 def test_peaks():

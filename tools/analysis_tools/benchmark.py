@@ -233,12 +233,13 @@ def memory(hook: TurnsHook, size: int) -> dict:
 
 def loader_rate(cfg: Config, seconds: float = 3.) -> dict:
     """Images that the config's loader makes in a second of one core, in this process alone."""
-    alone = dict(cfg.train_dataloader, num_workers=0, persistent_workers=False, pin_memory=False)
+    alone = dict(cfg.train_dataloader, num_workers=0, persistent_workers=False, pin_memory=False, drop_last=True)
     alone.pop('prefetch_factor', None)
     loader = Runner.build_dataloader(alone, seed=0)
     batches, images, begin = chain.from_iterable(repeat(loader)), 0, time.process_time()
     while time.process_time() - begin < seconds or not images:
-        images += len(next(batches)['data_samples'])
+        next(batches)
+        images += loader.batch_size
     return dict(images_per_core_s=images / (time.process_time() - begin), num_workers=cfg.train_dataloader.get('num_workers', 0))
 
 
@@ -314,10 +315,10 @@ def main(args: argparse.Namespace, argv: list[str]) -> None:
 
 
 def without_scaling(argv: list[str]) -> list[str]:
-    """The command of one point: without ``--scaling``, ``--points`` and ``--json``."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ('--scaling', '--points', '--json'):
-        parser.add_argument(name, nargs='+')
+    """The command of one point: without ``--scaling``, ``--points`` and ``--json``, in full or cut short."""
+    parser = argparse.ArgumentParser(add_help=False)
+    for name, count in {'--scaling': None, '--points': '+', '--json': None}.items():
+        parser.add_argument(name, nargs=count)
     return parser.parse_known_args(argv)[1]
 
 
