@@ -97,7 +97,8 @@ class Extremes:
     def sheet(self) -> tuple[list[Scored], list[Scored]]:
         """The worst images, worst first, and the best, best first; none is in both."""
         worst = self.lowest[:min(self.most, (self.total + 1) // 2)]
-        return worst, self.highest[:min(self.most, self.total - len(worst))]
+        shown = {image.index for image in worst}  # of equal scores, the best may be the same images
+        return worst, [image for image in self.highest if image.index not in shown]
 
 
 def place(image: Scored, sign: int) -> tuple[float, int]:

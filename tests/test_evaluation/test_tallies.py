@@ -150,6 +150,13 @@ def test_no_image_is_among_the_worst_and_the_best(count, sizes):
     assert (len(worst), len(best)) == sizes and not {image.index for image in worst} & {image.index for image in best}
 
 
+def test_images_of_one_score_are_shown_once():
+    extremes = Extremes()
+    for index in range(8):
+        extremes.add(1., index, '', lambda: None)
+    assert [[image.index for image in part] for part in extremes.sheet()] == [[0, 1, 2, 3], [4, 5]]
+
+
 def test_an_images_score_is_its_own_mean_iou_and_one_without_labels_has_none():
     sample = segmented(0)
     tally = counted(SegmentationTally('abcd', 255), [sample])
