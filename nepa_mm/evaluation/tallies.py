@@ -121,7 +121,8 @@ class SegmentationTally:
 
     def add(self, index: int, sample: dict) -> None:
         """Count a sample, as a metric gets it."""
-        predicted, label = (sample[name]['data'].squeeze() for name in (field_of(self.head), 'gt_sem_seg'))
+        maps = (sample[name]['data'] for name in (field_of(self.head), 'gt_sem_seg'))
+        predicted, label = (data.reshape(data.shape[-2:]) for data in maps)  # [1, H, W], or merged [H, W]
         label = label.to(predicted.device)
         matrix = confusion(predicted, label, len(self.classes), self.ignore_index)
         self.matrix += matrix

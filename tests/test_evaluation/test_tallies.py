@@ -172,6 +172,9 @@ def test_kept_maps_are_small():
     large = torch.zeros(1, 2000, 1500, dtype=torch.long)
     tally = counted(SegmentationTally('ab', 255), [dict(pred_sem_seg=dict(data=large), gt_sem_seg=dict(data=large))])
     assert [pixels.shape for pixels in tally.extremes.lowest[0].facts] == [(286, 215)] * 2
+    line = torch.zeros(1, 1, 9, dtype=torch.long)
+    tally = counted(SegmentationTally('ab', 255), [dict(pred_sem_seg=dict(data=line[0]), gt_sem_seg=dict(data=line))])
+    assert tally.matrix.sum() == 9 and tally.extremes.lowest[0].facts[0].shape == (1, 9)
 
 
 def test_only_metrics_that_compare_classes_are_reported():
