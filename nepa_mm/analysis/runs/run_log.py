@@ -46,7 +46,13 @@ def read_run(folder: Path) -> RunLog:
         if any('epoch' in record for record in steps) and run.epoch_steps is None:
             run.epoch_steps = last_number(r'; (\d+) an epoch, ', text) or max(  # the fewest; exact after some epochs
                 -(-record['step'] // record['epoch']) for record in steps if record.get('epoch'))
-        checks = [{**record, 'step': record['step'] * (run.epoch_steps or 1)} for record in records if 'lr' not in record]
+        unit = 1 if 'log_metric_by_epoch=False' in text else run.epoch_steps or 1
+        checks, last = [], steps[0]['step']
+        for record in records:
+            if 'lr' in record:
+                last = record['step']
+            else:  # of a loop of iterations that logs by epoch, mmengine says 0
+                checks.append({**record, 'step': record['step'] * unit or last})
         first = min(record['step'] for record in (*steps, *checks))
         rates = read_lines(start / LAYER_LR) if (start / LAYER_LR).is_file() else []
         train, metrics, layer_lr = ([old for old in olds if old['step'] < first] + news

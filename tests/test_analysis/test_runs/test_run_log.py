@@ -45,6 +45,21 @@ def test_a_run_of_iterations_has_no_epochs_and_a_start_is_a_run_too(tmp_path):
         assert run.epoch_steps is None and run.batch is None and run.metrics['mIoU'][0].tolist() == [50]
 
 
+def test_validations_of_iterations_that_are_logged_by_epoch_lie_where_they_took_place(tmp_path):
+    write(tmp_path / '20260101_000000', [step(50), {'mIoU': 20., 'step': 0}, step(100)])  # as mmengine does unless told
+    write(tmp_path / '20260102_000000', [step(150), step(200), {'mIoU': 30., 'step': 0}])
+    run = read_run(tmp_path)
+    assert run.train['loss'][0].tolist() == [50, 100, 150, 200]
+    assert [values.tolist() for values in run.metrics['mIoU']] == [[50, 200], [20., 30.]]
+
+
+def test_validations_of_epochs_that_are_logged_by_iteration_lie_there(tmp_path):
+    write(tmp_path / 'start', [step(10, 1), {'accuracy/top1': 10., 'step': 10}, step(20, 2), {'accuracy/top1': 20., 'step': 20}],
+          text="default_hooks = dict(logger=dict(interval=10, log_metric_by_epoch=False, type='LoggerHook'))")
+    run = read_run(tmp_path)
+    assert run.epoch_steps == 10 and run.metrics['accuracy/top1'][0].tolist() == [10, 20]
+
+
 def test_a_start_without_a_step_takes_nothing_away(tmp_path):
     write(tmp_path / '20260101_000000', [step(50), {'mIoU': 20., 'step': 50}, step(100)])
     write(tmp_path / '20260102_000000', [{'mIoU': 30., 'step': 0}])  # of a validation alone
