@@ -23,6 +23,9 @@ class RoPE2D(nn.Module):
         rescale: Training only: coordinates are multiplied by a log-uniform factor in [1 / rescale, rescale].
         jitter: Likewise, a factor for each axis of its own.
         shift: Training only: coordinates are moved by a uniform amount in [-shift, shift], for each axis of its own.
+
+    Raises:
+        ConfigError: For another width, or numbers out of these ranges.
     """
 
     def __init__(self, head_dim: int, theta: float = 100., rescale: float | None = 2., jitter: float | None = None,
@@ -31,6 +34,11 @@ class RoPE2D(nn.Module):
         if head_dim % 4:
             raise ConfigError(f'embed_dims / num_heads = {head_dim} is not a multiple of 4, which 2-D RoPE needs', 'arch',
                               'change one of the two')
+        for name, value, least in (('rescale', rescale, 1), ('jitter', jitter, 1), ('shift', shift, 0)):
+            if value is not None and value < least:
+                raise ConfigError(f'{value!r} is less than {least}', f'rope.{name}', f'give {least} or more, or None')
+        if not theta > 0:
+            raise ConfigError(f'{theta!r} is not positive', 'rope.theta', 'DINOv3 has 100')
         self.head_dim, self.theta = head_dim, theta
         self.rescale, self.jitter, self.shift = rescale, jitter, shift
 

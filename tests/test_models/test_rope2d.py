@@ -59,3 +59,13 @@ def test_shift_and_jitter_move_each_axis_by_itself():
 def test_head_dim_must_divide_by_four():
     with pytest.raises(ConfigError, match='= 6 is not a multiple of 4'):
         RoPE2D(6)
+
+
+@pytest.mark.parametrize('settings, message', [
+    (dict(rescale=0.5), r'0.5 is less than 1 \| rope.rescale \| give 1 or more, or None'),
+    (dict(jitter=0.9), r'0.9 is less than 1 \| rope.jitter'),
+    (dict(shift=-0.1), r'-0.1 is less than 0 \| rope.shift'),
+    (dict(theta=0), r'0 is not positive \| rope.theta')])
+def test_numbers_that_no_table_can_be_made_of_are_refused_before_a_step(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        RoPE2D(8, **settings)
