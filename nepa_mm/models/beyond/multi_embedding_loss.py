@@ -51,8 +51,8 @@ class MultiEmbeddingLoss(nn.Module):
     def __init__(self, embed_dims: int, num_predictions: int = 1, distance: str = 'cosine', stop_grad: bool = True,
                  loss_weight: float = 1., compile: bool = False) -> None:
         super().__init__()
-        if num_predictions < 1:
-            raise ConfigError(f'{num_predictions} embeddings cannot be predicted', 'num_predictions', 'give 1 or more')
+        if not isinstance(num_predictions, int) or num_predictions < 1:
+            raise ConfigError(f'{num_predictions!r} embeddings cannot be predicted', 'num_predictions', 'give 1 or more')
         self.distance = checked_choice('distance', distance, DISTANCES)
         self.num_predictions, self.stop_grad, self.loss_weight, self.compiled = num_predictions, stop_grad, loss_weight, compile
         self.later = nn.ModuleList(nn.Linear(embed_dims, embed_dims) for _ in range(num_predictions - 1))

@@ -101,3 +101,5 @@ def test_bad_settings_are_refused():
         MultiEmbeddingLoss(8, distance='l2')
     with pytest.raises(ConfigError, match=r'0 embeddings cannot be predicted \| num_predictions'):
         MultiEmbeddingLoss(8, num_predictions=0)
+    with pytest.raises(ConfigError, match=r'1.5 embeddings cannot be predicted'):
+        MultiEmbeddingLoss(8, num_predictions=1.5)
