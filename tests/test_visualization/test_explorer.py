@@ -14,7 +14,7 @@ from nepa_mm.visualization import PatchMaps
 from nepa_mm.visualization.explorer import Explorer, quantized_attention, quantized_similarity, spread
 from nepa_mm.visualization.query_patches import ATTENTION
 from nepa_mm.visualization.read_image import pixels_of
-from tiny import TINY, randomize
+from tiny import ROOT, TINY, randomize
 
 PIXELS = dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True)
 SIZE = (28, 28)
@@ -73,6 +73,10 @@ def test_numbers_of_known_maps():
     assert shares[0].tolist() == [[26214, 32768], [58982, 6554], [0, 0]] and shares.dtype.str == '<u2'
     assert levels[0].tolist() == [[16, 63], [63, 0], [0, 0]]
     assert quantized_similarity(np.array([-1, -0.5, 0, 1])).tolist() == [-127, -64, 0, 127]
+
+
+def test_parts_of_the_page_are_read_by_any_locale():
+    assert all(path.read_bytes().isascii() for path in (ROOT / 'nepa_mm/visualization/page').iterdir())
 
 
 def test_a_page_asks_nobody():

@@ -268,7 +268,7 @@ async function draw() {
       drawMap(canvas, model, token, result.map(value => (value + 1) / 2), kind, true);
       caption.textContent = `${name}cosine with each patch`;
       says.textContent = saySimilarity(model, token, result);
-      scale[0].textContent = '−1';
+      scale[0].textContent = '\u22121';
       scale[1].textContent = '1';
     }
     canvas.title = model.name;
