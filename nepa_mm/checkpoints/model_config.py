@@ -10,10 +10,12 @@ from .fitting.prefixes import blocks_of
 from .preprocessing import Preprocessing, sides
 
 
-def model_config(backbone: dict, num_classes: int | None = None, images: Preprocessing | None = None) -> dict:
+def model_config(backbone: dict, num_classes: int | None = None, images: Preprocessing | None = None,
+                 several: bool = False) -> dict:
     """A config with the model of a checkpoint, and the pipeline that mmpretrain's inferencers ask for.
 
-    Of pretraining there are no ``num_classes``. Images are prepared as the release does it, if nobody says otherwise.
+    Of pretraining there are no ``num_classes``. Images are prepared as the release does it, if nobody says otherwise, and have
+    one label each, unless ``several``.
     """
     images = images or release_images(backbone, min(sides(backbone.get('img_size', 224))))
     pixels = images.pixels()
@@ -22,8 +24,9 @@ def model_config(backbone: dict, num_classes: int | None = None, images: Preproc
         preprocessor = dict(type='nepa_mm.FusedSelfSupDataPreprocessor', **pixels)
         model = dict(type='nepa_mm.NEPA', backbone=backbone, data_preprocessor=preprocessor)
     else:
-        head = dict(type='LinearClsHead', num_classes=num_classes, in_channels=backbone['arch']['embed_dims'],
-                    loss=dict(type='CrossEntropyLoss'))
+        head = dict(type='MultiLabelLinearClsHead' if several else 'LinearClsHead', num_classes=num_classes,
+                    in_channels=backbone['arch']['embed_dims'],
+                    loss=dict(type='CrossEntropyLoss', **dict(use_sigmoid=True) if several else {}))
         model = dict(type='ImageClassifier', backbone=backbone, head=head,
                      data_preprocessor=dict(type='ClsDataPreprocessor', num_classes=num_classes, **pixels))
     return dict(default_scope='mmpretrain', model=model, test_dataloader=dict(dataset=dict(pipeline=images.pipeline())))

@@ -153,6 +153,22 @@ def test_a_training_becomes_released_weights(training, ema, tmp_path):
         mm_to_hf(path, tmp_path / 'hf', ema)
 
 
+def test_a_classifier_of_several_labels_keeps_its_sigmoid(training, tmp_path):
+    path, _ = training
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint['meta']['cfg'] = checkpoint['meta']['cfg'].replace("'LinearClsHead'", "'MultiLabelLinearClsHead'").replace(
+        'use_soft=True', 'use_sigmoid=True')
+    torch.save(checkpoint, path)
+    mm_to_hf(path, tmp_path / 'hf', ema=True)
+    assert json.loads((tmp_path / 'hf/config.json').read_text())['problem_type'] == 'multi_label_classification'
+    hf_to_mm(f'{tmp_path}/hf', tmp_path / 'ours.pth')
+    images = torch.randn(2, 3, 28, 28)
+    for address in (path, f'hf:{tmp_path}/hf', str(tmp_path / 'ours.pth')):
+        model = get_model(address)
+        for sample, logits in zip(model(images, mode='predict'), model(images)):
+            torch.testing.assert_close(sample.pred_score, logits.sigmoid())
+
+
 def test_the_release_has_no_place_for_a_segmentor_s_heads(tmp_path):
     backbone = randomize(NEPAViT(**TINY, causal=False, qk_norm='affine', out_type='featmap'))
     weights = {f'backbone.{name}': value for name, value in backbone.state_dict().items()}

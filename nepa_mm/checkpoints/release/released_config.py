@@ -23,6 +23,8 @@ ARGUMENTS = dict(
     img_size='image_size', patch_size='patch_size', in_channels='num_channels', causal='is_causal', qkv_bias='qkv_bias',
     layer_scale_init_value='layerscale_value', gated_mlp='use_gated_mlp', drop_path_rate='drop_path_prob',
     norm_eps='layer_norm_eps')
+# Hugging Face's ``problem_type`` of a classifier whose images have several labels: the sigmoid of each logit is a score
+SEVERAL = 'multi_label_classification'
 # Names of the release's activations that timm calls otherwise
 ACTIVATIONS = {'swish': 'silu', 'gelu_new': 'gelu_tanh', 'gelu_pytorch_tanh': 'gelu_tanh'}
 
@@ -101,6 +103,10 @@ def released_config(model: dict, num_classes: int | None, classes: list[str] | N
         if backbone[key] not in possible:
             raise CheckpointError(f'{backbone[key]!r} has no place in the released format, which knows {possible}',
                                   f'model.backbone.{key}', 'keep the checkpoint in our format')
+    indices, depth = backbone.get('out_indices', -1), backbone['arch']['num_layers']
+    if classifies and depth - 1 not in [index % depth for index in ([indices] if isinstance(indices, int) else indices)]:
+        raise CheckpointError(f'{indices!r} has no place in the released format, whose classifiers take the last block',
+                              'model.backbone.out_indices', 'keep the checkpoint in our format')
     if not backbone['rope']:
         raise CheckpointError('None has no place in the released format, which always has RoPE', 'model.backbone.rope',
                               'keep the checkpoint in our format')
@@ -118,6 +124,8 @@ def released_config(model: dict, num_classes: int | None, classes: list[str] | N
         qk_norm_affine=backbone['qk_norm'] in ('affine', 'affine_bias'),
         qk_norm_bias=backbone['qk_norm'] == 'affine_bias',
         hidden_act='gelu_pytorch_tanh' if backbone['act'] == 'gelu_tanh' else backbone['act'])
+    if str((model.get('head') or {}).get('type')).endswith('MultiLabelLinearClsHead'):
+        config['problem_type'] = SEVERAL
     if classifies:
         names = classes if classes and len(classes) == num_classes else [f'LABEL_{i}' for i in range(num_classes)]
         config.update(id2label={str(i): name for i, name in enumerate(names)}, label2id={name: i for i, name in enumerate(names)})

@@ -17,7 +17,7 @@ from nepa_mm.errors import CheckpointError, first_line
 from nepa_mm.variants import variant_of
 
 from .preprocessor_file import NAME, images_of, read_file
-from .released_config import backbone_kwargs, classes_of
+from .released_config import SEVERAL, backbone_kwargs, classes_of
 
 AVERAGE = 'pytorch_model_ema.bin'  # as the release's trainer saves it, beside the raw weights
 
@@ -112,7 +112,7 @@ def meta_of(released: Released, weights: Mapping[str, Tensor], **facts) -> dict:
     classes = classes_of(released.config or {}, num_classes)
     config = {key: value for key, value in (released.config or {}).items() if key not in ('id2label', 'label2id')}
     return dict(
-        cfg=config_text(model_config(backbone, num_classes, images)),
+        cfg=config_text(model_config(backbone, num_classes, images, config.get('problem_type') == SEVERAL)),
         **(dict(dataset_meta=dict(classes=classes)) if classes else {}),
         **{KEY: record('ema' if released.ema else 'as published', variant=variant_of(backbone), settings=settings,
                        source=published_name(f'hf:{released.address}'), config=config, **facts)})

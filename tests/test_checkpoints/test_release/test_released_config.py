@@ -114,10 +114,13 @@ def test_unsupported_settings_are_refused():
     for backbone, message in [
             (dict(with_cls_token=False), r'False has no place in the released format.* \| model.backbone.with_cls_token'),
             (dict(use_abs_pos_embed=True), r'True has no place.* \| .*use_abs_pos_embed'),
+            (dict(out_type='last_token', out_indices=1), r'1 has no place .* take the last block \| model.backbone.out_indices'),
+            (dict(out_type='last_token', out_indices=[-3, 1]), r'\[-3, 1\] has no place .* \| model.backbone.out_indices'),
             (dict(rope=None, out_type='last_token'), r'None has no place.* \| model.backbone.rope'),
             (dict(out_type='cls_token'), r"'cls_token' has no place .* knows \['avg_featmap', 'last_token'\].* \| .*out_type")]:
         with pytest.raises(CheckpointError, match=message):
             released_config(dict(backbone=dict(type='nepa_mm.NEPAViT', **TINY, **backbone)), 3)
+    assert released_config(dict(backbone=dict(**TINY, out_type='last_token', out_indices=[0, 2])), 3)['num_hidden_layers'] == 3
 
 
 def test_classes():
