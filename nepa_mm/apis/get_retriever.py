@@ -1,10 +1,8 @@
 """A model that finds the images most like an image, of any checkpoint."""
 import torch
 from mmengine.model import BaseModel
-from mmpretrain.models import ImageToImageRetriever
+from mmpretrain.models import BaseSelfSupervisor, ImageToImageRetriever
 from torch import Tensor, nn
-
-from nepa_mm.models import NEPA
 
 from .load_model import get_model
 
@@ -37,8 +35,8 @@ def get_retriever(address: str, **overrides) -> ImageToImageRetriever:
 
 
 def retriever_of(model: BaseModel) -> ImageToImageRetriever:
-    """mmpretrain's retriever over a model with a test pipeline; a pretraining, which has no features of its own, gets them."""
-    if isinstance(model, NEPA) and model.backbone.out_type == 'raw':
+    """mmpretrain's retriever over a model with a test pipeline; a pretraining gives features of its patches, not all tokens."""
+    if isinstance(model, BaseSelfSupervisor) and getattr(model.backbone, 'out_type', None) == 'raw':
         model.backbone.out_type = 'featmap'  # which has no weights of its own
     retriever = ImageToImageRetriever(FeatureVector(model), prototype=torch.empty(0))  # the inferencer brings its own
     retriever.data_preprocessor = model.data_preprocessor
