@@ -261,6 +261,11 @@ def test_label_maps_go_by_the_names_of_labels_unless_two_would_share_one(tmp_pat
     paths.append(tmp_path / 'a.png')
     assert label_map_paths(Path('out'), paths) == picture_paths(Path('out'), paths)
     assert picture_paths(Path('out'), paths)[paths[0]] == Path('out/a.jpg.png')
+    links = [tmp_path / 'b/../links/a.jpg', tmp_path / 'links/b.jpg']  # to one file in a store
+    links[1].parent.mkdir()
+    for link in ('a.jpg', 'b.jpg'):
+        (tmp_path / 'links' / link).symlink_to(tmp_path / '0123abcd')
+    assert list(label_map_paths(Path('out'), links).values()) == [Path('out/a.png'), Path('out/b.png')]
 
 
 def test_a_config_file_and_a_checkpoint_are_the_model_that_the_checkpoint_says(folder, images):

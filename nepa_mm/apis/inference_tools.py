@@ -42,7 +42,7 @@ def inference_of(args: argparse.Namespace, on_gpu: int = ON_GPU) -> Inference:
 
 def picture_paths(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
     """Where pictures for images go: as the images lie to each other, with .png behind their names."""
-    places = {path: path.resolve() for path in paths}
+    places = {path: Path(os.path.abspath(path)) for path in paths}  # of a link its own: what it leads to has another name
     common = os.path.commonpath([place.parent for place in places.values()])
     return {path: folder / f'{place.relative_to(common)}.png' for path, place in places.items()}
 
