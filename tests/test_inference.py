@@ -213,6 +213,11 @@ def test_classes_by_command(folder, images, tmp_path):
     for row, record in zip(rows, records):
         assert [row[0], row[1], row[3]] == [record['path'], *record['classes']]
         assert [float(row[2]), float(row[4])] == pytest.approx(record['scores'], rel=1e-4)
+    checkpoint = torch.load(folder / 'classifier.pth', weights_only=False)
+    checkpoint['meta']['dataset_meta'] = dict(classes=('cat', ))  # of three outputs
+    torch.save(checkpoint, tmp_path / 'few.pth')
+    done = tool('classify_images', images[0], tmp_path / 'few.pth', '--topk', 3, '--show-dir', tmp_path / 'few')
+    assert done.returncode == 0 and {word for word in done.stdout.split() if len(word) < 4} == {'cat', '1', '2'}, done.stderr
     again = tool('classify_images', images[0], folder / 'classifier.pth', '--out', tmp_path / 'new/c.json')
     assert again.returncode == 2 and re.search(r'it exists and would .* \| .*c.json \| ', errors(again)[0])
 
@@ -333,8 +338,11 @@ def test_bad_input_ends_in_one_line(name, arguments, code, message, folder, imag
 @pytest.mark.parametrize('head, facts, expected', [
     (dict(num_classes=1, out_channels=1), dict(classes=['road'], palette=[[1] * 3]), (['not road', 'road'], [[0] * 3, [1] * 3])),
     (dict(num_classes=2, out_channels=1), dict(classes=['a', 'b'], palette=[[1] * 3, [2] * 3]), (['a', 'b'], [[1] * 3, [2] * 3])),
+    (dict(num_classes=3, out_channels=3), dict(classes=('a', ), palette=[[1] * 3]),
+     (['a', '1', '2'], [[1] * 3, [69, 78, 10], [19, 4, 44]])),
 ])
 def test_one_output_has_two_names(head, facts, expected):
     names = runpy.run_path(str(ROOT / 'tools/inference/segment_images.py'))['names_and_colours']
     assert names(SimpleNamespace(dataset_meta=facts, decode_head=SimpleNamespace(**head))) == expected
-    assert [len(each) for each in names(SimpleNamespace(dataset_meta=None, decode_head=SimpleNamespace(**head)))] == [2, 2]
+    found = names(SimpleNamespace(dataset_meta=None, decode_head=SimpleNamespace(**head)))
+    assert [len(each) for each in found] == [max(2, head['num_classes'])] * 2

@@ -46,6 +46,8 @@ def main(args: argparse.Namespace) -> int:
     count = model.head.num_classes
     check_topk(args.topk, count, f'the classes of {args.model}')
     visualizer, classes = UniversalVisualizer(), (model._dataset_meta or {}).get('classes')
+    if classes:  # of a head with more outputs, the others go by their numbers
+        classes = [*classes, *map(str, range(len(classes), count))]
 
     def named(labels):
         names = [classes[label] if classes else str(label) for label in labels]

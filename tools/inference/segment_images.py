@@ -55,15 +55,16 @@ from nepa_mm.engine.checks.seg_model_checks import classes_of
 
 
 def names_and_colours(model: BaseSegmentor) -> tuple[list[str], list]:
-    """Classes and their colours as the checkpoint says; numbers and colours drawn at random if it does not.
+    """Classes and their colours as the checkpoint says; numbers and colours drawn at random where it does not.
 
     A model of one output that names one class tells what is not it as well, as 0.
     """
     facts, count = model.dataset_meta or {}, classes_of(model.decode_head)
     random = np.random.default_rng(0).integers(0, 256, (count, 3)).tolist()
-    classes, palette = list(facts.get('classes') or map(str, range(count))), facts.get('palette') or random
-    if len(classes) == 1 < count:
-        return [f'not {classes[0]}', *classes], [[0, 0, 0], *palette[:1]]
+    classes, palette = facts.get('classes') or (), facts.get('palette') or ()
+    classes, palette = [*classes, *map(str, range(len(classes), count))], [*palette, *random[len(palette):]]
+    if len(facts.get('classes') or ()) == 1 and count == 2:
+        return [f'not {classes[0]}', classes[0]], [[0, 0, 0], palette[0]]
     return classes, palette
 
 
