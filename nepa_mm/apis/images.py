@@ -58,8 +58,12 @@ def picture_of(image: np.ndarray, are_bands: bool = False) -> np.ndarray:
 
 
 def loader_of(model: BaseModel) -> BaseTransform:
-    """What reads the images of a model, whole and as its training did: the first step of its test pipeline, of any channels."""
-    return TRANSFORMS.build({key: value for key, value in with_own_loader(steps_of(model)[0]).items() if key != 'whole'})
+    """What reads the images of a model, whole and as its training did: the first step of its test pipeline, of any channels.
+
+    One that cannot be read is an error here, also where a training leaves such out (``ignore_empty``).
+    """
+    load = with_own_loader(steps_of(model)[0])
+    return TRANSFORMS.build({key: value for key, value in load.items() if key not in ('whole', 'ignore_empty')})
 
 
 def preparation_of(model: BaseModel) -> Compose:

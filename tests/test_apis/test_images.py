@@ -47,6 +47,14 @@ def test_a_models_loader_decodes_all_of_an_image_though_its_training_decodes_cro
     assert loader_of(model).whole and not steps[0]['whole']
 
 
+def test_what_cannot_be_read_is_an_error_though_the_training_leaves_it_out(tmp_path):
+    (tmp_path / 'text.jpg').write_text('no image')
+    steps = [dict(type='LoadImageFromFile', ignore_empty=True), dict(type='PackInputs')]
+    model = SimpleNamespace(_config=dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
+    with pytest.raises(DataError, match='it cannot be read as an image .*text.jpg'):
+        load_image(tmp_path / 'text.jpg', loader_of(model))
+
+
 def test_what_cannot_be_read_is_named(tmp_path):
     (tmp_path / 'text.jpg').write_text('no image')
     Image.fromarray(PIXELS).save(tmp_path / 'whole.jpg')
