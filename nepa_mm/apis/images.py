@@ -7,10 +7,9 @@ from mmengine.dataset import Compose
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
-from nepa_mm.checkpoints.preprocessing import pipeline_in
+from nepa_mm.checkpoints.preprocessing import pipeline_of_one_view
 from nepa_mm.datasets.transforms.load_image import LoadImage, with_own_loader
 from nepa_mm.errors import CheckpointError, DataError
-from nepa_mm.hosts.type_names import name_of
 from nepa_mm.registry import TRANSFORMS
 
 from .untrusted_config import LABELS
@@ -73,10 +72,8 @@ def preparation_of(model: BaseModel) -> Compose:
 
 
 def steps_of(model: BaseModel) -> list[dict]:
-    """The test pipeline of a model; the variable of that name where the test itself averages over several views."""
-    pipeline = pipeline_in(model._config, 'test_dataloader') or []
-    if not pipeline or any(name_of(step) == 'TestTimeAug' for step in pipeline):
-        pipeline = model._config.get('test_pipeline') or pipeline
+    """The test pipeline of a model."""
+    pipeline = pipeline_of_one_view(model._config)
     if not pipeline:
         raise CheckpointError('no test_dataloader.dataset.pipeline, which says how images are prepared',
                               'the config of the model', 'give the checkpoint alone, or a config that has one')

@@ -16,7 +16,7 @@ from mmpretrain.models import BaseSelfSupervisor
 
 from nepa_mm.checkpoints.fitting.prefixes import blocks_of, checked, state_dict_of
 from nepa_mm.checkpoints.model_config import centre_pipeline, inferred_backbone, model_config
-from nepa_mm.checkpoints.preprocessing import bands_in, input_size, pipeline_in
+from nepa_mm.checkpoints.preprocessing import bands_in, input_size, pipeline_in, pipeline_of_one_view
 from nepa_mm.checkpoints.record import config_from_text
 from nepa_mm.checkpoints.storage.files import about
 from nepa_mm.errors import CheckpointError, ConfigError, first_line
@@ -128,8 +128,8 @@ def from_file(path: str, options: dict) -> tuple[BaseModel, Config]:
     except Exception as error:  # of many kinds, as the arguments of the hosts' models
         raise ConfigError(f'its model cannot be built ({first_line(error)})', path, 'mend the config, or give another') from error
     add_pipeline(model, config, options)
-    pipeline = pipeline_in(config, 'test_dataloader')
-    if pipeline and not any(name_of(step) == 'TestTimeAug' for step in pipeline):
+    pipeline = pipeline_of_one_view(config)
+    if pipeline:
         config['test_pipeline'] = pipeline  # mmseg takes the variable of that name, which need not be what the test has
     return model, config
 

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, TRANSFORMS, Registry, registry
 
-from nepa_mm.checkpoints.preprocessing import pipeline_in
+from nepa_mm.checkpoints.preprocessing import pipeline_of_one_view
 from nepa_mm.errors import CheckpointError
 
 SCOPES = ('mmpretrain', 'mmseg', 'nepa_mm')
@@ -110,8 +110,8 @@ def registered(*roots: Registry) -> set[str]:
 
 def pipeline_of(config: dict) -> dict:
     """The test pipeline of a config, where the inferencers of the hosts look for it; without what is not registered."""
-    pipeline = pipeline_in(config, 'test_dataloader')
-    if pipeline is None:
+    pipeline = pipeline_of_one_view(config)
+    if not pipeline:
         return {}
     try:
         for i, transform in enumerate(pipeline):

@@ -104,6 +104,14 @@ def pipeline_in(config: dict, loader: str) -> list[dict] | None:
     return None
 
 
+def pipeline_of_one_view(config: dict) -> list[dict] | None:
+    """The test pipeline; the variable ``test_pipeline``, if there is one, where the test itself averages over several views."""
+    pipeline = pipeline_in(config, 'test_dataloader')
+    if pipeline and all(kind(step) != 'TestTimeAug' for step in pipeline):
+        return pipeline
+    return [step for step in config.get('test_pipeline') or () if isinstance(step, dict)] or pipeline
+
+
 def bands_in(config: dict) -> int | None:
     """Channels of images that a config's loader leaves as they are in the files; None where it makes RGB of them."""
     for loader in ('test_dataloader', 'train_dataloader'):

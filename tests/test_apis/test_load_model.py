@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from nepa_mm import NEPA, NEPAViT, get_model
+from nepa_mm.apis.images import steps_of
 from nepa_mm.apis.load_model import load_model
 from nepa_mm.checkpoints import released_state_dict
 from nepa_mm.checkpoints.record import config_from_text, config_text
@@ -164,6 +165,17 @@ def test_a_pipeline_of_what_is_not_registered_is_left_out(tmp_path, monkeypatch)
         config = get_model('a.pth')._config
         assert ('test_dataloader' in config) == kept and 'visualizer' not in config
     assert os.listdir() == ['a.pth']
+
+
+def test_images_come_in_one_view_though_the_test_averages_over_several(tmp_path):
+    text = (f"model = dict(type='nepa_mm.NEPA', backbone=dict(type='nepa_mm.NEPAViT', arch={TINY['arch']}, img_size=28, "
+            "patch_size=7))\ntest_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]\n"
+            "test_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile'), dict(type='TestTimeAug', transforms=["
+            "[dict(type='RandomFlip', prob=0.), dict(type='RandomFlip', prob=1.)], [dict(type='PackInputs')]])]))\n")
+    (tmp_path / 'a.py').write_text(text)
+    torch.save(dict(state_dict=NEPA(NEPAViT(**TINY)).state_dict(), meta=dict(cfg=text)), tmp_path / 'a.pth')
+    for model in (get_model(str(tmp_path / 'a.pth')), load_model(str(tmp_path / 'a.py'), str(tmp_path / 'a.pth'))):
+        assert [step['type'].rpartition('.')[2] for step in steps_of(model)] == ['LoadImageFromFile', 'PackInputs']
 
 
 def test_weights_that_lack_are_refused_unless_overrides_ask_for_them(tmp_path):
