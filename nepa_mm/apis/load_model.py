@@ -142,7 +142,7 @@ def from_checkpoint(checkpoint: dict, meta: dict, address: str, options: dict) -
     if not isinstance(model_cfg.get('backbone'), dict):
         raise CheckpointError(f'no dict but {model_cfg.get("backbone")!r}', 'its config, model.backbone',
                               'give a checkpoint of a NEPA model')
-    model_cfg['backbone'].update(overrides)
+    override(model_cfg['backbone'], overrides)
     check_types(model_cfg, registered(MODELS, TASK_UTILS))
     check_depth(model_cfg['backbone'].get('arch'), weights)
     with DefaultScope.overwrite_default_scope(scope_of(config)):
@@ -162,6 +162,18 @@ def from_checkpoint(checkpoint: dict, meta: dict, address: str, options: dict) -
     add_pipeline(model, config, options)
     # Where the inferencers of the hosts look; of the rest of the config they would build whatever it names
     return model, Config(dict(default_scope=scope_of(config), model=model_cfg, **pipeline_of(config)))
+
+
+def override(backbone: dict, overrides: dict) -> None:
+    """Set arguments, or parts of them by dotted names, in place; CheckpointError for a part of what has none."""
+    for name, value in overrides.items():
+        *arguments, last = name.split('.')
+        place = backbone
+        for argument in arguments:
+            place = place.setdefault(argument, {})
+            if not isinstance(place, dict):
+                raise CheckpointError(f'{argument}={place!r} has no parts', BACKBONE + name, 'set it as a whole')
+        place[last] = value
 
 
 @contextmanager

@@ -70,6 +70,21 @@ def test_overrides_replace_the_checkpoint_s_settings():
         get_model(address, causl=False)
 
 
+def test_overrides_of_parts_of_an_argument(tmp_path):
+    """By dotted names, as --cfg-options gives them."""
+    model, address = NEPA(NEPAViT(**TINY)), str(tmp_path / 'a.pth')
+    for rope in ('', 'rope=dict(theta=100., jitter=1.5), '):
+        cfg = (f"model = dict(type='nepa_mm.NEPA', backbone=dict(type='nepa_mm.NEPAViT', arch={TINY['arch']}, {rope}img_size=28, "
+               'patch_size=7))\n')
+        torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=cfg)), address)
+        found = get_model(address, **{'rope.rescale': 3.}).backbone.rope
+        assert (found.theta, found.rescale, found.jitter) == (100., 3., 1.5 if rope else None)
+    with pytest.raises(CheckpointError, match=r'patch_size=7 has no parts \| .*model.backbone.patch_size.x \| set it as a whole'):
+        get_model(address, **{'patch_size.x': 3})
+    with pytest.raises(CheckpointError, match=r'no such argument \| .*model.backbone.nothing.x \| '):
+        get_model(address, **{'nothing.x': 3})
+
+
 def save_released(folder, model, **config):
     """A tiny checkpoint in the released format."""
     save_file({name: value.contiguous() for name, value in released_state_dict(model.state_dict()).items()},
