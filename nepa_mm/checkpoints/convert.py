@@ -212,8 +212,10 @@ def published_record(meta: dict, path: Path) -> dict:
 
 
 def weights_of(address: str, ema: bool) -> tuple[Mapping[str, Tensor], dict]:
-    """Weights of a checkpoint of ours by our names, and its ``meta``."""
-    path = Path(path_of(address))
+    """Weights of a checkpoint of ours by our names, and its ``meta``; ``ema:`` before it asks for the average as ``ema`` does."""
+    if ema and address.startswith('raw:'):
+        raise CheckpointError('raw: asks for its raw weights, and --ema for the average', address, 'leave out one of them')
+    path, ema = Path(path_of(address)), ema or address.startswith('ema:')
     if path.suffix == '.safetensors' and path.is_file():
         source = LazyTensors(existing_file(path))
         meta = record.from_header(source.metadata)
@@ -222,9 +224,8 @@ def weights_of(address: str, ema: bool) -> tuple[Mapping[str, Tensor], dict]:
             raise CheckpointError('it is in the released format already', 'its weights', 'take it as it is, without conversion')
         return by_our_names(source), meta
     if is_sharded(path):
-        return sharded_weights(path, ema or address.startswith('ema:'))
-    address = address if path_of(address) != address else f'{"ema" if ema else "raw"}:{address}'
-    checkpoint = CheckpointLoader.load_checkpoint(address, 'cpu', logger='silent')
+        return sharded_weights(path, ema)
+    checkpoint = CheckpointLoader.load_checkpoint(f'{"ema" if ema else "raw"}:{path_of(address)}', 'cpu', logger='silent')
     meta = checkpoint.get('meta')
     return checked(checkpoint), meta if isinstance(meta, dict) else {}
 

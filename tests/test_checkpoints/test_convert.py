@@ -136,6 +136,11 @@ def test_publishing_keeps_the_weights_asked_for_and_what_is_known_of_them(traini
     assert torch.equal(model.head.fc.bias, raw['head.fc.bias'] + ema)
     with pytest.raises(CheckpointError, match='holds no averaged weights|holds the averaged weights alone'):
         publish(str(file), tmp_path / 'out/again', not ema)
+    for i, address in enumerate((f'{kind}:{file}', f'{kind}:{path}')):  # as everywhere, instead of ema
+        assert publish(address, tmp_path / f'out/{i}').endswith(
+            f'57 tensors of {address} (classification, weights: {kind}), without optimizer and logs')
+    with pytest.raises(CheckpointError, match=r'raw: asks for its raw weights, and --ema .* \| raw:.*epoch_3.pth \| leave out'):
+        publish(f'raw:{path}', tmp_path / 'out/again', True)
 
 
 @pytest.mark.parametrize('ema', [False, True])
