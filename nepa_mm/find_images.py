@@ -85,7 +85,7 @@ def names_under(folder: str | Path) -> Iterator[str]:
 def listed(path: Path) -> list[Path]:
     """Images that the lines of a text file name."""
     images = []
-    for number, line in enumerate(path.read_text(errors='replace').splitlines(), 1):
+    for number, line in enumerate(path.read_text(errors='surrogateescape').splitlines(), 1):
         if line.strip():
             choices = [Path(line.strip()), path.parent / line.strip()]
             there = [choice for choice in choices if choice.is_file()]

@@ -15,7 +15,7 @@ import test_inference
 import torch
 from PIL import Image
 
-from nepa_mm.apis import unfinished
+from nepa_mm.apis import inference_tools, unfinished
 from nepa_mm.apis.inference_tools import write_json, write_npy
 from nepa_mm.apis.run_model import Inference
 from nepa_mm.apis.unfinished import Rows
@@ -156,6 +156,15 @@ def test_features_as_an_array_that_can_be_mapped_with_their_paths_beside(models,
     assert sorted(os.listdir(tmp_path)) == ['f.npy', 'f.txt']
 
 
+def test_a_kill_while_an_array_is_written_leaves_what_goes_on(models, images, whole, tmp_path, monkeypatch):
+    command = [str(each).replace('.npz', '.npy') for each in arguments('extract_features', models, images, tmp_path)]
+    monkeypatch.setattr(inference_tools, 'write_npy', lambda *args: os.kill(os.getpid(), signal.SIGKILL))
+    assert forked(('extract_features', *command, {})) == [-9]
+    monkeypatch.undo()
+    assert forked(('extract_features', *command, {})) == [3]
+    np.testing.assert_array_equal(np.load(tmp_path / 'f.npy'), np.load(whole / 'extract_features/f.npz')['features'])
+
+
 def test_files_are_those_that_numpy_and_json_write_at_once(whole, tmp_path):
     features = np.load(whole / 'extract_features/f.npz')
     np.savez(tmp_path / 'at_once.npz', **features)
@@ -167,6 +176,28 @@ def test_files_are_those_that_numpy_and_json_write_at_once(whole, tmp_path):
     for records in ([], [dict(path='a\nb', labels=[1, 2], scores=[.5])] * 2):
         write_json(tmp_path / f'{len(records)}.json', records)
         assert (tmp_path / f'{len(records)}.json').read_text() == json.dumps(records, indent=1) + '\n'
+
+
+def test_names_may_be_any_bytes_and_a_list_of_them_is_read_again(models, images, tmp_path):
+    (tmp_path / 'odd').mkdir()
+    name = os.fsencode(tmp_path / 'odd') + b'/caf\xe9.png'
+    with open(name, 'wb') as file:
+        file.write((images / '3.png').read_bytes())
+
+    def done(command, inputs, out):
+        model = models / ('classifier.pth' if command == 'classify_images' else 'pretraining.pth')
+        process = subprocess.run(
+            [sys.executable, ROOT / f'tools/inference/{command}.py', inputs, model, '--out', out, '--device', 'cpu'],
+            env=dict(os.environ, PYTHONIOENCODING='utf-8:strict'), cwd=tmp_path, capture_output=True)
+        assert process.returncode == 0, process.stderr
+        return process.stdout
+
+    assert done('classify_images', tmp_path / 'odd', 'a.csv').startswith(name + b': ')
+    assert (tmp_path / 'a.csv').read_bytes().splitlines()[1].startswith(name + b',')
+    done('extract_features', tmp_path / 'odd', 'f.npy')
+    assert (tmp_path / 'f.txt').read_bytes() == name + b'\n'
+    done('extract_features', tmp_path / 'f.txt', 'again.npy')
+    np.testing.assert_array_equal(np.load(tmp_path / 'again.npy'), np.load(tmp_path / 'f.npy'))
 
 
 def test_where_no_image_can_be_used_nothing_is_written(models, images, tmp_path, capfd):

@@ -1,8 +1,10 @@
 """What the commands of inference share: the best of each image, names of pictures, and files."""
 import argparse
 import csv
+import io
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -27,6 +29,8 @@ def inference_of(args: argparse.Namespace, on_gpu: int = ON_GPU) -> Inference:
 
     One of several processes has then joined the others. On a GPU it takes ``on_gpu`` images at once, unless the arguments say.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='surrogateescape')  # names of files may be any bytes
     model = model_of(args)
     load, prepare = loader_of(model), preparation_of(model)
     on_cpu = next(model.parameters()).device.type == 'cpu'
@@ -124,7 +128,8 @@ def write_json(path: Path, records: Iterable[dict]) -> None:
 
 def write_csv(path: Path, column: str, rows: Iterable[tuple[str, list[str], list[float]]], best: int) -> None:
     """A table of paths with their best names and scores: path, label, score, label2, score2, ..."""
-    with new_file(path) as temporary, open(temporary, 'w', newline='', encoding='utf-8') as file:
+    with new_file(path) as temporary, open(
+            temporary, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
         table = csv.writer(file, lineterminator='\n')
         places = ['', *range(2, best + 1)]
         table.writerow(['path', *(f'{head}{place}' for place in places for head in (column, 'score'))])

@@ -53,9 +53,9 @@ def write(out: Path, paths: list[Path], rows: Rows) -> None:
     blocks = (block['features'] for block in rows.blocks())
     described = first.dtype, (len(names), *first.shape[1:]), blocks
     if out.suffix.lower() == '.npy':
-        with new_file(paths_beside(out)[0]) as temporary:
-            temporary.write_text(''.join(f'{name}\n' for name in names))
-        with new_file(out) as temporary, open(temporary, 'wb') as file:
+        # Both are complete before one has its name: where one is there, nothing goes on
+        with new_file(paths_beside(out)[0]) as beside, new_file(out) as temporary, open(temporary, 'wb') as file:
+            beside.write_text(''.join(f'{name}\n' for name in names), errors='surrogateescape')
             write_npy(file, *described)
         return
     with new_file(out) as temporary, zipfile.ZipFile(temporary, 'w') as archive:
