@@ -115,15 +115,17 @@ def test_what_is_wrong_with_an_image_costs_a_line_and_nothing_is_left_of_it(fold
         end = file.pages[0].dataoffsets[-1]
     (bad / 'cut.tif').write_bytes((bad / 'cut.tif').read_bytes()[:end + 9])
     (bad / 'text.tif').write_text('no TIFF')
-    done = segment(bad, folder / 'images/small.tif', folder / 'segmentor.pth', '--out-dir', tmp_path / 'out', '--windows')
+    tifffile.imwrite(bad / 'dot.tif', drawn((5, 5)), photometric='rgb')
+    done = segment(bad, bad / 'a.png', folder / 'images/small.tif', folder / 'images/small.tif', folder / 'segmentor.pth',
+                   '--out-dir', tmp_path / 'out', '--windows')  # two are named twice
     assert done.returncode == 3 and done.stdout.count('\n') == 1 and 'small.tif: ' in done.stdout
     expected = dict(a='no TIFF, and windows are read of nothing else | ', deep='more than 8 bits a pixel (uint16)',
                     turned='it is to be turned as it is shown (orientation 6), and windows are not',
-                    text='cannot be read as a TIFF',
+                    text='cannot be read as a TIFF', dot='5x5 pixels cannot be predicted (ConfigError: patch_size: ',
                     strip='pieces of 8200x8200 pixels, compressed: a window would decode 64 MiB | ',
                     cut='its pixels at row 128, column 96 cannot be decoded')
     said = lines(done)
-    assert len(said) == 7 and said[-1].startswith('nepa_mm: error: 6 of 7 images failed')
+    assert len(said) == 8 and said[-1].startswith('nepa_mm: error: 7 of 8 images failed')
     for name, what in expected.items():
         assert sum(what in line and f'{name}.' in line and line.count(' | ') == 2 for line in said) == 1, (name, said)
     assert [path.name for path in (tmp_path / 'out/pred').rglob('*') if path.is_file()] == ['small.tif']

@@ -1,4 +1,5 @@
 """Segment images that are too large for memory: windows are read from a TIFF and predicted, labels go to a tiled TIFF."""
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
@@ -19,8 +20,9 @@ from nepa_mm.errors import ConfigError, DataError
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.models.dense.blocks import Place, labels_of, logit_blocks, window_grid
 from nepa_mm.models.dense.windows import WINDOWS, many_windows
-from nepa_mm.new_files import new_file
+from nepa_mm.new_files import NotWritten, new_file
 
+from .image_batches import unpredicted
 from .images import picture_of, steps_of
 from .run_model import Inference, failure, progress_bar
 from .untrusted_config import LABELS
@@ -72,7 +74,7 @@ class LargeImages:
 
     def label(self, path: Path, label_map: Path | None, say: Callable[[Path, np.ndarray], None],
               draw: Callable[[Path, np.ndarray, np.ndarray], None]) -> int:
-        """Label an image. What is wrong with it costs a line; 1 then, to count. ConfigError for want of memory.
+        """Label an image. What is wrong with it costs a line; 1 then, to count. ConfigError for want of memory, or of a place.
 
         Args:
             label_map: The file to write its labels to, a tiled TIFF, which is there when all is done; None writes nothing.
@@ -93,10 +95,16 @@ class LargeImages:
                 draw(path, picture_of(thumbnail(pixels, step), are_bands), thumbnail(TiffWindows(temporary), step))
         except DataError as error:
             return failure(str(error))
+        except NotWritten:  # the label map
+            raise
         except torch.OutOfMemoryError:
             at_once = self.model.test_cfg.get('windows_at_once', WINDOWS)
             raise ConfigError(f'{at_once} windows take more memory than the device has', 'model.test_cfg.windows_at_once',
                               'lower it') from None
+        except (ConfigError, RuntimeError) as error:  # of the model, as of an image smaller than a patch
+            if os.environ.get('NEPA_DEBUG') == '1':
+                raise
+            return failure(unpredicted(pixels.shape[:2], error, str(path)))
         return 0
 
     def open(self, path: Path) -> TiffWindows:

@@ -69,7 +69,7 @@ def names_and_colours(model: BaseSegmentor) -> tuple[list[str], list]:
 
 
 def main(args: argparse.Namespace) -> int:
-    inference, paths = inference_of(args, on_gpu=ELSEWHERE), args.paths
+    inference, paths = inference_of(args, on_gpu=ELSEWHERE), list(dict.fromkeys(args.paths))
     model = inference.model
     if not isinstance(model, BaseSegmentor):
         raise CheckpointError(f'a {type(model).__name__}, which labels no pixels', args.model,
