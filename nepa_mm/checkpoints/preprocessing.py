@@ -166,9 +166,11 @@ def of_timm(step: dict) -> dict:
     from nepa_mm.datasets.transforms.timm_transform import timm_arguments  # slow to import
     timm = timm_arguments(step)
     others = ('is_training', 'no_aug', 'crop_border_pixels', 'tf_preprocessing', 'use_prefetcher', 'naflex', 'patchify')
-    odd = [key for key in others if timm[key]] + [key for key in ('normalize', ) if not timm[key]]
-    if odd or timm['crop_mode'] == 'border' or timm['interpolation'] not in FILTERS:
-        refuse(step, f'has {odd[0] if odd else "crop_mode=" + repr(timm["crop_mode"])}={timm.get(odd[0]) if odd else ""!r}')
+    odd = [key for key in others if timm[key]]
+    odd += [key for key, fits in dict(normalize=timm['normalize'], crop_mode=timm['crop_mode'] != 'border',
+                                      interpolation=timm['interpolation'] in FILTERS).items() if not fits]
+    if odd:
+        refuse(step, f'has {odd[0]}={timm[odd[0]]!r}')
     size = sides(timm['input_size'])
     resize = tuple(int(side / (timm['crop_pct'] or 0.875)) for side in size)
     if timm['crop_mode'] != 'squash':
