@@ -2,6 +2,7 @@
 import argparse
 from pathlib import Path
 
+from nepa_mm.arguments import require_least
 from nepa_mm.errors import run_command
 
 
@@ -12,7 +13,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--key', help='entry of SRC with the encoder; default: the first there is of target_encoder, teacher, '
                         'state_dict, model, encoder, student')
     parser.add_argument('--grid', type=int, help="patches along a side, to resize BEiT's tables of relative positions for")
-    return parser.parse_args()
+    args = parser.parse_args()
+    require_least(args, 1, 'grid')
+    return args
 
 
 args = run_command(parse_args)  # before the imports, which take seconds

@@ -150,6 +150,9 @@ def test_tool_refuses(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=message) as error:
             tool['main'](tool['parse_args']())
         assert '\n' not in str(error.value)
+    monkeypatch.setattr(sys, 'argv', ['tool', 'vit.safetensors', 'new.pth', '--grid', '-1'])
+    with pytest.raises(UserError, match=r'^-1 is less than 1 \| --grid \| '):
+        tool['parse_args']()
     assert sorted(os.listdir()) == ['harmful.pth', 'list.pth', 'vit.safetensors']  # nothing written, nothing run
     monkeypatch.setattr(sys, 'argv', ['tool', 'vit.safetensors', 'new.pth'])
     tool['main'](tool['parse_args']())
