@@ -29,6 +29,7 @@ from .birder import facts_in_file, from_birder
 from .fitting.birder_keys import is_birder
 from .fitting.fit import Origin, Origins, untraced_settings
 from .fitting.prefixes import backbone_in, checked, state_dict_of, with_our_names
+from .preprocessing import sides
 from .record import KEY, check_kind, facts_in, from_header, model_in, plain_config_text
 from .release.released_files import find_released, meta_of
 from .storage.files import about, read_checkpoint, sha256
@@ -164,11 +165,15 @@ def with_origin(state_dict: dict[str, Tensor], filename: str, meta: dict | None,
 
 
 def saved_settings(meta: dict | None) -> dict:
-    """``untraced_settings`` of the backbone that was saved, from its record or else its config; empty if neither tells."""
-    settings = facts_in(meta).get('settings')
-    if isinstance(settings, dict):
+    """``untraced_settings`` of the backbone that was saved, from its record or else its config; empty if neither tells.
+
+    With ``grid``, the rows and columns of its position embedding, where the config has ``img_size``.
+    """
+    backbone, settings = (model_in(meta) or {}).get('backbone', {}), facts_in(meta).get('settings')
+    if not isinstance(settings, dict):
+        if not str(backbone.get('type')).endswith('NEPAViT'):  # or an encoder made of one, such as MAENEPAViT
+            return {}
+        settings = untraced_settings(complete_arguments(backbone))
+    if 'img_size' not in backbone:
         return settings
-    backbone = (model_in(meta) or {}).get('backbone', {})
-    if not str(backbone.get('type')).endswith('NEPAViT'):  # or an encoder made of one, such as MAENEPAViT
-        return {}
-    return untraced_settings(complete_arguments(backbone))
+    return dict(settings, grid=tuple(side // backbone.get('patch_size', 14) for side in sides(backbone['img_size'])))

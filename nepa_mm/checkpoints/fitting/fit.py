@@ -93,7 +93,8 @@ def fit_backbone(backbone: nn.Module, weights: dict[str, Tensor], source: str = 
     """Change weights, in place, so that they load into a :class:`NEPAViT` strictly and compute what they did; says what was done.
 
     Args:
-        settings: ``untraced_settings`` of the backbone that was saved, where known.
+        settings: ``untraced_settings`` of the backbone that was saved, where known, and ``grid``, rows and columns of its
+            position embedding.
 
     Raises:
         CheckpointError: If a weight would be left at random or one of the checkpoint unused, and
@@ -104,7 +105,7 @@ def fit_backbone(backbone: nn.Module, weights: dict[str, Tensor], source: str = 
     first = list(weights)
     check_settings(backbone, weights, settings or {}, fit)
     fold_layer_scales(weights, own, fit)
-    resize_embeddings(backbone, weights, own, fit)
+    resize_embeddings(backbone, weights, own, fit, (settings or {}).get('grid'))
     drop_additions_of_fine_tuning(weights, own, fit)
     listed, unlisted = split_by(backbone.allow_unmatched, [name for name in weights if name not in own])
     if unlisted:
@@ -206,17 +207,25 @@ def fold_layer_scales(weights: dict[str, Tensor], own: dict[str, Tensor], fit: F
         fit.changed.append(f'{folded} LayerScales folded into the linear layers before them')
 
 
-def resize_embeddings(backbone: nn.Module, weights: dict[str, Tensor], own: dict[str, Tensor], fit: Fit) -> None:
-    """Resample position and patch embedding to the image and patch size of the backbone, and RGB to its channels."""
+def resize_embeddings(backbone: nn.Module, weights: dict[str, Tensor], own: dict[str, Tensor], fit: Fit,
+                      saved: tuple[int, int] | None) -> None:
+    """Resample position and patch embedding to the image and patch size of the backbone, and RGB to its channels.
+
+    The position embedding has the ``saved`` grid; where that is not known, the backbone's own if it has as many places, or else
+    a square.
+    """
     position, grid = weights.get('pos_embed'), backbone.stored_grid
-    if 'pos_embed' in own and position is not None and position.ndim == 3 and position.shape != own['pos_embed'].shape:
-        side = round(position.shape[1]**0.5)
-        if side * side != position.shape[1]:
-            refuse(fit.source, f'pos_embed has {position.shape[1]} positions, not a square grid, and cannot be resized to '
+    if 'pos_embed' in own and position is not None and position.ndim == 3:
+        count = position.shape[1]
+        there = next((each for each in (saved, grid) if each and each[0] * each[1] == count), (round(count**0.5), ) * 2)
+        if there[0] * there[1] != count:
+            refuse(fit.source, f'pos_embed has {count} positions, not a square grid, and cannot be resized to '
                    f'{grid[0]}x{grid[1]} patches (img_size / patch_size)', list(weights))
-        from timm.layers import resample_abs_pos_embed  # slow to import, and seldom needed
-        weights['pos_embed'] = resample_abs_pos_embed(position, grid, (side, side), num_prefix_tokens=0)
-        fit.changed.append(f'position embedding resized from a square of {side}x{side} to {grid[0]}x{grid[1]}')
+        if there != grid:
+            from timm.layers import resample_abs_pos_embed  # slow to import, and seldom needed
+            weights['pos_embed'] = resample_abs_pos_embed(position, grid, there, num_prefix_tokens=0)
+            kind = 'a square of ' if there[0] == there[1] else ''
+            fit.changed.append(f'position embedding resized from {kind}{there[0]}x{there[1]} to {grid[0]}x{grid[1]}')
     patch, size, channels = weights['patch_embed.weight'], own['patch_embed.weight'].shape[-2:], backbone.patch_embed.in_channels
     if patch.ndim == 4 and patch.shape[1] == 3 != channels:
         from timm.models import adapt_input_conv

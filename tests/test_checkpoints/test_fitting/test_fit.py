@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from timm.models import adapt_input_conv
 
-from nepa_mm import NEPAViT
+from nepa_mm import NEPAViT, get_model
 from nepa_mm.checkpoints.fitting.fit import fit_backbone
+from nepa_mm.checkpoints.record import config_text
 from nepa_mm.errors import CheckpointError
 from tiny import TINY, randomize
 
@@ -125,6 +126,22 @@ def test_position_embedding_is_resized():
     state = small.state_dict()
     state['pos_embed'] = torch.zeros(1, 17, 16)
     refuse(small, state, '17 positions, not a square grid, and cannot be resized to 4x4 patches')
+
+
+def test_position_embedding_of_a_grid_that_is_no_square_is_resized(tmp_path):
+    """From the grid that its config says: another one of as many places is no reason to take it as it is."""
+    wide = tiny(**PAPER, img_size=(14, 56))
+    wide.pos_embed.data = torch.arange(8.).expand(2, 8).reshape(1, 16, 1).expand(1, 16, 16).clone()  # columns from 0 to 7
+    text = config_text(dict(model=dict(
+        type='nepa_mm.NEPA', backbone=dict(type='nepa_mm.NEPAViT', **{**TINY, **PAPER, 'img_size': (14, 56)}))))
+    weights = {f'backbone.{name}': value for name, value in wide.state_dict().items()}
+    torch.save(dict(state_dict=weights, meta=dict(cfg=text)), tmp_path / 'a.pth')
+    for size, rows in (((56, 14), 8), (28, 4)):
+        loaded = tiny(**PAPER, img_size=size, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth')))
+        loaded.init_weights()
+        columns = loaded.pos_embed.data.view(rows, -1, 16)
+        assert torch.allclose(columns, columns[:1], atol=1e-5) and (columns.diff(dim=1) > 1).all()
+    assert torch.equal(get_model(str(tmp_path / 'a.pth')).backbone.pos_embed.data, wide.pos_embed.data)
 
 
 @pytest.mark.parametrize('channels', [1, 4, 12])
