@@ -12,9 +12,10 @@ class PackedSamples(list):
     """The data samples of a batch. It is a list of them, and what comes out of a pickle of it is one."""
 
     def __reduce__(self) -> tuple:
-        if len({(type(sample), *vars(sample), *map(frozenset, fields(sample))) for sample in self}) != 1:  # as different ones are
+        are_alike = len({(type(sample), *vars(sample), *map(frozenset, fields(sample))) for sample in self}) == 1
+        keys = [key for key in vars(self[0]) if key not in FIELDS] if are_alike else []
+        if not keys:  # or they hold nothing, and no column says how many they are
             return list, (list(self), )
-        keys = [key for key in vars(self[0]) if key not in FIELDS]
         return unpacked, (type(self[0]), fields(self[0]), keys, [column([vars(sample)[key] for sample in self]) for key in keys])
 
 

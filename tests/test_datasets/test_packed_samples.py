@@ -29,7 +29,8 @@ def assert_same(found: list, expected: list) -> None:
 
 @pytest.mark.parametrize('change', [
     lambda made: None, lambda made: made[2].set_gt_label([1, 2]), lambda made: made[3].set_field(torch.ones(1), 'more'),
-    lambda made: made.append(BaseDataElement(metainfo=dict(img_path='x'))), lambda made: made.clear()])
+    lambda made: made.append(BaseDataElement(metainfo=dict(img_path='x'))), lambda made: made.clear(),
+    lambda made: made.__setitem__(slice(None), [DataSample(), DataSample()])])
 def test_what_comes_out_is_what_went_in(change):
     made = samples()
     change(made)
