@@ -107,7 +107,8 @@ class TiffWindows:
     def rows(self, most: int = LARGEST_PIECE) -> Iterator[np.ndarray]:
         """The whole image in windows as wide as it is, from the top, of so many bytes at most where pieces are no higher."""
         height, width = self.shape[:2]
-        step = max(most // (width * self.bands * self.stored.itemsize) // self.piece[0], 1) * self.piece[0]
+        piece = 1 if self.is_raw else self.piece[0]  # of which rows are read alone, of a single strip too
+        step = max(most // (width * self.bands * self.stored.itemsize) // piece, 1) * piece
         for top in range(0, height, step):
             yield self[top:top + step]
 

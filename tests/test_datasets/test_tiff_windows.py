@@ -94,7 +94,9 @@ def test_an_uncompressed_strip_of_any_size_is_read_in_parts(tmp_path, monkeypatc
     image = values()
     tifffile.imwrite(tmp_path / 'a.tif', image, photometric='rgb')
     monkeypatch.setattr(tiff_windows, 'LARGEST_PIECE', 100)
-    np.testing.assert_array_equal(TiffWindows(tmp_path / 'a.tif')[5:9, 3:50], image[5:9, 3:50])
+    pixels = TiffWindows(tmp_path / 'a.tif')
+    np.testing.assert_array_equal(pixels[5:9, 3:50], image[5:9, 3:50])
+    assert [len(part) for part in pixels.rows(10 * 131 * 3)] == [10] * 9 + [7]
 
 
 @pytest.mark.parametrize('compression', ['lzw', 'jpeg', 'zstd'])
