@@ -8,7 +8,6 @@ from mmcv.transforms import BaseTransform
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from nepa_mm.datasets.tiff_windows import TiffWindows
 from nepa_mm.errors import ConfigError, DataError
 from nepa_mm.registry import TRANSFORMS
 
@@ -86,12 +85,11 @@ class RandomResizedCropFlip(BaseTransform):
         if isinstance(img, EncodedJpeg):
             top, left, height, width = self.draw(*img.shape[:2])
             return img.region(left, top, width, height)
-        img = img if isinstance(img, TiffWindows) and img.ndim > 2 else np.atleast_3d(img)
         if img.dtype not in (np.uint8, np.float32):
             raise DataError(f'RandomResizedCropFlip takes images of uint8 or float32, not {img.dtype}',
                             f'img_path={results.get("img_path")!r}', 'load it with to_float32=True')
         top, left, height, width = self.draw(*img.shape[:2])
-        return np.ascontiguousarray(img[top:top + height, left:left + width, ::-1])
+        return np.ascontiguousarray(np.atleast_3d(img[top:top + height, left:left + width])[..., ::-1])
 
     def draw(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Top, left, height and width of a crop. torchvision's takes more time than the resizing of a small one."""

@@ -134,6 +134,17 @@ def test_pretraining_s_crops(tmp_path, kind):
         np.testing.assert_array_equal(*found)
 
 
+def test_crops_of_grey_windows(tmp_path):
+    path = image(tmp_path / 'a.tif')
+    found = []
+    for whole in (False, True):
+        loaded = LoadImage(whole=whole, color_type='grayscale')(dict(img_path=path))
+        assert isinstance(loaded['img'], np.ndarray) == whole and loaded['img'].ndim == 2
+        torch.manual_seed(0)
+        found.append(RandomResizedCropFlip(32)(loaded)['img'])
+    np.testing.assert_array_equal(*found)
+
+
 def test_a_crop_of_segmentation_decodes_no_more_of_a_jpeg(tmp_path):
     facts = pair(tmp_path, blocks(3).astype(np.uint8))
     facts['img_path'] = str(tmp_path / 'a.jpg')
