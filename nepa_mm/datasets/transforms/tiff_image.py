@@ -1,14 +1,14 @@
 """A TIFF whose windows are, to the bit, those of the image that a loader makes of the whole file."""
 import numpy as np
 from PIL import Image
-from tifffile import PHOTOMETRIC
+from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
 from nepa_mm.datasets.tiff_windows import TiffWindows
 
 from .bands import band_values
 
 GREY = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
-COLOUR = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)  # decoded as RGB
+JPEGS = (COMPRESSION.OJPEG, COMPRESSION.JPEG)  # whose YCbCr is decoded as RGB
 COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'grayscale_ignore_orientation', 'unchanged')  # mmcv's
 
 
@@ -42,13 +42,22 @@ def image_windows(path: str, color_type: str = 'color', backend: str = 'pillow',
 
 
 def require_photo(pixels: TiffWindows, backend: str) -> None:
-    """Refuse what is not grey or RGB of 8 bits, with transparency or without."""
-    photometric, bands = pixels.page.photometric, pixels.bands
+    """Refuse what is not grey or RGB of 8 bits, with transparency or without; and what Pillow changes as it decodes the whole."""
+    page, bands, bits = pixels.page, pixels.bands, pixels.page.bitspersample
+    photometric = page.photometric
+    if bits in range(1, 8) and (photometric != PHOTOMETRIC.PALETTE or bits == 1):
+        raise pixels.unfit(f'{bits} bits a pixel, which become 8 in the whole image', 'save it with 8 bits')
     if pixels.dtype != np.uint8:
         raise pixels.unfit(f'more than 8 bits a pixel ({pixels.dtype}): values above 255 would become white',
                            'scale it to 8 bits first')
-    if not (photometric in COLOUR and bands in (3, 4) or photometric in (*GREY, PHOTOMETRIC.PALETTE) and bands in (1, 2)):
+    if photometric == PHOTOMETRIC.YCBCR and page.compression not in JPEGS:
+        raise pixels.unfit(f'YCBCR with compression {page.compression.name}, which becomes RGB in the whole image', 'save RGB')
+    if not (photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) and bands in (3, 4)
+            or photometric in (*GREY, PHOTOMETRIC.PALETTE) and bands in (1, 2)):
         raise pixels.unfit(f'{bands} bands, {photometric.name}, are no RGB', 'save RGB')
+    if EXTRASAMPLE.ASSOCALPHA in page.extrasamples:
+        raise pixels.unfit('colours multiplied by their transparency, which are divided by it in the whole image',
+                           'save it without transparency')
     if backend == 'cv2' and bands in (2, 4):  # which multiplies by what is opaque
         raise pixels.unfit(f'{bands} bands, of which OpenCV makes other pixels', "set imdecode_backend='pillow'")
 

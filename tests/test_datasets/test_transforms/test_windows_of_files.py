@@ -1,4 +1,6 @@
 """Loaders that leave TIFF files where they are: the crops of the whole image and label map, to the bit."""
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -40,6 +42,16 @@ def write(path, pixels, **options) -> str:
 def image(path, **options) -> str:
     random = np.random.default_rng(0)
     return write(path, (blocks(200, 3) + random.integers(0, 56, (*SIZE, 3))).astype(np.uint8), **options)
+
+
+def four_bits(path, values: np.ndarray) -> None:
+    """A grey TIFF of values [H, W] from 0 to 15, two in a byte, which tifffile does not write."""
+    height, width = values.shape
+    packed = (values[:, ::2] << 4 | values[:, 1::2]).astype(np.uint8).tobytes()
+    tags = {256: width, 257: height, 258: 4, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: len(packed)}
+    entries = b''.join(struct.pack('<HHII', tag, 4, 1, value) for tag, value in tags.items())
+    path.write_bytes(b'II*\0' + struct.pack('<I', 8 + len(packed)) + packed + struct.pack('<H', len(tags)) + entries
+                     + bytes(4))
 
 
 def pair(folder, labels, **facts) -> dict:
@@ -108,7 +120,10 @@ def write_large(folder, labels) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize('kind', ['rgb', 'grey', 'transparent', 'palette', 'turned', 'jpeg'])
+AS_A_WHOLE = ('turned', 'ycbcr', 'multiplied', 'four_bits')  # of which windows would be of other pixels
+
+
+@pytest.mark.parametrize('kind', ['rgb', 'grey', 'transparent', 'palette', 'jpeg', *AS_A_WHOLE])
 def test_pretraining_s_crops(tmp_path, kind):
     path = image(tmp_path / 'a.tif')
     if kind == 'grey':
@@ -117,8 +132,14 @@ def test_pretraining_s_crops(tmp_path, kind):
         write(path, blocks(250, 4).astype(np.uint8), extrasamples=['unassalpha'])
     elif kind == 'palette':
         Image.open(path).quantize(50).save(path)
-    elif kind == 'turned':  # which is decoded as a whole
+    elif kind == 'turned':
         image(path, extratags=[(274, 'H', 1, 6, True)])
+    elif kind == 'ycbcr':
+        Image.open(path).convert('YCbCr').save(path)
+    elif kind == 'multiplied':
+        write(path, blocks(250, 4).astype(np.uint8), extrasamples=['assocalpha'])
+    elif kind == 'four_bits':
+        four_bits(tmp_path / 'a.tif', blocks(16))
     elif kind == 'jpeg':
         path = str(tmp_path / 'a.jpg')
         Image.open(tmp_path / 'a.tif').save(path)
@@ -128,7 +149,7 @@ def test_pretraining_s_crops(tmp_path, kind):
         for whole in (False, True):
             loaded = LoadImage(whole=whole)(dict(img_path=path))
             in_file = isinstance(loaded['img'], (TiffWindows, EncodedJpeg))
-            assert in_file == (not whole and kind != 'turned' and (kind != 'jpeg' or codec() is not None))
+            assert in_file == (not whole and kind not in AS_A_WHOLE and (kind != 'jpeg' or codec() is not None))
             torch.manual_seed(seed)
             found.append(crop(loaded)['img'])
         np.testing.assert_array_equal(*found)
