@@ -40,7 +40,7 @@ class NotWritten(ConfigError):
 
 
 def refuse_existing(path: Path, otherwise: str = '') -> None:
-    if path.exists():
+    if os.path.lexists(path):  # a link to what is gone too: nothing takes its name
         raise NotWritten('it exists and would be written over', str(path), f'remove it or choose another name{otherwise}')
 
 

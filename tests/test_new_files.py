@@ -35,6 +35,15 @@ def test_a_new_file_is_not_written_over_what_came_meanwhile(tmp_path):
     assert path.read_text() == 'theirs' and os.listdir(tmp_path) == ['new.pth']
 
 
+def test_a_link_to_what_is_gone_is_refused_before_any_work(tmp_path):
+    path = tmp_path / 'new.pth'
+    path.symlink_to('gone.pth')
+    with pytest.raises(ConfigError, match='exists and would be written over'):
+        with new_file(path):
+            raise AssertionError('opened')
+    assert os.listdir(tmp_path) == ['new.pth']
+
+
 @pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_writer_that_fails_leaves_nothing(error, tmp_path):
     with pytest.raises(error):
