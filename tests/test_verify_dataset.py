@@ -112,6 +112,14 @@ def test_all_datasets_of_a_config(imagenet, ade, tmp_path, monkeypatch, capsys):
     assert code == 3 and '3 of 7 images are broken' in said and len(listed) == 3
 
 
+def test_what_a_training_would_pass_over_is_listed(imagenet, tmp_path, monkeypatch, capsys):
+    folders = dict(type='CustomDataset', data_root=str(imagenet), data_prefix='train',
+                   pipeline=[dict(type='nepa_mm.LoadImage', ignore_empty=True)])
+    (tmp_path / 'config.py').write_text(f'default_scope = "mmpretrain"\ntrain_dataloader = dict(dataset={folders})\n')
+    code, listed, said = run_here(monkeypatch, capsys, tmp_path / 'config.py')
+    assert code == 3 and '3 of 7 images are broken' in said and len(listed) == 3
+
+
 def test_what_a_config_ignores_is_no_wrong_label(ade, tmp_path, monkeypatch, capsys):
     for i in range(6):
         image(ade / f'images/training/{i}.jpg')

@@ -124,6 +124,7 @@ def start_worker(dataset, max_label: int | None, ignored: frozenset[int]) -> Non
         load_labels.palette = dataset.metainfo.get('palette')
     load_image = next((step for step in transforms_in(dataset.pipeline) if isinstance(step, LoadImage)), LoadImage())
     load_image.whole = True  # a pretraining's would decode crops alone
+    load_image.ignore_empty = False  # or it would pass over what is broken
     worker.update(dataset=dataset, max_label=max_label, ignored=list(ignored), load_image=load_image, load_labels=load_labels)
 
 
