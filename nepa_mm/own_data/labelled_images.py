@@ -9,7 +9,7 @@ from nepa_mm.errors import ConfigError, DataError
 
 from .files import image_files
 from .label_table import SUFFIXES, read_table
-from .splits import draw_split, split_folders, split_named
+from .splits import draw_split, sifted, split_folders, split_named
 
 UNEQUAL = 20  # times as many images of one class as of another
 Labelled = tuple[Path, tuple[int, ...]]
@@ -39,7 +39,7 @@ class LabelledImages:
     def without(self, paths: Collection[Path]) -> None:
         """Take images out, which takes lists of the others."""
         if paths:
-            self.splits = {split: [item for item in items if item[0] not in paths] for split, items in self.splits.items()}
+            self.splits = sifted(self.splits, lambda item: item[0] not in paths, self.root)
             self.folders = None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from nepa_mm.errors import DataError
 
 from .files import image_files
-from .splits import NAMES, draw_split, split_in, split_named, words_of
+from .splits import NAMES, draw_split, sifted, split_in, split_named, words_of
 
 MASKS = set('mask masks label labels labeled labelled seg segs segmentation segmentations segmap annotation annotations annot '
             'annots ann anns gt gts groundtruth target targets'.split())
@@ -33,7 +33,7 @@ class MaskPairs:
 
     def without(self, paths: Collection[Path]) -> None:
         """Take out the pairs with these images or label maps."""
-        self.splits = {split: [pair for pair in pairs if not paths & set(pair)] for split, pairs in self.splits.items()}
+        self.splits = sifted(self.splits, lambda pair: not paths & set(pair), self.root)
 
 
 @dataclass(frozen=True)

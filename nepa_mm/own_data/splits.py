@@ -1,11 +1,13 @@
 """Which images are there to train, to validate and to test."""
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+
+from nepa_mm.errors import DataError
 
 T = TypeVar('T')
 NAMES = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test',
@@ -39,6 +41,19 @@ def split_folders(root: Path) -> dict[str, str]:
     found = {NAMES[path.name.lower()]: path.name for path in sorted(root.iterdir())
              if path.is_dir() and path.name.lower() in NAMES}
     return found if 'train' in found else {}
+
+
+def sifted(splits: Mapping[str, Sequence[T]], keep: Callable[[T], bool], root: Path) -> dict[str, list[T]]:
+    """Of each split what is to be kept.
+
+    Raises:
+        DataError: If nothing of one is.
+    """
+    kept = {split: list(filter(keep, items)) for split, items in splits.items()}
+    for split, items in kept.items():
+        if not items:
+            raise DataError(f'all {len(splits[split])} images of {split!r} are broken', str(root), 'mend one of them')
+    return kept
 
 
 def draw_split(items: Sequence[T], classes: Sequence[Hashable], share: float, seed: int) -> tuple[list[T], list[T]]:
