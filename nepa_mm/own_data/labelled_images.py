@@ -108,6 +108,8 @@ def of_folders(data: Path, level: int) -> LabelledImages:
     if not classes:
         raise DataError('its images lie in no class folders', str(data / folders['train']),
                         'make a folder of images for each class, or give a table of path,label')
+    named = {split: groups for split, groups in named.items() if groups}  # a test may have images alone
+    folders = {split: folders[split] for split in named}
     for split, groups in named.items():
         strange = sorted(set(groups) - set(classes))
         if strange:
@@ -121,6 +123,8 @@ def of_folders(data: Path, level: int) -> LabelledImages:
     if level > 1 or any(names != classes for names in there.values()) or any(set(groups) != set(classes)
                                                                              for groups in named.values()):
         found.folders = None
+    alone = len(images) - len(found.paths)
+    found.remarks += [f'{alone} images lie in no class folder and are left out'] * bool(alone)
     if level == 1:
         empty = [name for name in there['train'] if name not in place and not name.startswith('.')]
         found.remarks += [f'{len(empty)} class folders are empty and left out: {", ".join(empty[:5])}'] * bool(empty)

@@ -67,6 +67,16 @@ def test_images_in_no_folder_and_a_class_of_validation_alone(tmp_path):
         found_in(tmp_path / 'split')
 
 
+def test_images_in_no_class_folder_are_left_out_with_a_word(tmp_path):
+    for split in ('train', 'val'):
+        class_folders(tmp_path / split, dict(a=2, b=2))
+    for i in range(3):
+        image(tmp_path / f'test/{i}.png')
+    found = found_in(tmp_path)
+    assert found.folders == dict(train='train', val='val') == {split: split for split in found.splits}
+    assert found.remarks == ['3 images lie in no class folder and are left out']
+
+
 def test_a_class_that_validation_lacks_takes_lists(tmp_path):
     class_folders(tmp_path / 'train', dict(a=2, b=2))
     class_folders(tmp_path / 'val', dict(b=2))
