@@ -38,6 +38,9 @@ def test_tables(folder, text, expected, several):
     ('path,label,split\n0.jpg,cat,dev\n', "'dev' is no split"),
     ('path,label\n', 'lists no image'),
     ('', 'lists no image'),
+    ('label,path\ncat,0.jpg\ndog\n', r'it has 1 columns of 2 \| .*labels.csv, line 3 \| '),
+    ('path,label,split\n0.jpg,cat,val\n1.jpg,cat\n', r'it has 2 columns of 3 \| .*labels.csv, line 3 \| '),
+    ('id,cat,dog\n0,1,0\n1,1\n', r'it has 2 columns of 3 \| .*labels.csv, line 3 \| '),
 ])
 def test_lines_that_say_nothing(folder, text, message):
     with pytest.raises(DataError, match=message):
