@@ -1,5 +1,6 @@
 """Tables of images and their labels: CSV of ``path,label``, with several labels or a column for each, and mm's lists."""
 import csv
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -127,7 +128,7 @@ class Finder:
         Raises:
             DataError: If there is no such image, or there are several.
         """
-        path = self.folder / name.strip()
+        path = Path(os.path.normpath(self.folder / name.strip()))  # a training refuses a list that leads out of its root
         if path.is_file():
             return path
         if self.by_name is None:

@@ -83,6 +83,8 @@ def of_tables(tables: dict[str | None, Path], data: Path) -> LabelledImages:
     """Of tables, one for all or one for each split."""
     read = {split: read_table(table) for split, table in tables.items()}
     rows = [row._replace(split=split or row.split) for split, (part, _) in read.items() for row in part]
+    if len({row.path.is_absolute() for row in rows}) > 1:
+        rows = [row._replace(path=row.path.absolute()) for row in rows]
     classes = sorted({label for row in rows for label in row.labels}, key=as_number)
     inside = data.is_dir() and all(row.path.is_relative_to(data) for row in rows)
     root = data if inside else Path(os.path.commonpath([row.path.parent for row in rows]))

@@ -1,4 +1,6 @@
 """Which images are of which class, in which split."""
+from pathlib import Path
+
 import pytest
 from drawn_data import class_folders, image
 
@@ -94,3 +96,14 @@ def test_a_table_of_several_labels_and_splits(tmp_path):
     assert found.several and found.classes == ['blue', 'red', 'round']
     assert {split: names(found, split) for split in found.splits} == dict(
         train=[('images/0.png', 1, 2), ('images/1.png', 0)], val=[('images/2.png', 1)], test=[('images/3.png', 0, 2)])
+
+
+def test_a_table_beside_its_images_and_paths_of_both_kinds(tmp_path, monkeypatch):
+    for i in range(4):
+        image(tmp_path / f'images/{i}.png')
+    (tmp_path / 'tables').mkdir()
+    (tmp_path / 'tables/labels.csv').write_text(''.join(f'../images/{i}.png,{"ab"[i % 2]}\n' for i in range(4)))
+    (tmp_path / 'labels.csv').write_text(f'images/0.png,a\n{tmp_path}/images/1.png,b\nimages/2.png,a\nimages/3.png,b\n')
+    monkeypatch.chdir(tmp_path)
+    assert find_labelled(Path('tables'), 0.5, 0).root == Path('images')
+    assert find_labelled(Path('labels.csv'), 0.5, 0).root == tmp_path / 'images'
