@@ -28,13 +28,8 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
     found = []
     for path in map(Path, inputs):
         if path.is_dir():
-            files = [file for file in path.rglob('*') if file.is_file()]
-            images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-            images.sort(key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', str(file))])
-            if not images:
-                raise DataError('it holds no image', str(path), f'give a folder of images ({shown(IMAGE_SUFFIXES)})')
-            say_left_out(repr(str(path)), [file.name for file in files], IMAGE_SUFFIXES)
-            found += images
+            found += sorted(images_under(path), key=lambda file: [
+                int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', str(file))])
         elif not path.exists():
             raise DataError('there is no such file', str(path), 'give an image, a folder or a .txt file with a path on each line')
         elif path.suffix.lower() == '.txt':
@@ -42,6 +37,24 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
         else:
             found.append(path)
     return found
+
+
+def images_under(folder: Path, onerror: Callable[[OSError], None] | None = None) -> list[Path]:
+    """All images of a folder and those inside it, in the order of their names; hidden files do not count, others are said.
+
+    Args:
+        folder: To look into.
+        onerror: As of :func:`files_under`.
+
+    Raises:
+        DataError: If there are none.
+    """
+    files = sorted(Path(path) for path in files_under(folder, onerror) if not os.path.basename(path).startswith('.'))
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        raise DataError('it holds no image', str(folder), f'give a folder of images ({shown(IMAGE_SUFFIXES)})')
+    say_left_out(repr(str(folder)), [file.name for file in files], IMAGE_SUFFIXES)
+    return images
 
 
 def shown(suffixes: Collection[str]) -> str:
@@ -85,7 +98,7 @@ def names_under(folder: str | Path) -> Iterator[str]:
 def listed(path: Path) -> list[Path]:
     """Images that the lines of a text file name."""
     images = []
-    for number, line in enumerate(path.read_text(errors='surrogateescape').splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding='utf-8-sig', errors='surrogateescape').splitlines(), 1):
         if line.strip():
             choices = [Path(line.strip()), path.parent / line.strip()]
             there = [choice for choice in choices if choice.is_file()]

@@ -23,6 +23,21 @@ def test_folders_and_lists_of_frames_come_in_order(tmp_path):
             find_images([tmp_path / name])
 
 
+def test_links_to_folders_are_followed_and_hidden_files_left_out(tmp_path):
+    (tmp_path / 'store').mkdir()
+    (tmp_path / 'film').mkdir()
+    for name in ('store/1.png', 'film/2.png', 'film/._2.png'):
+        (tmp_path / name).touch()
+    (tmp_path / 'film/more').symlink_to(tmp_path / 'store')
+    assert find_images([tmp_path / 'film']) == [tmp_path / 'film/2.png', tmp_path / 'film/more/1.png']
+
+
+def test_a_list_may_begin_with_a_mark_of_its_bytes_order(tmp_path):
+    (tmp_path / 'a.png').touch()
+    (tmp_path / 'list.txt').write_bytes(b'\xef\xbb\xbfa.png\r\n')
+    assert find_images([tmp_path / 'list.txt']) == [tmp_path / 'a.png']
+
+
 def test_suffixes_are_those_that_pillow_decodes_by_itself():
     Image.init()
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}

@@ -20,7 +20,7 @@ from nepa_mm.datasets import LoadImage
 from nepa_mm.datasets.tiff_windows import TiffWindows, is_large
 from nepa_mm.datasets.transforms.bands import Layout, layout_of
 from nepa_mm.errors import DataError, ProcessError
-from nepa_mm.find_images import IMAGE_SUFFIXES, files_under, say_left_out, shown
+from nepa_mm.find_images import images_under
 
 LOOKED_AT = 20_000  # images that are decoded unless told; all of most data sets, in a minute or two
 PART = 2**22  # bytes, or values, that are looked at together
@@ -92,13 +92,7 @@ def image_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError('there is no such folder', str(folder), 'give the folder of your data')
-    found = files_under(str(folder), unreadable)
-    files = sorted(Path(path) for path in found if not os.path.basename(path).startswith('.'))
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    if not images:
-        raise DataError(f'it holds no image ({shown(IMAGE_SUFFIXES)})', str(folder), 'give the folder of your images')
-    say_left_out(repr(str(folder)), [path.name for path in files], IMAGE_SUFFIXES)
-    return images
+    return images_under(folder, unreadable)
 
 
 def unreadable(error: OSError) -> None:

@@ -53,7 +53,7 @@ from nepa_mm.datasets.tiff_windows import TiffWindows
 from nepa_mm.datasets.transforms.load_image import with_own_loader
 from nepa_mm.engine.checks.built_parts import transforms_in
 from nepa_mm.engine.checks.label_survey import LabelSurvey, loader_of, pixels_of
-from nepa_mm.find_images import IMAGE_SUFFIXES, files_under, say_left_out, shown
+from nepa_mm.find_images import images_under
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.launch.config_parts import SPLITS, datasets_of, dicts_in, steps_of
 from nepa_mm.launch.naming_errors import naming
@@ -72,14 +72,9 @@ class Folder:
         self.has_labels = maps.is_dir() and (root / 'images').is_dir()
         images = root / 'images' if self.has_labels else root
         self.facts = []
-        files = sorted(Path(path) for path in files_under(str(images)) if not os.path.basename(path).startswith('.'))
-        for path in files:
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                label_map = dict(seg_map_path=str((maps / path.relative_to(images)).with_suffix('.png')), reduce_zero_label=False)
-                self.facts.append(dict(img_path=str(path), seg_fields=[], **label_map if self.has_labels else {}))
-        if not self.facts:
-            raise DataError(f'it holds no image (known: {shown(IMAGE_SUFFIXES)})', str(images), 'name another folder')
-        say_left_out(repr(str(images)), [path.name for path in files], IMAGE_SUFFIXES)
+        for path in images_under(images):
+            label_map = dict(seg_map_path=str((maps / path.relative_to(images)).with_suffix('.png')), reduce_zero_label=False)
+            self.facts.append(dict(img_path=str(path), seg_fields=[], **label_map if self.has_labels else {}))
 
     def __len__(self) -> int:
         return len(self.facts)
