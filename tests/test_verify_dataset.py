@@ -183,10 +183,10 @@ def test_what_a_pretraining_decodes_in_part_is_checked_as_a_whole(tmp_path, monk
 
 
 def test_a_good_folder_and_none(tmp_path, monkeypatch, capsys):
-    image(tmp_path / 'good/a/0.png')
-    code, listed, said = run_here(monkeypatch, capsys, tmp_path / 'good')
-    assert (code, listed) == (0, []) and said.endswith('1 images, none is broken')
     (tmp_path / 'empty').mkdir()
+    image(tmp_path / 'good/a/0.png')
+    code, listed, said = run_here(monkeypatch, capsys, f'{tmp_path}/empty/../good')
+    assert (code, listed) == (0, []) and said.endswith('1 images, none is broken')
     for source, message in {'empty': 'holds no image', 'nowhere': 'is neither a folder nor a config'}.items():
         code, listed, said = run_here(monkeypatch, capsys, tmp_path / source)
         assert code == 3 and message in said and not listed

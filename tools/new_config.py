@@ -9,6 +9,7 @@ It looks at the data, chooses settings that fit it and this machine, and prints 
 is changed. Each setting has an option, by which it is as you say.
 """
 import argparse
+import os
 from pathlib import Path
 
 from nepa_mm.errors import ConfigError, one_line_errors
@@ -19,7 +20,8 @@ TASKS = ('pretrain', 'classification', 'segmentation')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('task', metavar='TASK', choices=TASKS, help=', '.join(TASKS))
-    parser.add_argument('data', metavar='DATA', help='folder of your data; of classification also a table of path,label')
+    parser.add_argument('data', metavar='DATA', type=os.path.normpath,
+                        help='folder of your data; of classification also a table of path,label')
     parser.add_argument('--from', dest='model', metavar='MODEL', help='weights to start from: a checkpoint, hf:FOLDER or '
                         "hf:ORG/NAME; 'none' for none; default: the released ones on a GPU, none on a CPU")
     parser.add_argument('-o', '--output', type=Path, metavar='FILE', help='config to write; default: DATA_TASK.py, here')

@@ -61,6 +61,13 @@ def test_segmentation_on_a_gpu(data, monkeypatch):
     assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.65 and cfg.optim_wrapper.optimizer.lr == 1e-4
 
 
+def test_a_folder_that_is_named_by_way_of_another(data, monkeypatch):
+    class_folders(data, dict(a=8, b=8))
+    monkeypatch.setattr('own_configs.DATA', f'{data}/../data')
+    cfg = written(monkeypatch, 'pretrain')
+    assert cfg.train_dataloader.dataset.data_root == str(data)
+
+
 def test_pretraining_on_a_gpu(data, monkeypatch):
     class_folders(data, dict(a=40), size=(120, 120))
     cfg = written(monkeypatch, 'pretrain', on=GPU)

@@ -94,7 +94,7 @@ def datasets(args: argparse.Namespace) -> Iterator[tuple[str, object, int | None
     """Name, dataset, largest label and those that are ignored of each, each list of files once."""
     source = Path(args.source)
     if source.is_dir():
-        yield str(source), Folder(source), args.max_label, IGNORED
+        yield str(source), Folder(Path(os.path.normpath(source))), args.max_label, IGNORED
         return
     cfg, known = args.cfg, []
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
