@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nepa_mm.errors import DataError
+from nepa_mm.find_images import IMAGE_SUFFIXES, files_under
 
 from .files import image_files
 from .splits import NAMES, draw_split, sifted, split_in, split_named, words_of
@@ -102,6 +103,9 @@ def find_pairs(data: Path, val_share: float, seed: int, mask_suffix: str | None 
         raise DataError(f'none of {len(images)} images has a label map: {images[0].path.name!r} and {masks[0].path.name!r} are '
                         'not named alike', str(data), 'name both alike, or say how names end: --mask-suffix, --image-suffix')
     found = MaskPairs(data, by_split(pairs, data))
+    listed = sum(map(len, found.splits.values()))
+    if listed < len(pairs):
+        found.remarks.append(f'{len(pairs) - listed} images with label maps are in no list of a split and are left out')
     if alone:
         found.remarks.append(f'{len(alone)} images have no label map and are left out, such as {alone[0].relative_to(data)}')
     draw_missing(found, val_share, seed)
@@ -154,20 +158,37 @@ def by_split(pairs: Sequence[Pair], data: Path) -> dict[str, list[Pair]]:
     listed = listed_splits(data)
     splits = defaultdict(list)
     for image, mask in pairs:
-        split = listed.get(image.stem) if listed else split_in(image.relative_to(data).parts[:-1])
+        place = image.relative_to(data)
+        split = next((listed[end] for end in ends_of(place) if end in listed), None) if listed else split_in(place.parts[:-1])
         if split or not listed:
             splits[split or 'train'].append((image, mask))
     return dict(splits)
 
 
-def listed_splits(data: Path) -> dict[str, str]:
-    """The split of each stem in lists called train.txt, val.txt and test.txt, of the folder or as VOC has them."""
+def listed_splits(data: Path) -> dict[tuple[str, ...], str]:
+    """Splits of images by what lists call them, in train.txt, val.txt and test.txt of the folder or as VOC has them.
+
+    Of paths, as video1/0001.png, their ends count too, where one split alone has such.
+    """
     for folder in (data / 'ImageSets/Segmentation', data / 'ImageSets', data / 'splits', data):
         lists = {split_named(path.stem): path for path in sorted(folder.glob('*.txt')) if split_named(path.stem)}
         if 'train' in lists:
-            return {Path(line.split()[0]).stem: split for split, path in lists.items()
-                    for line in path.read_text().splitlines() if line.strip()}
+            named, ends = {}, defaultdict(set)
+            for split, path in lists.items():
+                for line in filter(str.strip, path.read_text().splitlines()):
+                    for text in {line.strip(), line.split()[0]}:  # a name with blanks, or the first of several columns
+                        whole, *others = ends_of(Path(text))
+                        named[whole] = split
+                        for end in others:
+                            ends[end].add(split)
+            return {end: splits.pop() for end, splits in ends.items() if len(splits) == 1} | named
     return {}
+
+
+def ends_of(path: Path) -> list[tuple[str, ...]]:
+    """Ends of a path, the longest first, without the suffix of an image."""
+    parts = (*path.parts[:-1], path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name)
+    return [parts[place:] for place in range(len(parts))]
 
 
 def draw_missing(found: MaskPairs, val_share: float, seed: int) -> None:
@@ -211,7 +232,7 @@ def layout_of(found: MaskPairs) -> Layout | None:
         if rests[0] != rests[1]:
             return None
         folders[split] = dict(zip(('img_path', 'seg_map_path'), (relative(root, found.root) for root in roots)))
-        there = sum(file.name.endswith(image_suffix) for file in roots[0].rglob('*'))
+        there = sum(path.endswith(image_suffix) for path in files_under(roots[0]))
         if there != len(pairs):
             names[split] = [str(pair[0].relative_to(roots[0]))[:-len(image_suffix)] for pair in pairs]
     return Layout(folders, image_suffix, mask_suffix, names)
