@@ -82,8 +82,17 @@ class Task:
         return self.choose('effective-batch', value, f'images of an optimizer step: a twentieth of all, {most} at most')
 
     def choose_batch(self, effective: int, cost: Cost, most: int = 256) -> int:
-        """Images on the device at a time, a part of the effective batch."""
-        batch = self.choose('batch-size', min(effective, most, power_of_two(cost.most(self.machine), 2)), '')
+        """Images on the device at a time, a part of the effective batch.
+
+        Raises:
+            ConfigError: For a number that was given and is none.
+        """
+        most = min(effective, most, power_of_two(cost.most(self.machine), 2))
+        part = next(size for size in range(most, 0, -1) if effective % size == 0 and size % 2 == effective % 2)  # mixup takes pairs
+        batch = self.choose('batch-size', part, '')
+        if effective % batch:
+            raise ConfigError(f'{batch} images at a time never make the {effective} of an optimizer step', '--batch-size',
+                              'give a divisor of --effective-batch')
         if 'batch-size' not in self.choose.given:
             said = f'{cost.memory(batch) / 2**30:.1f} GiB by count, of {self.machine.memory / 2**30:.0f}'
             self.choose.say('batch-size', said + f'; {effective // batch} are accumulated' * (effective > batch))

@@ -5,6 +5,7 @@ from drawn_data import class_folders
 from mask_layouts import LAYOUTS
 from own_configs import GPU, written
 
+from nepa_mm.errors import ConfigError
 from nepa_mm.own_data.choices import power_of_two
 from nepa_mm.own_data.machine import Cost, Machine
 
@@ -50,6 +51,15 @@ def test_options_take_the_place_of_choices(data, monkeypatch, capsys):
     assert cfg.optim_wrapper.optimizer.lr == 0.5 and cfg.custom_hooks[0].momentum == 0.25
     assert cfg.train_dataloader.dataset.pipeline[1].input_size == 48
     assert capsys.readouterr().out.count('as given') == 13
+
+
+def test_the_batch_is_a_part_of_the_effective_one(data, monkeypatch):
+    class_folders(data, dict(a=300, b=300), size=(4, 4))
+    cfg = written(monkeypatch, 'classification', '--effective-batch', 250, on=GPU)  # of which 128 would fit
+    assert (cfg.train_dataloader.batch_size, cfg.auto_scale_lr.base_batch_size) == (50, 250)
+    (data.parent / 'own.py').unlink()
+    with pytest.raises(ConfigError, match=r'^48 images at a time never make the 200 of an optimizer step \| --batch-size \| '):
+        written(monkeypatch, 'classification', '--effective-batch', 200, '--batch-size', 48, on=GPU)
 
 
 def test_segmentation_on_a_gpu(data, monkeypatch):
