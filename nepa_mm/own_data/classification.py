@@ -13,7 +13,8 @@ PILLOW = dict(backend='pillow', interpolation='bicubic')
 class Classification(Task):
     """As :class:`Task`, for images with classes.
 
-    A GPU gets the release's recipe. A CPU gets a short training by few transforms, with neither mixing nor an average.
+    A GPU gets the release's recipe, deeper models than base that of large. A CPU gets a short training by few transforms, with
+    neither mixing nor an average.
 
     Args:
         found: The images.
@@ -42,8 +43,9 @@ class Classification(Task):
     def text(self, batch: int, epochs: int, interval: int, workers: int) -> str:
         """The config."""
         steps = max(epochs * (self.images // self.effective), 1)
-        lr = self.choose('lr', 1.5e-3 * self.effective / 256 if self.full else 1e-3 * (self.effective / 64)**0.5,
-                         "the release's 0.0015 for 256 images, in proportion" if self.full else
+        rate, share = (1e-3, 0.3) if self.full and self.is_deep else (1.5e-3, 0.2)  # of the release for large and base
+        lr = self.choose('lr', rate * self.effective / 256 if self.full else 1e-3 * (self.effective / 64)**0.5,
+                         f"the release's {rate:g} for 256 images, in proportion" if self.full else
                          '0.001 of small models for 64 images, by the root of their number')
         images = dict(type='MultiLabelDataset' if self.found.several else 'CustomDataset', data_root=str(self.found.root),
                       metainfo=Code('dict(classes=classes)'))
@@ -58,7 +60,7 @@ class Classification(Task):
             f'test_dataloader = dict(_base_.val_dataloader, dataset={self.dataset("test")})', *self.metric_lines(), '',
             f'auto_scale_lr = dict(base_batch_size={self.effective})  # reached by accumulation on any number of GPUs',
             f'optim_wrapper = dict(optimizer=dict(lr={lr:.3g}))',
-            f'param_scheduler = dict(decay={self.choose_decay()}, warmup={max(epochs / 5, 0.1):g}, layerwise_warmup=True, '
+            f'param_scheduler = dict(decay={self.choose_decay()}, warmup={max(epochs * share, 0.1):g}, layerwise_warmup=True, '
             f'end={epochs})',
             f'train_cfg = dict(max_epochs={epochs}, val_interval={interval})', *(self.average_lines(steps) if self.full else []),
             f'default_hooks = dict(logger=dict(interval={max(min(steps // 20, 100), 1)}), checkpoint=dict(interval={interval}))'])
@@ -88,11 +90,11 @@ class Classification(Task):
 
     def model_lines(self) -> list[str]:
         """Of the model."""
-        deep = self.start.sizes['num_layers'] >= 12
+        rate = 0.2 if self.is_deep else 0.1 if self.start.sizes['num_layers'] == 12 else None
         fresh = dict(frozen_stages=-1, layer_scale_init_value=0.1) if self.start.address is None else {}
         if self.is_adapted:
             fresh = dict(frozen_stages=-1)  # what was not trained for these channels has to train
-        backbone = self.backbone(self.size, self.patch, drop_path_rate=0.1 if self.full and deep else None, **fresh)
+        backbone = self.backbone(self.size, self.patch, drop_path_rate=rate if self.full else None, **fresh)
         head = dict(num_classes=self.count, in_channels=self.start.sizes['embed_dims'])
         if self.found.several:
             head = dict(type='MultiLabelLinearClsHead', **head, loss=dict(use_soft=False, use_sigmoid=True))

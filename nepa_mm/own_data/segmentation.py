@@ -152,9 +152,11 @@ class Segmentation(Task):
         width, depth, count = self.start.sizes['embed_dims'], self.start.sizes['num_layers'], len(self.classes.names)
         if depth < 4:
             raise ConfigError(f'{depth} blocks, and UPerNet takes the outputs of four', '--from', 'give a deeper model')
-        indices = [3, 5, 7, 11] if depth == 12 else [depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
+        indices = [depth // 3 - 1, depth // 2 - 1, depth * 2 // 3 - 1, depth - 1] if depth in (12, 24) else [  # as base and large
+            depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
+        rate = 0.2 if self.is_deep else 0.1
         fresh = dict(layer_scale_init_value=0.1) if self.start.address is None else {}
-        backbone = self.backbone(self.crop, self.patch, out_indices=indices, drop_path_rate=0.1 if self.full else None, **fresh)
+        backbone = self.backbone(self.crop, self.patch, out_indices=indices, drop_path_rate=rate if self.full else None, **fresh)
         channels = width if self.full else width // 4
         norm = {} if self.full else dict(norm_cfg=Code('norm_cfg'))
         head = dict(num_classes=count, **norm)

@@ -58,6 +58,11 @@ class Task:
         """The loader of the images."""
         return dict(type='nepa_mm.LoadImage') if self.bands is None else dict(type='nepa_mm.LoadImage', channels=self.bands)
 
+    @property
+    def is_deep(self) -> bool:
+        """Whether the model is deeper than base, and has large's recipe."""
+        return self.start.sizes['num_layers'] > 12
+
     def settle(self) -> str:
         """Make all choices, and give the text of the config."""
         raise NotImplementedError
@@ -88,7 +93,8 @@ class Task:
             ConfigError: For a number that was given and is none.
         """
         most = min(effective, most, power_of_two(cost.most(self.machine), 2))
-        part = next(size for size in range(most, 0, -1) if effective % size == 0 and size % 2 == effective % 2)  # mixup takes pairs
+        # Of an even number an even part, of which mixup makes pairs
+        part = next(size for size in range(most, 0, -1) if effective % size == 0 and size % 2 == effective % 2)
         batch = self.choose('batch-size', part, '')
         if effective % batch:
             raise ConfigError(f'{batch} images at a time never make the {effective} of an optimizer step', '--batch-size',
@@ -142,7 +148,7 @@ class Task:
         """Learning rate of a layer over that of the next one."""
         if self.start.address is None:
             return self.choose('layer-decay', 1.0, 'all layers learn alike: none was trained before')
-        decay = 0.65 if self.start.sizes['num_layers'] <= 12 else 0.75  # those of base and large
+        decay = 0.75 if self.is_deep else 0.65
         return self.choose('layer-decay', decay, "the release's, for weights that were trained")
 
     def backbone(self, img_size: int, patch_size: int, **others) -> dict:

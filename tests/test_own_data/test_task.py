@@ -78,6 +78,19 @@ def test_a_folder_that_is_named_by_way_of_another(data, monkeypatch):
     assert cfg.train_dataloader.dataset.data_root == str(data)
 
 
+def test_large_has_its_own_recipe_on_a_gpu(data, monkeypatch):
+    """As classification/nepa_vit-large-p14_8xb128-coslr-100e_in1k.py and segmentation/nepa_vit-large-p14_upernet_*.py."""
+    class_folders(data, {f'class {i}': 200 for i in range(13)}, size=(4, 4))
+    cfg = written(monkeypatch, 'classification', '--from', 'none', '--arch', 'large', on=GPU)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(1e-3 / 4) and cfg.param_scheduler.warmup == 30
+    assert cfg.model.backbone.drop_path_rate == 0.2 and cfg.train_cfg.max_epochs == 100
+    (data.parent / 'own.py').unlink()
+    LAYOUTS['ade'].draw(data.parent / 'scenes')
+    monkeypatch.setattr('own_configs.DATA', 'scenes')
+    cfg = written(monkeypatch, 'segmentation', '--from', 'none', '--arch', 'large', on=GPU)
+    assert cfg.model.backbone.out_indices == [7, 11, 15, 23] and cfg.model.backbone.drop_path_rate == 0.2
+
+
 def test_pretraining_on_a_gpu(data, monkeypatch):
     class_folders(data, dict(a=40), size=(120, 120))
     cfg = written(monkeypatch, 'pretrain', on=GPU)
