@@ -1,5 +1,5 @@
 """Which class each value or colour of label maps is."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def of_lossy(labels: Labels) -> LabelClasses | None:
 def of_values(labels: Labels, names: Sequence[ClassName], source: Path | None, ignore: Sequence[int], where: str) -> LabelClasses:
     """Of numbers."""
     ignored = set(ignore)
-    is_binary = set(labels.pixels) == {0, IGNORED} and not names
+    is_binary = set(labels.pixels) == {0, IGNORED} and (not names or len(names) == 2 and names[0].value is None)
     if not is_binary and not any(name.value == IGNORED for name in names) and len(names) <= IGNORED:
         ignored |= {IGNORED} & labels.pixels.keys()
     ignored |= {name.value for name in names if name.is_none and name.value is not None}
@@ -88,8 +88,11 @@ def of_values(labels: Labels, names: Sequence[ClassName], source: Path | None, i
                         + ', in files that are not saved lossily' * labels.is_lossy)
     remarks = []
     if names:
-        label_of, called = of_named(values, [name for name in names if not name.is_none or name.value is None], source, ignored,
-                                    where)
+        used = [name for name in names if not name.is_none or name.value is None]
+        label_of = of_named(values, used, labels.palette, source, ignored, where)
+        kept = [label for label, name in enumerate(used) if not name.is_none]
+        label_of = {value: kept.index(label) if label in kept else IGNORED for value, label in label_of.items()}
+        called = [used[label].name for label in kept]
     elif set(values) in ({0, 1}, {0, IGNORED}):
         label_of, called = {value: label for label, value in enumerate(values)}, list(BINARY)
     elif values and len(values) > values[-1] / 2:
@@ -113,23 +116,25 @@ def of_values(labels: Labels, names: Sequence[ClassName], source: Path | None, i
     return found
 
 
-def of_named(values: Sequence[int], names: Sequence[ClassName], source: Path | None, ignored: set[int],
-             where: str) -> tuple[dict[int, int], list[str]]:
-    """The class of each value, by the values in a file of names, or by the order of the names."""
-    called = [name.name for name in names]
+def of_named(values: Sequence[int], names: Sequence[ClassName], palette: Mapping[int, tuple], source: Path | None,
+             ignored: set[int], where: str) -> dict[int, int]:
+    """The place in a file of names of each value: by its number, by its colour in the palette of the label maps, or in order."""
     if all(name.value is not None for name in names):
         known = {name.value: label for label, name in enumerate(names)}
         missing = [value for value in values if value not in known]
         if missing:
             raise DataError(f'{missing[:5]} are in label maps, and no name has these values', str(source),
                             f'name them, or leave them out: --ignore {" ".join(map(str, missing[:5]))}')
-        return known, called
+        return known
+    of_colour = {name.colour: label for label, name in enumerate(names) if name.colour is not None}
+    if of_colour and values and all(palette.get(value) in of_colour for value in values):
+        return {value: of_colour[palette[value]] for value in values}
     if not values or values[-1] < len(names):
-        return {value: value for value in range(len(names))}, called
+        return {value: value for value in range(len(names))}
     if len(values) == len(names):
-        return {value: label for label, value in enumerate(values)}, called
+        return {value: label for label, value in enumerate(values)}
     if 0 in ignored and values[-1] <= len(names):
-        return {value: value - 1 for value in range(1, len(names) + 1)}, called
+        return {value: value - 1 for value in range(1, len(names) + 1)}
     raise DataError(f'{len(values)} values of label maps, from {values[0]} to {values[-1]}, for {len(names)} names in '
                     f'{str(source)!r}', where, f'say which value is no class, as --ignore {values[-1]} or --ignore 0, or write '
                     'each value before its name')
