@@ -2,6 +2,7 @@
 from collections import Counter
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -85,7 +86,7 @@ def said_of(labels: Labels) -> str:
 
 def found_table(data: Path, rows: list[Row]) -> Table:
     """What was found."""
-    grid = Table(title=f'found in {data}', title_justify='left', show_header=False)
+    grid = Table(title=f'found in {escape(str(data))}', title_justify='left', show_header=False)
     for row in rows:
         grid.add_row(*map(Text, row))
     return grid
@@ -98,5 +99,5 @@ def chosen_table(choose: Choices, machine: Machine) -> Table:
         grid.add_column(name)
     for choice in choose.made.values():
         value = f'{choice.value:.4g}' if isinstance(choice.value, float) else str(choice.value)
-        grid.add_row(f'--{choice.option}', Text(value), choice.why)
+        grid.add_row(f'--{choice.option}', Text(value), Text(choice.why))
     return grid
