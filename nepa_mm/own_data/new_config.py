@@ -23,6 +23,9 @@ from .start import choose_start
 from .task import Task
 
 VAL_SHARE = 0.1  # of images that validate, where nothing says which
+# What is no setting, and what a segmentation alone is told
+FACTS = {'task', 'data', 'model', 'output', 'channels', 'class-level', 'leave-out-broken', 'look-at', 'memory', 'cpu'}
+LABELS = {'mask-suffix', 'image-suffix', 'classes', 'ignore'}
 Chosen = tuple[Task, dict[str, list[Path]], list[Row]]  # with images by split, and what is said of them
 
 
@@ -45,6 +48,9 @@ def new_config(args: argparse.Namespace) -> list[Path]:
     choose = Choices(given)
     task, splits, rows = TASKS[args.task](args, choose=choose, machine=machine, files=files)
     text = task.settle()
+    unused = given.keys() - choose.made.keys() - FACTS - (LABELS if args.task == 'segmentation' else set())
+    if unused:
+        task.remarks.append(f'not used here: {", ".join(f"--{name}" for name in sorted(unused))}')
     files.require_new()
     written = files.write(text)
     facts = [*of_pictures(task.pictures, splits), *rows, *notes(task.remarks)]

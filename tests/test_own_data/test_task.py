@@ -62,6 +62,13 @@ def test_the_batch_is_a_part_of_the_effective_one(data, monkeypatch):
         written(monkeypatch, 'classification', '--effective-batch', 200, '--batch-size', 48, on=GPU)
 
 
+def test_options_that_nothing_asks_for_are_said(data, monkeypatch, capsys):
+    for split in ('train', 'val'):
+        class_folders(data / split, dict(a=8, b=8))
+    written(monkeypatch, 'classification', '--iters', 100, '--val-share', 0.5, '--epochs', 3, '--mask-suffix', '_m.png')
+    assert 'not used here: --iters, --mask-suffix, --val-share' in ' '.join(capsys.readouterr().out.replace('│', ' ').split())
+
+
 def test_segmentation_on_a_gpu(data, monkeypatch):
     LAYOUTS['ade'].draw(data)
     cfg = written(monkeypatch, 'segmentation', on=GPU)
