@@ -79,6 +79,7 @@ def test_what_is_written_and_that_it_trains(name, tmp_path):
 @pytest.mark.parametrize('options, message', [
     (['--epochs', 0], '0 is too small | --epochs | give more than 0'),
     (['--val-share', 2], '2.0 is not in (0, 1] | --val-share | give a share, such as 0.1'),
+    (['--seed', -1], '-1 is less than 0 | --seed | give 0 or more'),
     (['--from', 'nowhere.pth'], 'there is no such checkpoint | nowhere.pth | '),
     (['--from', 'nowhere.pth', '--arch', 'base'], "'base', and weights have a size of their own | --arch | leave it out"),
     (['-o', 'config.txt'], 'config.txt | end it in .py'),

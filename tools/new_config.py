@@ -12,6 +12,7 @@ import argparse
 import os
 from pathlib import Path
 
+from nepa_mm.arguments import require_least
 from nepa_mm.errors import ConfigError, one_line_errors
 
 TASKS = ('pretrain', 'classification', 'segmentation')
@@ -31,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     for name, value in vars(args).items():
         if isinstance(value, (int, float)) and name != 'seed' and not isinstance(value, bool) and value <= 0:
             raise ConfigError(f'{value} is too small', f'--{name.replace("_", "-")}', 'give more than 0')
+    require_least(args, 0, 'seed')
     for name in ('val_share', 'layer_decay', 'one_channel'):
         value = getattr(args, name)
         if value is not None and not 0 < value <= 1:
