@@ -1,6 +1,7 @@
 """A config and the lists beside it: written as a person would, tried where nobody looks, then put in their places."""
 import os
 import re
+import shlex
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ def bases_from(folder: Path, relative: bool) -> str:
 def header(title: str, path: Path) -> list[str]:
     """The first lines of a config: what it is, and its command."""
     said = textwrap.wrap(f'{title} By tools/new_config.py, to be edited.', WIDTH - 2)
-    return [*(f'# {line}' for line in said), '#', f'#   python tools/train.py {path}']
+    return [*(f'# {line}' for line in said), '#', f'#   python tools/train.py {shlex.quote(str(path))}']
 
 
 def text_of(lines: Sequence[str]) -> str:

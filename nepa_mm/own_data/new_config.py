@@ -1,5 +1,6 @@
 """From a folder to a config: find, choose, write, and say all of it."""
 import argparse
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -55,11 +56,11 @@ def new_config(args: argparse.Namespace) -> list[Path]:
     written = files.write(text)
     facts = [*of_pictures(task.pictures, splits), *rows, *notes(task.remarks)]
     console.print(found_table(data, facts), chosen_table(choose, machine))
-    said = f'written: {", ".join(map(str, written))}\nnext:    python tools/train.py {files.path}'
+    said = f'written: {", ".join(map(str, written))}\nnext:    python tools/train.py {shlex.quote(str(files.path))}'
     if args.task == 'pretrain':
-        said += (f'\nthen:    python tools/new_config.py classification FOLDER --from work_dirs/{files.path.stem}/epoch_'
-                 f'{choose.made["epochs"].value}.pth')
-    console.print(said, highlight=False, soft_wrap=True)
+        last = f'work_dirs/{files.path.stem}/epoch_{choose.made["epochs"].value}.pth'
+        said += f'\nthen:    python tools/new_config.py classification FOLDER --from {shlex.quote(last)}'
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
     return written
 
 

@@ -69,6 +69,15 @@ def test_options_that_nothing_asks_for_are_said(data, monkeypatch, capsys):
     assert 'not used here: --iters, --mask-suffix, --val-share' in ' '.join(capsys.readouterr().out.replace('│', ' ').split())
 
 
+def test_commands_of_names_with_blanks_and_brackets(data, monkeypatch, capsys):
+    class_folders(data, dict(a=8, b=8))
+    monkeypatch.setattr('own_configs.CONFIG', 'my [own].py')
+    written(monkeypatch, 'pretrain', '--epochs', 2)
+    printed = capsys.readouterr().out
+    assert "next:    python tools/train.py 'my [own].py'" in printed and "--from 'work_dirs/my [own]/epoch_2.pth'" in printed
+    assert "#   python tools/train.py 'my [own].py'" in (data.parent / 'my [own].py').read_text()
+
+
 def test_segmentation_on_a_gpu(data, monkeypatch):
     LAYOUTS['ade'].draw(data)
     cfg = written(monkeypatch, 'segmentation', on=GPU)
