@@ -108,11 +108,11 @@ def class_lines(classes: Sequence[str], files: ConfigFiles) -> list[str]:
 def laid_out(line: str, indent: int = 0) -> list[str]:
     """A line of a config, or where it is too long several: what is between its first brackets goes to lines of its own."""
     blank = ' ' * indent
-    first = next((place for place, sign in enumerate(line) if sign in '(['), None)
+    first = bracket_in(line)
     if len(blank + line) <= WIDTH or first is None or line.startswith('#'):
         return [blank + line]
     inside, rest = parts_of(line[first + 1:])
-    last = next((place for place, sign in enumerate(inside[-1]) if sign in '(['), None)
+    last = bracket_in(inside[-1])
     head = blank + line[:first + 1] + ''.join(f'{part}, ' for part in inside[:-1])
     if last is not None and inside[-1].endswith((')', ']')) and len(head) + last < WIDTH:
         there = head + inside[-1][:last + 1]  # the last argument alone is broken
@@ -130,6 +130,12 @@ def laid_out(line: str, indent: int = 0) -> list[str]:
     return lines
 
 
+def bracket_in(text: str) -> int | None:
+    """Where the first bracket opens that holds something and is not within quotes."""
+    return next((match.start() for match in TEXT_OR_SIGN.finditer(text)
+                 if match[0] in '([' and text[match.end():match.end() + 1] not in ')]'), None)
+
+
 def parts_of(text: str) -> tuple[list[str], str]:
     """What commas separate up to the closing bracket, and that bracket with what follows it."""
     parts, depth, start = [], 0, 0
@@ -143,7 +149,8 @@ def parts_of(text: str) -> tuple[list[str], str]:
             parts.append(text[start:match.start()].strip())
             start = match.end()
             if sign != ',':
-                return [part for part in parts if part], text[match.start():]
+                parts = [part for part in parts if part] if len(parts) != 2 or parts[1] else [f'{parts[0]},']  # of a tuple of one
+                return parts, text[match.start():]
     return [text], ''
 
 

@@ -2,7 +2,7 @@
 import pytest
 
 from nepa_mm.errors import ConfigError
-from nepa_mm.own_data.config_files import Code, ConfigFiles, class_lines, code, laid_out
+from nepa_mm.own_data.config_files import Code, ConfigFiles, class_lines, code, laid_out, text_of
 
 
 def test_values_stand_as_a_person_writes_them():
@@ -17,6 +17,15 @@ def test_long_lines_are_broken_at_their_commas(text):
     names = {}
     exec('\n'.join(lines), names)
     assert names['images'] == dict(first=dict(text=text, numbers=list(range(60))), second='x' * 40)
+
+
+@pytest.mark.parametrize('value', [
+    dict(root='/share/' + 'long/' * 25 + 'photos (copy)/[new]', other=1), dict(one=('x' * 140, ), other=1),
+    dict(numbers=list(range(60)), last={'a name': dict(), 'another': 'x' * 90})])
+def test_broken_lines_keep_their_value(value):
+    names = {}
+    exec(text_of([f'images = {code(value)}']), names)
+    assert names['images'] == value
 
 
 def test_many_classes_have_a_list_of_their_own(tmp_path):
