@@ -2,7 +2,7 @@
 import json
 
 from .config_files import Code, base_lines, call, class_lines, code, header, text_of
-from .labelled_images import LabelledImages, lines_of
+from .labelled_images import LabelledImages
 from .machine import Cost
 from .task import VERBS, Task
 
@@ -80,7 +80,7 @@ class Classification(Task):
             self.files.lists[end] = json.dumps(dict(metainfo={}, data_list=rows), indent=0)
         else:
             end = f'{split}.txt'
-            self.files.lists[end] = '\n'.join(lines_of(items, root)) + '\n'
+            self.files.lists[end] = ''.join(f'{path.relative_to(root)} {labels[0]}\n' for path, labels in items)
         return dict(ann_file=self.files.beside(end))
 
     def dataset(self, split: str) -> str:

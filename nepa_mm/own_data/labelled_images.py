@@ -202,10 +202,3 @@ def remarks_on(found: LabelledImages) -> list[str]:
     if lacking:
         said.append(f'{len(lacking)} classes have no image to validate: {", ".join(lacking[:5])}')
     return said
-
-
-def lines_of(items: Sequence[Labelled], root: Path) -> list[str]:
-    """Lines of mmpretrain's list of one label each."""
-    return [f'{path.relative_to(root)} {labels[0]}' for path, labels in items]
-
-
