@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nepa_mm.checkpoints.preprocessing import bands_in, pixels_of
+from nepa_mm.checkpoints.storage.names import checkpoints_in
 from nepa_mm.errors import ConfigError
 from nepa_mm.hosts.type_names import name_of
 from nepa_mm.variants import ARCHS, DEFAULTS, arch_settings
@@ -65,9 +66,8 @@ def choose_start(address: str | None, choose: Choices, machine: Machine, release
 
 
 def newest_in(address: str) -> str:
-    """The checkpoint that the training in a work dir saved last; other addresses as they are."""
-    last = Path(address) / 'last_checkpoint'
-    return str(last.with_name(Path(last.read_text().strip()).name)) if last.is_file() else address
+    """The newest checkpoint in the work dir of a training, which a stop may have left; other addresses as they are."""
+    return str(next(checkpoints_in(Path(address)), address))
 
 
 def named(arch: str | Mapping) -> str:
