@@ -58,6 +58,8 @@ def mapped(pixels: TiffWindows, results: dict, loader) -> TiffWindows:
         if pixels.dtype != np.uint8 or pixels.palette is None and pixels.bands != 3:
             raise pixels.unfit(f'{pixels.bands} bands of {pixels.dtype} are no colours', 'save RGB, or leave out colours')
         return pixels.mapped(lambda window: loader.label_of[numbers_of(window, pixels.palette)])
+    if pixels.page.bitspersample in range(2, 8) and pixels.palette is None:
+        raise pixels.unfit(f'{pixels.page.bitspersample} bits a pixel, which become 8 in the whole map', 'save it with 8 bits')
     if pixels.bands != 1 or pixels.dtype not in (np.uint8, np.uint16, bool) or pixels.page.photometric == PHOTOMETRIC.MINISWHITE:
         raise pixels.unfit(f'{pixels.bands} bands of {pixels.dtype}, {pixels.page.photometric.name}: a label map has one, of '
                            'class numbers', 'save class numbers of 8 or 16 bits in one band')

@@ -100,6 +100,12 @@ def test_labels_are_mapped_as_those_of_whole_maps(tmp_path, labels, options, fac
     check_same(*(crops(whole, facts, options, crop_size=(32, 40)) for whole in (False, True)))
 
 
+def test_labels_of_four_bits_are_those_of_the_whole_map(tmp_path):
+    facts = pair(tmp_path, blocks(4).astype(np.uint8))
+    four_bits(tmp_path / 'b.tif', blocks(4))  # of which Pillow makes 0, 17, 34, 51
+    check_same(*(crops(whole, facts, dict(values={17: 3, 34: 1, 51: 2}), crop_size=(32, 40)) for whole in (False, True)))
+
+
 def test_palettes_by_number_and_by_colour(tmp_path):
     facts, colours = pair(tmp_path, blocks(3).astype(np.uint8)), [(10, 20, 30), (9, 8, 7), (1, 2, 3)]
     labels = Image.fromarray(blocks(3).astype(np.uint8), 'P')
