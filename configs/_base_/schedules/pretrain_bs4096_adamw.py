@@ -1,5 +1,5 @@
 # Pretraining, as the paper (section 4.1) and the release do it: batch 4096, bfloat16, cosine to zero after a linear warm-up.
-# The number of epochs and the length of the warm-up, 2.5 % of them, are the leaf's.
+# The number of epochs and the length of the warm-up are the leaf's: 2.5 % of them in the release, 40 epochs in the paper.
 optim_wrapper = dict(
     type='nepa_mm.Bf16OptimWrapper',
     optimizer=dict(type='AdamW', lr=3e-4 * 4096 / 256, betas=(0.9, 0.95), weight_decay=0.05, fused=True),
