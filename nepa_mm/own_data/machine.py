@@ -2,6 +2,7 @@
 import os
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -10,6 +11,7 @@ from nepa_mm.analysis.cost.made_up_batch import made_up_batch, size_in_bytes
 from nepa_mm.analysis.cost.training_step import memory_parts, operations, without_checkpoints
 
 SHARE = 0.75  # of the memory: the count knows neither the allocator's losses nor a GPU's context
+LIMITS = (Path('/sys/fs/cgroup/memory.max'), Path('/sys/fs/cgroup/memory/memory.limit_in_bytes'))  # a container's, cgroups 2 and 1
 CORE = 2.4e10  # operations in a second of a core, as small models reach
 
 
@@ -29,12 +31,18 @@ class Machine:
             facts = torch.cuda.get_device_properties(0)
             found = cls(facts.name, facts.total_memory, cores, True)
         else:
-            memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-            found = cls(f'{cores} CPU cores', memory, cores, False)
+            found = cls(f'{cores} CPU cores', host_memory(), cores, False)
         return found if memory_gib is None else cls(found.name, memory_gib * 2**30, cores, found.is_gpu)
 
     def __str__(self) -> str:
         return f'{self.name}, {self.memory / 2**30:.0f} GiB'
+
+
+def host_memory() -> int:
+    """Bytes that this process may fill: the machine's, or fewer by the limit of the container that it is in."""
+    texts = [path.read_text().strip() for path in LIMITS if path.is_file()]
+    limits = [int(text) for text in texts if text.isdecimal()]  # 'max' is none
+    return min([os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'), *limits])
 
 
 @dataclass(frozen=True)
