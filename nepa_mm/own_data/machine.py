@@ -11,7 +11,8 @@ from nepa_mm.analysis.cost.made_up_batch import made_up_batch, size_in_bytes
 from nepa_mm.analysis.cost.training_step import memory_parts, operations, without_checkpoints
 
 SHARE = 0.75  # of the memory: the count knows neither the allocator's losses nor a GPU's context
-LIMITS = (Path('/sys/fs/cgroup/memory.max'), Path('/sys/fs/cgroup/memory/memory.limit_in_bytes'))  # a container's, cgroups 2 and 1
+# Of a container, by cgroups 2 and 1
+LIMITS = (Path('/sys/fs/cgroup/memory.max'), Path('/sys/fs/cgroup/memory/memory.limit_in_bytes'))
 CORE = 2.4e10  # operations in a second of a core, as small models reach
 
 
