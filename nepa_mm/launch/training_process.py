@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nepa_mm.errors import DataError
+
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
@@ -39,4 +41,18 @@ def train_to_the_end(config: Path, folder: Path, options: list[str], gpus: int =
 def logged(folder: Path) -> list[dict]:
     """All records that a training logged, in order, over all its starts."""
     files = sorted(folder.glob('*/vis_data/scalars.json'))  # one for each start, named by its time
-    return [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    return [record for path in files for record in read_lines(path)]
+
+
+def read_lines(path: Path) -> list[dict]:
+    """Records of a file of JSON lines. A last line cut short, as by a full disk or a kill, is left out; DataError for another."""
+    lines, records = path.read_text(errors='replace').splitlines(), []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(json.loads(line))
+            records[-1]['step'] + 0
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):
+                return [record for record in records if isinstance(record, dict) and 'step' in record]
+            raise DataError(f'no record of a log: {line[:60]!r}', f'{path}, line {number}', 'mend or remove it') from error
+    return records

@@ -1,5 +1,4 @@
 """What a training logged, over all its starts, read back as curves."""
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nepa_mm.errors import DataError
+from nepa_mm.launch.training_process import read_lines
 from nepa_mm.launch.work_dir import LAYER_LR
 
 SCALARS = 'vis_data/scalars.json'  # in the folder of a start: mmengine's
@@ -65,20 +65,6 @@ def read_run(folder: Path) -> RunLog:
                          for record in metrics)
     run.layer_lr = curves(dict(record['lr'], step=record['step']) for record in layer_lr)
     return run
-
-
-def read_lines(path: Path) -> list[dict]:
-    """Records of a file of JSON lines. A last line cut short, as by a full disk or a kill, is left out; DataError for another."""
-    lines, records = path.read_text(errors='replace').splitlines(), []
-    for number, line in enumerate(lines, 1):
-        try:
-            records.append(json.loads(line))
-            records[-1]['step'] + 0
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                return [record for record in records if isinstance(record, dict) and 'step' in record]
-            raise DataError(f'no record of a log: {line[:60]!r}', f'{path}, line {number}', 'mend or remove it') from error
-    return records
 
 
 def curves(records: Iterable[dict]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
