@@ -262,7 +262,7 @@ def test_miou_is_that_of_an_independent_confusion_matrix(name, options, tmp_path
     assert 0 < computed['mIoU'] < 100 and computed == pytest.approx({key: logged[key] for key in computed}, abs=1e-4)
     with pytest.raises(ConfigError, match=r'would be written over \| .*matrix\.npy'):
         run_tool(monkeypatch, 'tools/analysis_tools/compute_miou.py', maps, tmp_path / 'data/annotations/validation', *options,
-                 '--matrix', tmp_path / 'matrix.npy')
+                 '--matrix', tmp_path / 'new/matrix.npy')
 
 
 @pytest.mark.parametrize('predicted, label, options, message', [
