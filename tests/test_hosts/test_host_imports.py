@@ -8,8 +8,6 @@ import sys
 import forks
 import numpy as np
 import pytest
-from mmengine.config import Config
-from yapf.yapflib import yapf_api
 
 from tiny import ROOT
 
@@ -87,14 +85,21 @@ def test_mmdet_is_left_out_as_long_as_mmcv_has_no_operators(first, seen, tmp_pat
     assert run(code, tmp_path).splitlines()[-1] == seen
 
 
-def test_a_config_is_formatted_once_however_often_it_is_asked_for(monkeypatch):
-    numbers, made, texts = (1, 1, 2, 1), [], []
-    format_tree = yapf_api.FormatTree
-    monkeypatch.setattr(yapf_api, 'FormatTree', lambda *args, **options: made.append(1) or format_tree(*args, **options))
-    for number in numbers:
-        texts.append(Config(dict(model=dict(a=[1, 2], b=number))).pretty_text)
-    assert len(made) == 3  # the last is kept alone
-    assert texts == [f"model = dict(\n    a=[\n        1,\n        2,\n    ], b={number})\n" for number in numbers]
+FORMATTED = '''
+import nepa_mm
+from mmengine.config import Config
+from yapf.yapflib import yapf_api
+
+made, format_tree = [], yapf_api.FormatTree
+yapf_api.FormatTree = lambda *args, **options: made.append(1) or format_tree(*args, **options)
+print([Config(dict(model=dict(a=[1, 2], b=number))).pretty_text for number in (1, 1, 2, 1)], len(made))
+'''
+
+
+def test_a_config_is_formatted_once_however_often_it_is_asked_for():
+    texts = [f"model = dict(\n    a=[\n        1,\n        2,\n    ], b={number})\n" for number in (1, 1, 2, 1)]
+    printed = subprocess.run([sys.executable, '-c', FORMATTED], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert printed == f'{texts} 3\n'  # the last is kept alone
 
 
 def test_names_in_mmseg_s_pictures_stand_where_it_puts_them():

@@ -152,9 +152,7 @@ def test_metrics_without_classes_say_so_in_a_line(folder):
     (folder / 'config.py').write_text(CONFIG + '''
 model = dict(type='nepa_mm.NEPA', backbone=dict(model['backbone'], causal=True, out_type='raw'),
              data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3))
-import copy
-bank = copy.deepcopy(loader['dataset'])
-bank['pipeline'].append(dict(type='nepa_mm.KNNBank'))
+bank = dict(loader['dataset'], pipeline=[*loader['dataset']['pipeline'], dict(type='nepa_mm.KNNBank')])
 val_dataloader = dict(loader, dataset=dict(type='ConcatDataset', datasets=[bank, loader['dataset']]))
 val_cfg = dict(type='nepa_mm.FeatureValLoop')
 val_evaluator = dict(type='nepa_mm.KNNAccuracy', k=1)
