@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from nepa_mm.errors import DataError
 
@@ -28,8 +29,7 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
     found = []
     for path in map(Path, inputs):
         if path.is_dir():
-            found += sorted(images_under(path), key=lambda file: [
-                int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', str(file))])
+            found += images_under(path, key=by_numbers)
         elif not path.exists():
             raise DataError('there is no such file', str(path), 'give an image, a folder or a .txt file with a path on each line')
         elif path.suffix.lower() == '.txt':
@@ -39,17 +39,26 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
     return found
 
 
-def images_under(folder: Path, onerror: Callable[[OSError], None] | None = None) -> list[Path]:
+def by_numbers(file: Path) -> tuple[list[int | str], str]:
+    """A key to sort by: frame_2 before frame_10."""
+    name = str(file)
+    return [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', name)], name
+
+
+def images_under(folder: Path, onerror: Callable[[OSError], None] | None = None,
+                 key: Callable[[Path], Any] | None = None) -> list[Path]:
     """All images of a folder and those inside it, in the order of their names; hidden files do not count, others are said.
 
     Args:
         folder: To look into.
         onerror: As of :func:`files_under`.
+        key: To sort by, instead of the paths.
 
     Raises:
         DataError: If there are none.
     """
-    files = sorted(Path(path) for path in files_under(folder, onerror) if not os.path.basename(path).startswith('.'))
+    found = (Path(path) for path in files_under(folder, onerror) if not os.path.basename(path).startswith('.'))
+    files = sorted(found, key=key)
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise DataError('it holds no image', str(folder), f'give a folder of images ({shown(IMAGE_SUFFIXES)})')

@@ -44,6 +44,11 @@ def inference_of(args: argparse.Namespace, on_gpu: int = ON_GPU) -> Inference:
     return inference
 
 
+def names_of_outputs(classes: Sequence[str], count: int) -> list[str]:
+    """A name for each of the outputs of a head: the number of those that no class is named for."""
+    return [*classes, *map(str, range(len(classes), count))]
+
+
 def picture_paths(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
     """Where pictures for images go: as the images lie to each other, with .png behind their names."""
     places = {path: Path(os.path.abspath(path)) for path in paths}  # of a link its own: what it leads to has another name

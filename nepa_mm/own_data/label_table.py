@@ -100,11 +100,11 @@ class Columns(NamedTuple):
         one_hot = len(labels) > 1 and all(names) and values <= {'0', '1', '0.0', '1.0'}
         return cls(path, split, labels, one_hot, list(header))
 
-
     @property
     def least(self) -> int:
         """How many cells a row has to have; further labels it may lack."""
         return 1 + max(self.path, self.split or 0, *(self.labels if self.one_hot else ()))
+
     def labels_in(self, row: Sequence[str]) -> tuple[str, ...]:
         """Names of the labels of a row, each once."""
         if self.one_hot:

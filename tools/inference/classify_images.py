@@ -32,7 +32,7 @@ args = run_command(parse_args)  # before the imports, which take seconds
 from mmpretrain.models import ImageClassifier
 from mmpretrain.visualization import UniversalVisualizer
 
-from nepa_mm.apis.inference_tools import inference_of, rank
+from nepa_mm.apis.inference_tools import inference_of, names_of_outputs, rank
 from nepa_mm.apis.predictions import best_classes
 from nepa_mm.apis.unfinished import facts_of
 
@@ -46,8 +46,8 @@ def main(args: argparse.Namespace) -> int:
     count = model.head.num_classes
     check_topk(args.topk, count, f'the classes of {args.model}')
     visualizer, classes = UniversalVisualizer(), (model._dataset_meta or {}).get('classes')
-    if classes:  # of a head with more outputs, the others go by their numbers
-        classes = [*classes, *map(str, range(len(classes), count))]
+    if classes:
+        classes = names_of_outputs(classes, count)
 
     def named(labels):
         names = [classes[label] if classes else str(label) for label in labels]

@@ -45,7 +45,7 @@ from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
 
 from nepa_mm.apis.images import picture_at
-from nepa_mm.apis.inference_tools import inference_of, label_map_paths, picture_paths
+from nepa_mm.apis.inference_tools import inference_of, label_map_paths, names_of_outputs, picture_paths
 from nepa_mm.apis.large_images import LargeImages
 from nepa_mm.apis.predictions import label_maps
 from nepa_mm.apis.run_model import exit_code
@@ -62,7 +62,7 @@ def names_and_colours(model: BaseSegmentor) -> tuple[list[str], list]:
     facts, count = model.dataset_meta or {}, classes_of(model.decode_head)
     random = np.random.default_rng(0).integers(0, 256, (count, 3)).tolist()
     classes, palette = facts.get('classes') or (), facts.get('palette') or ()
-    classes, palette = [*classes, *map(str, range(len(classes), count))], [*palette, *random[len(palette):]]
+    classes, palette = names_of_outputs(classes, count), [*palette, *random[len(palette):]]
     if len(facts.get('classes') or ()) == 1 and count == 2:
         return [f'not {classes[0]}', classes[0]], [[0, 0, 0], palette[0]]
     return classes, palette
